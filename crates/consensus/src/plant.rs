@@ -1,0 +1,57 @@
+//! Planted bugs: known mistakes of consensus systems, compiled in by the feature `planted-bugs` alone and chosen at run time, so that
+//! the simulator can prove that it finds each of them. Ids are those of the project's catalogue (A02, B01, …).
+
+/// A planted bug's id, such as `"A02"`.
+pub type Plant = &'static str;
+
+/// Is this a build in which bugs can be planted? A release never is.
+pub const PLANTS_COMPILED: bool = cfg!(feature = "planted-bugs");
+
+#[cfg(feature = "planted-bugs")]
+mod chosen {
+    use std::cell::{Cell, RefCell};
+
+    thread_local! {
+        static CHOSEN: RefCell<String> = const { RefCell::new(String::new()) };
+        static TRIGGERS: Cell<u64> = const { Cell::new(0) };
+    }
+
+    /// Plants the bug `id` on this thread, and only that one; an empty id plants none. Sets the count of triggers to zero.
+    pub fn activate_plant(id: &str) {
+        CHOSEN.with_borrow_mut(|chosen| id.clone_into(chosen));
+        TRIGGERS.set(0);
+    }
+
+    /// Is the bug `id` planted on this thread? Counts how often the answer was yes.
+    #[must_use]
+    pub fn plant_is_active(id: &str) -> bool {
+        let active = CHOSEN.with_borrow(|chosen| chosen == id);
+        if active {
+            TRIGGERS.set(TRIGGERS.get() + 1);
+        }
+        active
+    }
+
+    /// How often the planted bug's place was reached since it was planted.
+    #[must_use]
+    pub fn plant_triggers() -> u64 {
+        TRIGGERS.get()
+    }
+}
+
+#[cfg(feature = "planted-bugs")]
+pub use chosen::{activate_plant, plant_is_active, plant_triggers};
+
+/// `planted!("A02")`: is this bug planted? `false`, a constant, in every build without the feature of the crate that asks.
+///
+/// The crate that uses it must have a feature `planted-bugs` that turns on `quorate-consensus/planted-bugs`.
+#[macro_export]
+macro_rules! planted {
+    ($id:literal) => {{
+        #[cfg(feature = "planted-bugs")]
+        let planted = $crate::plant_is_active($id);
+        #[cfg(not(feature = "planted-bugs"))]
+        let planted = false;
+        planted
+    }};
+}
