@@ -1,0 +1,168 @@
+//! What a command does to a state. Nothing is changed here.
+
+use std::collections::BTreeMap;
+
+use quorate_consensus::{ClusterId, GroupId, Incarnation, NodeId};
+
+use crate::state::State;
+use crate::url::normal;
+use crate::{Command, GroupPlace, LEARNERS_MAX, MEMBER_IDS_MAX, MEMBERS_MAX, Member, PlacementError};
+
+/// What changes.
+#[derive(Clone, Debug)]
+pub(crate) enum Change {
+    Initialise {
+        cluster: ClusterId,
+        members: Vec<Member>,
+        groups: BTreeMap<GroupId, GroupPlace>,
+    },
+    /// This member, new or in place of what was known of it.
+    Put(Member),
+    Remove(NodeId),
+    Replace {
+        old: NodeId,
+        new: Member,
+    },
+}
+
+/// What comes of a command that was not refused.
+#[derive(Clone, Debug)]
+pub(crate) enum Outcome {
+    Change(Change),
+    /// It is so already.
+    Holds,
+    AlreadyInitialised(ClusterId),
+}
+
+impl State {
+    /// What `command` does here.
+    pub(crate) fn decide(&self, command: Command) -> Result<Outcome, PlacementError> {
+        // Before the check: a later leader's wish is ignored whatever it says.
+        if let (Command::Initialise { .. }, Some(cluster)) = (&command, self.cluster) {
+            return Ok(Outcome::AlreadyInitialised(cluster));
+        }
+        command.check()?;
+        if let Command::Initialise { cluster, members, groups } = command {
+            let members = members.into_iter().map(normal_member).collect();
+            return Ok(Outcome::Change(Change::Initialise { cluster, members, groups }));
+        }
+        if self.cluster.is_none() {
+            return Err(PlacementError::NotInitialised);
+        }
+        match command {
+            Command::Initialise { cluster, .. } => Ok(Outcome::AlreadyInitialised(cluster)),
+            Command::AddMember { id, peer_urls, learner, learners_max } => {
+                self.add(Member::new(id, normal(peer_urls), learner), learners_max)
+            }
+            Command::RemoveMember { id } => self.remove_member(id),
+            Command::UpdateMember { id, peer_urls } => self.update(id, normal(peer_urls)),
+            Command::PromoteMember { id } => self.promote(id),
+            Command::ReplaceMember { old, new, peer_urls } => self.replace(old, new, normal(peer_urls)),
+            Command::Publish { id, name, client_urls } => {
+                let client_urls = normal(client_urls);
+                self.put(id, |member| Member { name, client_urls, ..member })
+            }
+            Command::RegisterDisk { id, incarnation } => self.register_disk(id, incarnation),
+        }
+    }
+
+    fn add(&self, member: Member, learners_max: u8) -> Result<Outcome, PlacementError> {
+        self.check_new(member.id)?;
+        self.check_peer_urls(&member.peer_urls, member.id)?;
+        if self.members.len() >= MEMBERS_MAX {
+            return Err(PlacementError::TooManyMembers);
+        }
+        let learners_max = learners_max.min(LEARNERS_MAX as u8);
+        let learners = self.members.values().filter(|member| member.learner).count();
+        if member.learner && learners >= usize::from(learners_max) {
+            return Err(PlacementError::TooManyLearners { learners_max });
+        }
+        Ok(Outcome::Change(Change::Put(member)))
+    }
+
+    fn remove_member(&self, id: NodeId) -> Result<Outcome, PlacementError> {
+        let member = self.member(id)?;
+        let voters = self.members.values().filter(|member| !member.learner).count();
+        if !member.learner && voters == 1 {
+            return Err(PlacementError::LastVoter);
+        }
+        Ok(Outcome::Change(Change::Remove(id)))
+    }
+
+    fn update(&self, id: NodeId, peer_urls: Vec<String>) -> Result<Outcome, PlacementError> {
+        self.member(id)?;
+        self.check_peer_urls(&peer_urls, id)?;
+        self.put(id, |member| Member { peer_urls, ..member })
+    }
+
+    fn promote(&self, id: NodeId) -> Result<Outcome, PlacementError> {
+        if !self.member(id)?.learner {
+            return Err(PlacementError::NotLearner(id));
+        }
+        self.put(id, |member| Member { learner: false, ..member })
+    }
+
+    /// Even the last voter can be replaced: the joint membership {old} → {new} is left only when the new one holds the log.
+    fn replace(&self, old: NodeId, new: NodeId, peer_urls: Vec<String>) -> Result<Outcome, PlacementError> {
+        let learner = self.member(old)?.learner;
+        self.check_new(new)?;
+        self.check_peer_urls(&peer_urls, old)?;
+        Ok(Outcome::Change(Change::Replace { old, new: Member::new(new, peer_urls, learner) }))
+    }
+
+    /// A member has one disk in its life (C14).
+    ///
+    /// Members 1, 2 and 3: 1 and 2 hold a committed entry, 3 sleeps. The disk of 2 is lost, and 2 comes back empty under its id. If it
+    /// could register its new disk, it would give its vote to 3, and the entry would be gone.
+    fn register_disk(&self, id: NodeId, incarnation: Incarnation) -> Result<Outcome, PlacementError> {
+        match self.member(id)?.incarnation {
+            None => self.put(id, |member| Member { incarnation: Some(incarnation), ..member }),
+            Some(registered) if registered == incarnation => Ok(Outcome::Holds),
+            Some(registered) => Err(PlacementError::OtherDisk { registered }),
+        }
+    }
+
+    fn put(&self, id: NodeId, with: impl FnOnce(Member) -> Member) -> Result<Outcome, PlacementError> {
+        let before = self.member(id)?;
+        let after = with(before.clone());
+        Ok(if after == *before { Outcome::Holds } else { Outcome::Change(Change::Put(after)) })
+    }
+
+    fn member(&self, id: NodeId) -> Result<&Member, PlacementError> {
+        match self.members.get(&id) {
+            Some(member) => Ok(member),
+            None if self.removed.contains(&id) => Err(PlacementError::Removed(id)),
+            None => Err(PlacementError::NotMember(id)),
+        }
+    }
+
+    /// May `id` be given to a new member?
+    fn check_new(&self, id: NodeId) -> Result<(), PlacementError> {
+        if self.removed.contains(&id) {
+            return Err(PlacementError::Removed(id));
+        }
+        if self.members.contains_key(&id) {
+            return Err(PlacementError::MemberIdExists(id));
+        }
+        // Here and not where members are removed: to be rid of a member must always be possible.
+        if self.members.len() + self.removed.len() >= MEMBER_IDS_MAX {
+            return Err(PlacementError::TooManyMemberIds);
+        }
+        Ok(())
+    }
+
+    /// Is none of these another member's? `but` is whoever may have them.
+    fn check_peer_urls(&self, urls: &[String], but: NodeId) -> Result<(), PlacementError> {
+        let clashes =
+            |member: &&Member| member.id != but && member.peer_urls.iter().any(|url| urls.contains(url));
+        match self.members.values().find(clashes) {
+            Some(member) => Err(PlacementError::PeerUrlExists { member: member.id }),
+            None => Ok(()),
+        }
+    }
+}
+
+fn normal_member(member: Member) -> Member {
+    let (peer_urls, client_urls) = (normal(member.peer_urls), normal(member.client_urls));
+    Member { peer_urls, client_urls, ..member }
+}
