@@ -37,20 +37,13 @@ pub(crate) enum Outcome {
 impl State {
     /// What `command` does here.
     pub(crate) fn decide(&self, command: Command) -> Result<Outcome, PlacementError> {
-        // Before the check: a later leader's wish is ignored whatever it says.
-        if let (Command::Initialise { .. }, Some(cluster)) = (&command, self.cluster) {
-            return Ok(Outcome::AlreadyInitialised(cluster));
-        }
-        command.check()?;
-        if let Command::Initialise { cluster, members, groups } = command {
-            let members = members.into_iter().map(normal_member).collect();
-            return Ok(Outcome::Change(Change::Initialise { cluster, members, groups }));
-        }
-        if self.cluster.is_none() {
-            return Err(PlacementError::NotInitialised);
+        let Some(cluster) = self.cluster else { return begin(command) };
+        // A later leader's wish to initialise is ignored, whatever it says.
+        if !matches!(command, Command::Initialise { .. }) {
+            command.check()?;
         }
         match command {
-            Command::Initialise { cluster, .. } => Ok(Outcome::AlreadyInitialised(cluster)),
+            Command::Initialise { .. } => Ok(Outcome::AlreadyInitialised(cluster)),
             Command::AddMember { id, peer_urls, learner, learners_max } => {
                 self.add(Member::new(id, normal(peer_urls), learner), learners_max)
             }
@@ -160,6 +153,16 @@ impl State {
             None => Ok(()),
         }
     }
+}
+
+/// Before there is a cluster only one command makes sense.
+fn begin(command: Command) -> Result<Outcome, PlacementError> {
+    command.check()?;
+    let Command::Initialise { cluster, members, groups } = command else {
+        return Err(PlacementError::NotInitialised);
+    };
+    let members = members.into_iter().map(normal_member).collect();
+    Ok(Outcome::Change(Change::Initialise { cluster, members, groups }))
 }
 
 fn normal_member(member: Member) -> Member {

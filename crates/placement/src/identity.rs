@@ -66,8 +66,8 @@ mod tests {
         assert_eq!(cluster_id([id, NodeId(7)]), ClusterId(FIXED_CLUSTER));
     }
 
-    const FIXED_MEMBER: u64 = 0;
-    const FIXED_CLUSTER: u64 = 0;
+    const FIXED_MEMBER: u64 = 5_258_925_873_839_621_293;
+    const FIXED_CLUSTER: u64 = 6_655_625_778_354_271_352;
 
     #[test]
     fn the_same_initial_cluster_has_the_same_ids_however_it_is_written() {
