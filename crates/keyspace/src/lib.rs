@@ -1,0 +1,84 @@
+//! etcd's data model as a pure, deterministic state machine: keys with revisions, transactions, compaction, quota and alarms.
+//!
+//! ```text
+//!   request ──► check ──► Command ──► bytes ──► the log
+//!                                                  │
+//!                     Keyspace::evaluate ◄─────────┘      decides everything, writes nothing
+//!                            │ Effect: does it change anything?
+//!   the revision ──► Keyspace::place ──► Response, Events (in the order of revision and sub)
+//!                            │
+//!         View (reads, watches from the past) · Snapshot · digest · size
+//! ```
+//!
+//! One idea a file: `command`, `codec` and `response` are what goes in and out; `check` what is refused; `tree` the persistent tree
+//! that everything is kept in; `record`, `store`, `range`, `txn`, `compaction`, `quota` the model; `machine`, `view` and
+//! `snapshot` its three faces.
+//!
+//! Architecture Invariant: what a command does follows from the state and the command's bytes, nothing else. No clock, no
+//! configuration of a member, no order of a hash map, no background task.
+//!
+//! Architecture Invariant: a command does all or nothing. Whatever can fail is found out by `evaluate`, before the first write.
+//!
+//! Architecture Invariant: a record never changes once it is made. A version is added, or removed by the sweep of a compaction.
+//!
+//! Architecture Invariant: bytes from outside (the log, a snapshot, an exactly-once table) are refused or answered with an
+//! error, never trusted and never a panic.
+//!
+//! ```
+//! use quorate_consensus::{Position, StateMachine};
+//! use quorate_keyspace::{Command, Keyspace, Put, Range};
+//!
+//! let mut keyspace = Keyspace::new();
+//! let put = Command::Put(Put { key: "name".into(), value: "Ada".into(), ..Put::default() });
+//! let placed = keyspace.apply(Position::new(1, 1), &put.encode());
+//! assert_eq!(placed.response.revision, 2);
+//! assert_eq!(placed.events[0].kv.version, 1);
+//!
+//! let view = keyspace.view();
+//! let reply = view.range(&Range { key: "name".into(), ..Range::default() }).unwrap();
+//! assert_eq!(reply.kvs[0].value, "Ada");
+//! ```
+#![forbid(unsafe_code)]
+
+mod check;
+mod codec;
+mod command;
+mod compaction;
+mod digest;
+mod error;
+mod machine;
+mod quota;
+mod range;
+mod record;
+mod response;
+mod snapshot;
+mod span;
+mod store;
+mod tree;
+mod txn;
+mod view;
+
+pub use check::{Limits, check, check_delete_range, check_put, check_range, check_txn};
+pub use codec::{OPERATIONS_MAX, TXN_DEPTH_MAX};
+pub use command::{
+    Alarm, AlarmAction, AlarmKind, AlarmMember, Command, Compact, Compare, CompareResult, CompareTarget,
+    DeleteRange, LeaseId, Operation, Put, Range, SetQuota, SortOrder, SortTarget, Txn,
+};
+pub use error::KeyspaceError;
+pub use machine::{Effect, Keyspace};
+pub use response::{
+    DeleteRangeReply, Event, EventKind, KeyValue, OperationReply, PutReply, RangeReply, Reply, Response,
+    TxnReply,
+};
+pub use snapshot::Snapshot;
+pub use view::{Changes, HashKv, View};
+
+/// What a stored version counts besides its key and its value, in bytes: etcd's constant for the cost of a put, and about what our
+/// trees and records take.
+pub const RECORD_BYTES: u64 = 256;
+
+/// The quota of a store that was told none, in bytes: etcd's 2 GiB.
+pub const QUOTA_BYTES_DEFAULT: u64 = 2 << 30;
+
+/// Alarms that can be raised at a time, over all members.
+pub const ALARMS_MAX: usize = 1024;

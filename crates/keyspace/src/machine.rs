@@ -1,0 +1,218 @@
+//! The state machine: what the log drives.
+
+use bytes::Bytes;
+use quorate_consensus::{DecodeError, Placed, Position, Reader, RestoreError, StateMachine, Writer};
+
+use crate::check::{Limits, check};
+use crate::compaction::{SWEEP_PER_COMMAND, SWEEP_PER_ENTRY};
+use crate::range::At;
+use crate::snapshot::{self, Snapshot};
+use crate::span::Span;
+use crate::store::Store;
+use crate::txn::{Path, Writing};
+use crate::{
+    ALARMS_MAX, Alarm, AlarmAction, Command, DeleteRange, Event, KeyspaceError, Put, QUOTA_BYTES_DEFAULT,
+    Range, Reply, Response, Txn, View,
+};
+
+/// etcd's keyspace, as a pure state machine: the same log gives the same state, byte for byte.
+#[derive(Debug)]
+pub struct Keyspace {
+    store: Store,
+    /// Commands evaluated, and placed, since this value was made: they alternate.
+    evaluated: u64,
+    placed: u64,
+}
+
+/// An evaluated command: all that was to be decided is decided, nothing is written.
+#[derive(Debug)]
+pub struct Effect {
+    plan: Plan,
+    changes: bool,
+    /// The length of the command.
+    bytes: usize,
+    /// Which evaluation this is.
+    turn: u64,
+}
+
+#[derive(Debug)]
+enum Plan {
+    Refuse(KeyspaceError),
+    Put(Put),
+    DeleteRange(DeleteRange),
+    Range(Range),
+    Txn(Txn, Path),
+    Compact(u64),
+    Alarm(Alarm),
+    SetQuota(Option<u64>),
+    Sweep,
+}
+
+impl Default for Keyspace {
+    fn default() -> Keyspace {
+        Keyspace::new()
+    }
+}
+
+impl Keyspace {
+    /// An empty keyspace, at revision 1.
+    #[must_use]
+    pub fn new() -> Keyspace {
+        Keyspace::from(Store::new())
+    }
+
+    /// Evaluates a command and places it at once with the next revision: what a single group does with each entry.
+    pub fn apply(&mut self, at: Position, command: &Bytes) -> Placed<Response, Event> {
+        let effect = self.evaluate(at, command);
+        let number = self.number() + u64::from(Keyspace::changes(&effect));
+        self.place(effect, number)
+    }
+
+    fn plan(&self, command: &Bytes) -> Result<(Plan, bool), KeyspaceError> {
+        let command = Command::decode(command).map_err(|_| KeyspaceError::Malformed)?;
+        self.store.admits(&command)?;
+        check(&command, &Limits::OF_THE_LOG)?;
+        Ok(match command {
+            Command::Put(put) => {
+                self.store.check_put(&put)?;
+                (Plan::Put(put), true)
+            }
+            Command::DeleteRange(delete) => {
+                let span = Span::new(&delete.key, &delete.range_end);
+                let changes = self.store.live_in(span, At::Latest).next().is_some();
+                (Plan::DeleteRange(delete), changes)
+            }
+            Command::Range(range) => (Plan::Range(range), false),
+            Command::Txn(txn) => {
+                let mut path = Path::new();
+                self.store.decide(&txn, &mut path);
+                let changes = self.store.check_path(&txn, &mut path.iter().copied())?;
+                (Plan::Txn(txn, path), changes || quorate_consensus::planted!("M03"))
+            }
+            Command::Compact(compact) => (Plan::Compact(self.store.check_compact(compact.revision)?), false),
+            Command::Alarm(alarm) => {
+                let new = alarm.action == AlarmAction::Activate && !self.store.alarms.contains(&alarm.alarm);
+                if new && self.store.alarms.len() >= ALARMS_MAX {
+                    return Err(KeyspaceError::TooManyAlarms);
+                }
+                (Plan::Alarm(alarm), false)
+            }
+            Command::SetQuota(quota) => {
+                let bytes = match u64::try_from(quota.bytes) {
+                    Ok(0) => Some(QUOTA_BYTES_DEFAULT),
+                    Ok(bytes) => Some(bytes),
+                    Err(_) => None,
+                };
+                (Plan::SetQuota(bytes), false)
+            }
+            Command::Sweep => (Plan::Sweep, false),
+        })
+    }
+}
+
+impl From<Store> for Keyspace {
+    fn from(store: Store) -> Keyspace {
+        Keyspace { store, evaluated: 0, placed: 0 }
+    }
+}
+
+impl StateMachine for Keyspace {
+    type Effect = Effect;
+    type Response = Response;
+    type Event = Event;
+    type View = View;
+    type Snapshot = Snapshot;
+
+    /// Reads nothing but the state and the bytes of the command, so every replica decides the same. Writes nothing: the next command
+    /// may be evaluated only when this one has been placed.
+    fn evaluate(&mut self, _at: Position, command: &Bytes) -> Effect {
+        assert_eq!(self.evaluated, self.placed, "a command is evaluated before the one before it was placed");
+        self.evaluated += 1;
+        let (plan, changes) = self.plan(command).unwrap_or_else(|error| (Plan::Refuse(error), false));
+        Effect { plan, changes, bytes: command.len(), turn: self.evaluated }
+    }
+
+    fn changes(effect: &Effect) -> bool {
+        effect.changes
+    }
+
+    fn number(&self) -> u64 {
+        self.store.revision
+    }
+
+    fn place(&mut self, effect: Effect, number: u64) -> Placed<Response, Event> {
+        assert_eq!(
+            effect.turn,
+            self.placed + 1,
+            "effects are placed in the order in which they were evaluated, once each"
+        );
+        self.placed += 1;
+        if effect.changes {
+            assert!(
+                number > self.store.revision && number <= i64::MAX as u64,
+                "a revision that cannot be the next one"
+            );
+        }
+
+        let mut sweep = SWEEP_PER_ENTRY;
+        let mut writing =
+            Writing { store: &mut self.store, number, command_bytes: effect.bytes, events: Vec::new() };
+        let result = match effect.plan {
+            Plan::Refuse(error) => Err(error),
+            Plan::Put(put) => Ok(Reply::Put(writing.put(&put))),
+            Plan::DeleteRange(delete) => Ok(Reply::DeleteRange(writing.delete_range(&delete))),
+            Plan::Range(range) => writing.range(&range),
+            Plan::Txn(txn, path) => writing.txn(&txn, &mut path.into_iter()).map(Reply::Txn),
+            Plan::Compact(revision) => {
+                writing.store.compact(revision);
+                Ok(Reply::Compact)
+            }
+            Plan::Alarm(alarm) => Ok(Reply::Alarm(writing.store.set_alarm(alarm))),
+            Plan::SetQuota(bytes) => {
+                writing.store.quota_bytes = bytes;
+                Ok(Reply::SetQuota)
+            }
+            Plan::Sweep => {
+                sweep = SWEEP_PER_COMMAND;
+                Ok(Reply::Sweep)
+            }
+        };
+        let events = writing.events;
+        if effect.changes {
+            assert!(!events.is_empty() || quorate_consensus::PLANTS_COMPILED, "a revision without a change");
+            self.store.revision = number;
+        } else {
+            assert!(events.is_empty(), "a change without a revision");
+        }
+        self.store.sweep(sweep.max(SWEEP_PER_ENTRY * events.len()));
+        Placed { response: Response { revision: number, result }, events }
+    }
+
+    fn view(&self) -> View {
+        View::new(self.store.clone())
+    }
+
+    fn snapshot(&self) -> Snapshot {
+        Snapshot::of(&self.store)
+    }
+
+    fn restore(chunks: &mut dyn Iterator<Item = Bytes>) -> Result<Keyspace, RestoreError> {
+        snapshot::restore(chunks).map(Keyspace::from)
+    }
+
+    fn digest(&self) -> u64 {
+        self.store.digest()
+    }
+
+    fn size_bytes(&self) -> u64 {
+        self.store.size_bytes
+    }
+
+    fn encode_response(response: &Response, to: &mut Writer) {
+        response.encode(to);
+    }
+
+    fn decode_response(from: &mut Reader) -> Result<Response, DecodeError> {
+        Response::decode(from)
+    }
+}

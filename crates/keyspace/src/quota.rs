@@ -1,0 +1,86 @@
+//! What a command costs, and when there is no more room.
+
+use std::sync::Arc;
+
+use crate::store::Store;
+use crate::{
+    Alarm, AlarmAction, AlarmKind, AlarmMember, Command, KeyspaceError, Operation, Put, RECORD_BYTES, Txn,
+};
+
+impl Command {
+    /// What this command may add to the size of the store, at most, in bytes; etcd's formula (256 and the key and the value of each
+    /// put, of a transaction's costlier branch). Zero for what needs no room: a deletion is let through although its tombstone takes
+    /// some, or nobody could ever get below the quota again.
+    #[must_use]
+    pub fn cost_bytes(&self) -> u64 {
+        match self {
+            Command::Put(put) => cost_of_put(put),
+            Command::Txn(txn) => cost_of_txn(txn),
+            Command::DeleteRange(_)
+            | Command::Range(_)
+            | Command::Compact(_)
+            | Command::Alarm(_)
+            | Command::SetQuota(_)
+            | Command::Sweep => 0,
+        }
+    }
+}
+
+fn cost_of_put(put: &Put) -> u64 {
+    RECORD_BYTES + put.key.len() as u64 + put.value.len() as u64
+}
+
+fn cost_of_txn(txn: &Txn) -> u64 {
+    let cost = |branch: &[Operation]| -> u64 {
+        branch
+            .iter()
+            .map(|operation| match operation {
+                Operation::Put(put) => cost_of_put(put),
+                Operation::Txn(nested) => cost_of_txn(nested),
+                Operation::Empty | Operation::Range(_) | Operation::DeleteRange(_) => 0,
+            })
+            .sum()
+    };
+    cost(&txn.success).max(cost(&txn.failure))
+}
+
+impl Store {
+    /// Raises or lowers an alarm; the alarm, unless it was to be lowered and was not raised.
+    pub(crate) fn set_alarm(&mut self, alarm: Alarm) -> Option<AlarmMember> {
+        let alarms = Arc::make_mut(&mut self.alarms);
+        match alarm.action {
+            AlarmAction::Activate => {
+                alarms.insert(alarm.alarm);
+                Some(alarm.alarm)
+            }
+            AlarmAction::Deactivate => alarms.take(&alarm.alarm),
+        }
+    }
+
+    /// Would this command reach the quota?
+    pub(crate) fn would_exceed(&self, cost_bytes: u64) -> bool {
+        cost_bytes > 0
+            && self.quota_bytes.is_some_and(|quota| self.size_bytes.saturating_add(cost_bytes) >= quota)
+    }
+
+    /// Do the alarms and the quota let this command through?
+    ///
+    /// NOSPACE refuses what may put: by the worst branch of a transaction, not by the one it takes, as in etcd. CORRUPT refuses all
+    /// that writes. Past the quota a put is refused and changes nothing. (etcd applies it and reports the error nevertheless; a
+    /// client that believes the error would be wrong.)
+    pub(crate) fn admits(&self, command: &Command) -> Result<(), KeyspaceError> {
+        let writes = match command {
+            Command::Put(_) | Command::DeleteRange(_) | Command::Compact(_) => true,
+            Command::Txn(txn) => !txn.is_read_only(),
+            Command::Range(_) | Command::Alarm(_) | Command::SetQuota(_) | Command::Sweep => false,
+        };
+        if writes && !self.alarms.is_empty() && self.has_alarm(AlarmKind::Corrupt) {
+            return Err(KeyspaceError::Corrupt);
+        }
+        let cost = command.cost_bytes();
+        if cost > 0 && (self.has_alarm(AlarmKind::NoSpace) || self.would_exceed(cost)) {
+            return Err(KeyspaceError::NoSpace);
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,189 @@
+//! Transactions: compare, decide, check, and only then write.
+
+use std::sync::Arc;
+
+use crate::range::At;
+use crate::record::{Record, Rev};
+use crate::span::Span;
+use crate::store::{Change, Store};
+use crate::{
+    Compare, CompareResult, CompareTarget, DeleteRange, DeleteRangeReply, Event, KeyspaceError, LeaseId,
+    Operation, OperationReply, Put, PutReply, Range, Reply, Txn, TxnReply,
+};
+
+/// Which branch each transaction on the way takes, in the order in which execution comes to them.
+pub(crate) type Path = Vec<bool>;
+
+impl Store {
+    /// Decides every comparison that matters, all against the state before the transaction.
+    ///
+    /// Nested ones too, before anything is written: in `[put a, txn(if version(a) = 0 then X else Y)]` with no `a` before, X happens.
+    pub(crate) fn decide(&self, txn: &Txn, path: &mut Path) {
+        let succeeded = txn.compare.iter().all(|compare| self.holds(compare));
+        path.push(succeeded);
+        for operation in branch(txn, succeeded) {
+            if let Operation::Txn(nested) = operation {
+                self.decide(nested, path);
+            }
+        }
+    }
+
+    /// Does a comparison hold? For a range, if it holds for every key in it; for no key at all, as for one with zeros everywhere,
+    /// except that no value is neither equal nor unequal to anything.
+    fn holds(&self, compare: &Compare) -> bool {
+        let mut keys = self.live_in(Span::new(&compare.key, &compare.range_end), At::Latest).peekable();
+        if keys.peek().is_none() {
+            return holds_for(compare, None);
+        }
+        keys.all(|record| holds_for(compare, Some(record)))
+    }
+
+    /// Checks all that `path` will do against the state before it, and finds out whether it changes anything.
+    ///
+    /// A put always does. A deletion does if one of its keys lives; one that an earlier put of the same transaction would make alive
+    /// does not matter here, because then there is that put.
+    pub(crate) fn check_path(
+        &self,
+        txn: &Txn,
+        path: &mut impl Iterator<Item = bool>,
+    ) -> Result<bool, KeyspaceError> {
+        let mut changes = false;
+        for operation in branch(txn, path.next().unwrap_or_default()) {
+            match operation {
+                Operation::Empty => return Err(KeyspaceError::KeyNotFound),
+                Operation::Range(range) => {
+                    if !quorate_consensus::planted!("M02") {
+                        self.check_revision(range.revision, self.revision)?;
+                    }
+                }
+                Operation::Put(put) => {
+                    self.check_put(put)?;
+                    changes = true;
+                }
+                Operation::DeleteRange(delete) => {
+                    let span = Span::new(&delete.key, &delete.range_end);
+                    changes = changes || self.live_in(span, At::Latest).next().is_some();
+                }
+                Operation::Txn(nested) => changes |= self.check_path(nested, path)?,
+            }
+        }
+        Ok(changes)
+    }
+
+    /// The answer to a transaction that only reads.
+    pub(crate) fn read_only_txn(&self, txn: &Txn) -> Result<TxnReply, KeyspaceError> {
+        if !txn.is_read_only() {
+            return Err(KeyspaceError::NotReadOnly);
+        }
+        let succeeded = txn.compare.iter().all(|compare| self.holds(compare));
+        let ranges = branch(txn, succeeded).iter().filter_map(|operation| match operation {
+            Operation::Range(range) => Some(range),
+            Operation::Empty | Operation::Put(_) | Operation::DeleteRange(_) | Operation::Txn(_) => None,
+        });
+        let responses = ranges
+            .map(|range| {
+                let reply = Reply::Range(self.range(range, self.revision)?);
+                Ok(OperationReply { revision: self.revision, reply })
+            })
+            .collect::<Result<_, KeyspaceError>>()?;
+        Ok(TxnReply { succeeded, responses })
+    }
+}
+
+fn branch(txn: &Txn, succeeded: bool) -> &[Operation] {
+    if succeeded { &txn.success } else { &txn.failure }
+}
+
+fn holds_for(compare: &Compare, record: Option<&Arc<Record>>) -> bool {
+    let number = |of: fn(&Record) -> u64| record.map_or(0, |record| of(record) as i64);
+    let ordering = match &compare.target {
+        CompareTarget::Version(right) => number(|record| record.version).cmp(right),
+        CompareTarget::Create(right) => number(|record| record.create).cmp(right),
+        CompareTarget::Mod(right) => number(|record| record.rev.main).cmp(right),
+        CompareTarget::Lease(right) => record.map_or(LeaseId::NONE, |record| record.lease).cmp(right),
+        CompareTarget::Value(right) => match record {
+            Some(record) => record.value.cmp(right),
+            None => return false,
+        },
+    };
+    match compare.result {
+        CompareResult::Equal => ordering.is_eq(),
+        CompareResult::Greater => ordering.is_gt(),
+        CompareResult::Less => ordering.is_lt(),
+        CompareResult::NotEqual => ordering.is_ne(),
+    }
+}
+
+/// A command that is being carried out: one revision, its changes numbered from 0.
+pub(crate) struct Writing<'a> {
+    pub(crate) store: &'a mut Store,
+    /// The revision of the changes, if there are any.
+    pub(crate) number: u64,
+    /// The length of the command, see [`Store::put`].
+    pub(crate) command_bytes: usize,
+    pub(crate) events: Vec<Event>,
+}
+
+impl Writing<'_> {
+    /// The revision for a header now, and the last one that a range may see: that of the command once it has changed something.
+    fn current(&self) -> u64 {
+        if self.events.is_empty() { self.store.revision } else { self.number }
+    }
+
+    fn next(&self) -> Rev {
+        // A revision with more than four thousand million changes does not fit in memory.
+        Rev { main: self.number, sub: self.events.len() as u32 }
+    }
+
+    fn tell(&mut self, change: &Change) {
+        self.events.push(change.event());
+    }
+
+    pub(crate) fn put(&mut self, put: &Put) -> PutReply {
+        let change = self.store.put(self.next(), put, self.command_bytes);
+        self.tell(&change);
+        PutReply { prev_kv: change.replaced.filter(|_| put.prev_kv).map(|record| record.key_value()) }
+    }
+
+    pub(crate) fn delete_range(&mut self, delete: &DeleteRange) -> DeleteRangeReply {
+        let span = Span::new(&delete.key, &delete.range_end);
+        let keys: Vec<_> = self.store.live_in(span, At::Latest).map(|record| record.key.clone()).collect();
+        let mut reply = DeleteRangeReply::default();
+        for key in keys {
+            if let Some(change) = self.store.delete(self.next(), &key) {
+                self.tell(&change);
+                reply.deleted += 1;
+                reply
+                    .prev_kvs
+                    .extend(change.replaced.filter(|_| delete.prev_kv).map(|record| record.key_value()));
+            }
+        }
+        reply
+    }
+
+    pub(crate) fn range(&self, range: &Range) -> Result<Reply, KeyspaceError> {
+        self.store.range(range, self.current()).map(Reply::Range)
+    }
+
+    /// Carries the transaction out on its path. It was checked: an error here would be half a transaction.
+    pub(crate) fn txn(
+        &mut self,
+        txn: &Txn,
+        path: &mut impl Iterator<Item = bool>,
+    ) -> Result<TxnReply, KeyspaceError> {
+        let succeeded = path.next().unwrap_or_default();
+        let mut responses = Vec::with_capacity(branch(txn, succeeded).len());
+        for operation in branch(txn, succeeded) {
+            let reply = match operation {
+                Operation::Empty => return Err(KeyspaceError::KeyNotFound),
+                Operation::Range(range) => self.range(range)?,
+                Operation::Put(put) => Reply::Put(self.put(put)),
+                Operation::DeleteRange(delete) => Reply::DeleteRange(self.delete_range(delete)),
+                Operation::Txn(nested) => Reply::Txn(self.txn(nested, path)?),
+            };
+            let revision = if matches!(operation, Operation::Txn(_)) { 0 } else { self.current() };
+            responses.push(OperationReply { revision, reply });
+        }
+        Ok(TxnReply { succeeded, responses })
+    }
+}
