@@ -1,0 +1,36 @@
+//! Floor 2: one durable log for all groups of a node, and the snapshot store, over the disk contract of floor 1. A value: operations out,
+//! completions in.
+//!
+//! ```text
+//!   append (any group) ─► queue ─flush─► one write + one sync ─► Durable{token}      (group commit: what comes meanwhile is the next batch)
+//!   log/<sequence>.seg   segment: header, checkpoint of all groups, frames…
+//!   snapshots/<group>-<epoch>-<index>.snap     chunks, each with its checksum
+//! ```
+//!
+//! Architecture Invariant: a frame says where it stands (segment, offset) and is checksummed over all of it, so a torn, stale or misdirected frame
+//! is no frame.
+//!
+//! Architecture Invariant: damage is told from a torn tail. Every write carries a mark of how far the last sync reached. An invalid frame below the
+//! newest mark, or below the length that the next segment gives for this one, is damage; above it, a torn tail, which ends the segment.
+//!
+//! Architecture Invariant: a segment is synced before the next receives a byte, and a start of the process always begins a new one: no byte of a torn
+//! tail is ever built upon.
+//!
+//! Architecture Invariant: a failed write or sync is final.
+#![forbid(unsafe_code)]
+
+mod config;
+mod frame;
+mod index;
+mod journal;
+mod record;
+mod recovery;
+mod snapshots;
+mod writer;
+
+pub use config::{Config, Identity, LOCK_FILE};
+pub use index::GroupState;
+pub use journal::{
+    DamageReport, GroupWrite, Journal, JournalEvent, JournalFailure, ReadToken, Recovery, SnapshotPiece, WriteToken,
+};
+pub use snapshots::SnapshotId;

@@ -1,0 +1,317 @@
+//! Reading the log when it is opened, and telling a torn tail from damage.
+//!
+//! First the beginnings of all segments: the newest valid one says which older ones are needed and how long each is. Then those, whole, in order: in
+//! them every byte was synced, so whatever does not parse is damage. Then the newest: it ends at its first invalid frame, unless a mark beyond says
+//! that a sync had reached further; then that is damage too (F03, F04).
+
+use std::collections::{BTreeMap, VecDeque};
+
+use bytes::Bytes;
+use quorate_consensus::{DiskCompletion, DiskOutcome, DiskRequest, planted};
+
+use crate::{
+    Journal, JournalEvent,
+    frame,
+    journal::Purpose,
+    record::{self, SegmentHeader, SnapshotRecord},
+    writer::{LOG, segment_path},
+};
+
+/// Bytes of a segment's beginning that are read to find its header.
+const HEAD_BYTES: u64 = 64 * 1024;
+
+#[derive(Debug)]
+pub(crate) struct Recovering {
+    step: Step,
+    pub(crate) notes: Vec<String>,
+}
+
+#[derive(Debug)]
+enum Step {
+    ListLog,
+    Heads { wanted: VecDeque<(u64, u64)>, heads: BTreeMap<u64, (u64, Option<SegmentHeader>)> },
+    Whole { current: (u64, Option<u64>), wanted: VecDeque<(u64, Option<u64>)>, next_sequence: u64 },
+    ListSnapshots { next_sequence: u64 },
+    Open,
+}
+
+/// What a segment's bytes came to.
+enum Parsed {
+    /// All of it was read; it ends here.
+    Whole(usize),
+    /// Damage at this offset.
+    Damaged(usize, String),
+}
+
+impl Journal {
+    pub(crate) fn begin_recovery(&mut self) {
+        self.recovering = Some(Recovering { step: Step::ListLog, notes: Vec::new() });
+        self.submit(DiskRequest::List { path: LOG.into() }, Purpose::Recovery);
+    }
+
+    pub(crate) fn recovery_step(&mut self, completion: DiskCompletion, events: &mut Vec<JournalEvent>) {
+        let Some(mut recovering) = self.recovering.take() else { return };
+        let outcome = match completion.outcome {
+            Ok(outcome) => outcome,
+            Err(error) => {
+                // An unreadable log is not an absent one: nothing new is begun over it (F16).
+                return self.fail("reading the log", error, events);
+            }
+        };
+        let step = std::mem::replace(&mut recovering.step, Step::Open);
+        let next = match (step, outcome) {
+            (Step::ListLog, DiskOutcome::Listed(files)) => self.listed(files, &mut recovering),
+            (Step::Heads { wanted, heads }, DiskOutcome::Read(bytes)) => {
+                self.head_read(wanted, heads, bytes, &mut recovering, events)
+            }
+            (Step::Whole { current, wanted, next_sequence }, DiskOutcome::Read(bytes)) => {
+                self.whole_read(current, wanted, next_sequence, bytes, &mut recovering, events)
+            }
+            (Step::ListSnapshots { next_sequence }, DiskOutcome::Listed(files)) => {
+                self.clean_snapshots(&files, &mut recovering);
+                self.begin_after(next_sequence, &mut recovering, events)
+            }
+            (step, _) => Some(step),
+        };
+        if let Some(step) = next {
+            recovering.step = step;
+            self.recovering = Some(recovering);
+        }
+    }
+
+    fn listed(&mut self, files: Vec<(String, u64)>, recovering: &mut Recovering) -> Option<Step> {
+        let mut wanted = VecDeque::new();
+        for (name, length) in files {
+            match name.strip_suffix(".seg").and_then(|hex| u64::from_str_radix(hex, 16).ok()) {
+                Some(sequence) => wanted.push_back((sequence, length)),
+                None => self.remove(format!("{LOG}/{name}"), recovering),
+            }
+        }
+        wanted.make_contiguous().sort_unstable();
+        self.next_head(wanted, BTreeMap::new(), recovering)
+    }
+
+    fn next_head(
+        &mut self,
+        wanted: VecDeque<(u64, u64)>,
+        heads: BTreeMap<u64, (u64, Option<SegmentHeader>)>,
+        _recovering: &mut Recovering,
+    ) -> Option<Step> {
+        if let Some((sequence, length)) = wanted.front().copied() {
+            let request =
+                DiskRequest::Read { path: segment_path(sequence), offset: 0, length: length.min(HEAD_BYTES) };
+            self.submit(request, Purpose::Recovery);
+            return Some(Step::Heads { wanted, heads });
+        }
+        self.plan(heads)
+    }
+
+    fn head_read(
+        &mut self,
+        mut wanted: VecDeque<(u64, u64)>,
+        mut heads: BTreeMap<u64, (u64, Option<SegmentHeader>)>,
+        bytes: Bytes,
+        recovering: &mut Recovering,
+        events: &mut Vec<JournalEvent>,
+    ) -> Option<Step> {
+        let (sequence, length) = wanted.pop_front()?;
+        let frame = frame::read(&bytes, 0, sequence).filter(|frame| frame.kind == record::HEADER);
+        let header = match frame.map(|frame| SegmentHeader::decode(frame.payload)) {
+            None => None,
+            Some(Ok(header)) => Some(header),
+            Some(Err(error)) => {
+                self.damaged(&segment_path(sequence), 0, format!("its header does not decode: {error}"), events);
+                return None;
+            }
+        };
+        if let Some(header) = &header
+            && header.identity != self.identity
+        {
+            let what = format!(
+                "it belongs to node {} of cluster {} with disk {:x}; check --data-dir",
+                header.identity.node, header.identity.cluster, header.identity.incarnation.0
+            );
+            self.damaged(&segment_path(sequence), 0, what, events);
+            return None;
+        }
+        heads.insert(sequence, (length, header));
+        self.next_head(wanted, heads, recovering)
+    }
+
+    /// Which segments are needed, and how long each is.
+    fn plan(&mut self, heads: BTreeMap<u64, (u64, Option<SegmentHeader>)>) -> Option<Step> {
+        let highest = heads.keys().next_back().copied().unwrap_or(0);
+        let newest = heads.iter().rev().find_map(|(seq, (_, header))| Some((*seq, header.clone()?)));
+        let mut wanted = VecDeque::new();
+        let newest_sequence = newest.as_ref().map_or(0, |(sequence, _)| *sequence);
+        if let Some((sequence, header)) = newest {
+            self.writer.before = header.before.iter().copied().collect();
+            wanted.extend(header.before.into_iter().map(|(sequence, length)| (sequence, Some(length))));
+            wanted.push_back((sequence, None));
+        }
+        // Above the newest valid beginning there may be one whose beginning was never finished. It is read too, to see that nothing in it was synced.
+        wanted.extend(heads.keys().copied().filter(|seq| *seq > newest_sequence).map(|seq| (seq, None)));
+        for sequence in heads.keys().copied().filter(|seq| !wanted.iter().any(|(wanted, _)| wanted == seq)) {
+            self.submit(DiskRequest::Remove { path: segment_path(sequence) }, Purpose::Ignored);
+        }
+        self.next_whole(wanted, highest + 1)
+    }
+
+    fn next_whole(&mut self, mut wanted: VecDeque<(u64, Option<u64>)>, next_sequence: u64) -> Option<Step> {
+        let Some(current) = wanted.pop_front() else {
+            self.submit(DiskRequest::List { path: crate::snapshots::FOLDER.into() }, Purpose::Recovery);
+            return Some(Step::ListSnapshots { next_sequence });
+        };
+        let length = current.1.unwrap_or(u64::from(u32::MAX));
+        self.submit(DiskRequest::Read { path: segment_path(current.0), offset: 0, length }, Purpose::Recovery);
+        Some(Step::Whole { current, wanted, next_sequence })
+    }
+
+    fn whole_read(
+        &mut self,
+        (sequence, length): (u64, Option<u64>),
+        wanted: VecDeque<(u64, Option<u64>)>,
+        next_sequence: u64,
+        bytes: Bytes,
+        recovering: &mut Recovering,
+        events: &mut Vec<JournalEvent>,
+    ) -> Option<Step> {
+        match self.parse(sequence, length, &bytes, recovering) {
+            Parsed::Whole(end) => {
+                if length.is_none() && end > 0 {
+                    self.writer.before.insert(sequence, end as u64);
+                }
+                self.next_whole(wanted, next_sequence)
+            }
+            Parsed::Damaged(offset, what) => {
+                self.damaged(&segment_path(sequence), offset as u64, what, events);
+                None
+            }
+        }
+    }
+
+    fn parse(&mut self, sequence: u64, length: Option<u64>, bytes: &Bytes, recovering: &mut Recovering) -> Parsed {
+        let mut at = 0;
+        while length.is_none_or(|length| (at as u64) < length) {
+            let Some(frame) = frame::read(bytes, at, sequence) else {
+                return match length {
+                    Some(_) => Parsed::Damaged(at, "synced data does not parse".into()),
+                    None => self.tail(sequence, at, bytes, recovering),
+                };
+            };
+            let (offset, whole) = (at as u64, frame.length as u64);
+            if let Err(error) = self.replay(sequence, offset, whole, frame.kind, frame.payload) {
+                return Parsed::Damaged(at, error);
+            }
+            at += frame.length;
+        }
+        Parsed::Whole(at)
+    }
+
+    /// The newest segment stops parsing here. Had a sync reached further, some later write would say so.
+    fn tail(&self, sequence: u64, at: usize, bytes: &Bytes, recovering: &mut Recovering) -> Parsed {
+        let rest = &bytes[at.min(bytes.len())..];
+        if rest.iter().all(|byte| *byte == 0) {
+            return Parsed::Whole(at);
+        }
+        let mark = (at + 1..bytes.len()).find_map(|place| {
+            let header = bytes.get(place + 8..place + 24)?;
+            let here = header[..8] == sequence.to_le_bytes() && header[8..] == (place as u64).to_le_bytes();
+            let frame = here.then(|| frame::read(bytes, place, sequence))??;
+            let synced = (frame.kind == record::MARK).then(|| record::decode_number(frame.payload).ok())??;
+            (synced > at as u64).then_some(synced)
+        });
+        match mark {
+            Some(synced) if !planted!("F04") => {
+                Parsed::Damaged(at, format!("does not parse, although the log was synced up to byte {synced}"))
+            }
+            _ => {
+                recovering.notes.push(format!("{}: torn tail cut at byte {at}", segment_path(sequence)));
+                Parsed::Whole(at)
+            }
+        }
+    }
+
+    fn replay(&mut self, segment: u64, offset: u64, length: u64, kind: u8, payload: Bytes) -> Result<(), String> {
+        let text = |error: quorate_consensus::DecodeError| format!("record {kind} does not decode: {error}");
+        match kind {
+            record::HEADER | record::MARK => {}
+            record::CHECKPOINT => {
+                if self.groups.is_empty() {
+                    self.groups.extend(record::decode_checkpoint(payload).map_err(text)?);
+                }
+            }
+            record::WRITE => {
+                let (group, write) = record::decode_write(payload).map_err(text)?;
+                self.state(group).write(&write, segment, offset, length);
+            }
+            record::MOVED => {
+                let (group, entries) = record::decode_moved(payload).map_err(text)?;
+                self.state(group).moved(&entries, segment, offset, length);
+            }
+            record::COMPACT => {
+                let (group, to) = record::decode_compact(payload).map_err(text)?;
+                self.state(group).compact(to);
+            }
+            record::SNAPSHOT => {
+                let SnapshotRecord { group, meta, install, keep_log_after } =
+                    SnapshotRecord::decode(payload).map_err(text)?;
+                self.state(group).snapshot(&meta, install, keep_log_after);
+            }
+            record::DROP => {
+                let dropped = record::decode_number(payload).map_err(text)?;
+                self.writer.before.remove(&dropped);
+                self.submit(DiskRequest::Remove { path: segment_path(dropped) }, Purpose::Ignored);
+            }
+            kind => return Err(format!("unknown record {kind}")),
+        }
+        Ok(())
+    }
+
+    fn begin_after(
+        &mut self,
+        next_sequence: u64,
+        recovering: &mut Recovering,
+        events: &mut Vec<JournalEvent>,
+    ) -> Option<Step> {
+        let gap = self.groups.iter().find_map(|(id, group)| Some((*id, group.gap()?)));
+        if let Some((group, index)) = gap {
+            self.damaged(LOG, 0, format!("entry {index} of group {group} is missing"), events);
+            return None;
+        }
+        let unused: Vec<u64> = self.writer.before.keys().copied().collect();
+        for segment in unused {
+            if self.groups.values().all(|group| !group.uses(segment)) {
+                // Its groups stand in the next segment's checkpoint; the file itself goes once that is durable.
+                self.writer.before.remove(&segment);
+                recovering.notes.push(format!("{}: nothing live in it any more", segment_path(segment)));
+            }
+        }
+        self.begin_segment(next_sequence);
+        Some(Step::Open)
+    }
+
+    fn remove(&mut self, path: String, recovering: &mut Recovering) {
+        recovering.notes.push(format!("{path}: left over, removed"));
+        self.submit(DiskRequest::Remove { path: path.into() }, Purpose::Ignored);
+    }
+
+    /// Snapshots that no group calls its own were never finished, or have been replaced.
+    fn clean_snapshots(&mut self, files: &[(String, u64)], recovering: &mut Recovering) {
+        let current: Vec<String> = self
+            .groups
+            .iter()
+            .filter_map(|(id, group)| Some(crate::snapshots::name(*id, group.snapshot.as_ref()?.position)))
+            .collect();
+        for (id, group) in &self.groups {
+            if let Some(meta) = &group.snapshot {
+                self.snapshots.current.insert(*id, meta.position);
+            }
+        }
+        for (name, _) in files {
+            if !current.contains(name) {
+                self.remove(format!("{}/{name}", crate::snapshots::FOLDER), recovering);
+            }
+        }
+    }
+}

@@ -1,0 +1,256 @@
+//! The snapshot store: one file a snapshot, its pieces at fixed places, each framed and checksummed.
+//!
+//! A snapshot is written under a name that ends in `.part`, synced, renamed, its directory synced, and only then does a record in the log make it
+//! current. A crash in between leaves the one before in force (D01); the one before is removed only after the record is durable (D14).
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use bytes::Bytes;
+use quorate_consensus::{
+    DiskCompletion, DiskErrorKind, DiskOutcome, DiskRequest, GroupId, Position, Reader, SnapshotMeta, Writer, planted,
+};
+
+use crate::{
+    Journal, JournalEvent, ReadToken, SnapshotPiece, WriteToken,
+    frame,
+    journal::{Purpose, Queued},
+    record::SnapshotRecord,
+};
+
+pub(crate) const FOLDER: &str = "snapshots";
+/// Distance between two pieces in a file: a piece of 64 KiB with its frame, in whole disk sectors.
+const STRIDE: u64 = 66_048;
+const PIECE: u8 = 1;
+
+/// Names a snapshot that is being written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct SnapshotId(pub u64);
+
+#[derive(Debug)]
+struct Writing {
+    group: GroupId,
+    meta: SnapshotMeta,
+    /// The last piece handed over: whether one follows is known only when it comes, or does not.
+    held: Option<Bytes>,
+    pieces: u64,
+    pending: u32,
+    stage: Stage,
+    /// It is to become the group's current one as soon as it is durable.
+    make_current: bool,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Stage {
+    Pieces,
+    Sync,
+    Rename,
+    /// Durable, waiting for its record or for its owner's word.
+    Durable,
+}
+
+/// Snapshots that are being written.
+#[derive(Debug, Default)]
+pub(crate) struct Snapshots {
+    next: u64,
+    writing: BTreeMap<SnapshotId, Writing>,
+    /// Each group's current snapshot: the file that goes when the next one is current.
+    pub(crate) current: BTreeMap<GroupId, Position>,
+}
+
+pub(crate) fn name(group: GroupId, at: Position) -> String {
+    format!("{:x}-{:x}-{:x}.snap", group.0, at.epoch.0, at.index.0)
+}
+
+fn path(group: GroupId, at: Position) -> Arc<str> {
+    format!("{FOLDER}/{}", name(group, at)).into()
+}
+
+fn part_path(id: SnapshotId) -> Arc<str> {
+    format!("{FOLDER}/{:x}.part", id.0).into()
+}
+
+/// What a piece's frame calls its segment: snapshots of different positions do not mix (D11).
+fn sequence(group: GroupId, at: Position) -> u64 {
+    quorate_consensus::fingerprint_of(&(group, at)).max(1)
+}
+
+impl Journal {
+    /// Begins a snapshot of `group` that `meta` describes.
+    pub fn begin_snapshot(&mut self, group: GroupId, meta: SnapshotMeta) -> SnapshotId {
+        self.snapshots.next += 1;
+        let id = SnapshotId(self.snapshots.next);
+        let writing =
+            Writing { group, meta, held: None, pieces: 0, pending: 1, stage: Stage::Pieces, make_current: false };
+        self.snapshots.writing.insert(id, writing);
+        self.submit(DiskRequest::Remove { path: part_path(id) }, Purpose::Ignored);
+        self.submit(DiskRequest::Create { path: part_path(id) }, Purpose::Snapshot(id));
+        id
+    }
+
+    /// The next piece, of at most 64 KiB.
+    pub fn write_chunk(&mut self, id: SnapshotId, piece: Bytes) {
+        let Some(writing) = self.snapshots.writing.get_mut(&id) else { return };
+        if let Some(before) = writing.held.replace(piece) {
+            self.write_piece(id, &before, false);
+        }
+    }
+
+    fn write_piece(&mut self, id: SnapshotId, piece: &Bytes, last: bool) {
+        let Some(writing) = self.snapshots.writing.get_mut(&id) else { return };
+        let (number, at) = (writing.pieces, writing.pieces * STRIDE);
+        writing.pieces += 1;
+        writing.pending += 1;
+        let mut to = Writer::with_capacity(piece.len() + 64);
+        frame::write(&mut to, at, sequence(writing.group, writing.meta.position), PIECE, |to| {
+            to.varint(number);
+            to.bool(last);
+            to.raw(piece);
+        });
+        let request = DiskRequest::WriteAt { path: part_path(id), offset: at, pieces: vec![to.finish()] };
+        self.submit(request, Purpose::Snapshot(id));
+    }
+
+    /// All pieces were handed over. [`JournalEvent::SnapshotDurable`] follows; with `make_current` the snapshot is then the group's newest, and its log
+    /// may be compacted up to it.
+    pub fn finish_snapshot(&mut self, id: SnapshotId, make_current: bool) {
+        let Some(writing) = self.snapshots.writing.get_mut(&id) else { return };
+        writing.make_current = make_current;
+        let last = writing.held.take().unwrap_or_default();
+        self.write_piece(id, &last, true);
+        if let Some(writing) = self.snapshots.writing.get_mut(&id) {
+            writing.stage = Stage::Sync;
+            writing.pending += 1;
+            if planted!("D01") && make_current {
+                let (group, meta) = (writing.group, writing.meta.clone());
+                self.enqueue(Queued::Snapshot(SnapshotRecord { group, meta, install: false, keep_log_after: false }));
+            }
+        }
+        self.submit(DiskRequest::SyncFile { path: part_path(id) }, Purpose::Snapshot(id));
+    }
+
+    /// The snapshot is not wanted any more.
+    pub fn abort_snapshot(&mut self, id: SnapshotId) {
+        if let Some(writing) = self.snapshots.writing.remove(&id) {
+            let path = match writing.stage {
+                Stage::Pieces | Stage::Sync | Stage::Rename => part_path(id),
+                Stage::Durable => path(writing.group, writing.meta.position),
+            };
+            self.submit(DiskRequest::Remove { path }, Purpose::Ignored);
+        }
+    }
+
+    /// A leader's snapshot, durable already, replaces the group's state and log: all of the log, or, with `keep_log_after`, only what it covers. Both at
+    /// once, when the returned token is durable.
+    pub fn install_snapshot(&mut self, group: GroupId, id: SnapshotId, keep_log_after: bool) -> WriteToken {
+        let Some(writing) = self.snapshots.writing.remove(&id) else { return self.newest_token };
+        self.enqueue(Queued::Snapshot(SnapshotRecord { group, meta: writing.meta, install: true, keep_log_after }))
+    }
+
+    pub(crate) fn snapshot_step(
+        &mut self,
+        id: SnapshotId,
+        completion: DiskCompletion,
+        events: &mut Vec<JournalEvent>,
+    ) {
+        let Some(writing) = self.snapshots.writing.get_mut(&id) else { return };
+        if let Err(error) = completion.outcome {
+            if error.kind != DiskErrorKind::Full {
+                return self.fail("writing a snapshot", error, events);
+            }
+            let group = writing.group;
+            self.abort_snapshot(id);
+            events.push(JournalEvent::SnapshotFailed { group, id });
+            return;
+        }
+        writing.pending -= 1;
+        if writing.pending > 0 {
+            return;
+        }
+        match writing.stage {
+            Stage::Pieces | Stage::Durable => {}
+            Stage::Sync => {
+                writing.stage = Stage::Rename;
+                writing.pending = 2;
+                let to = path(writing.group, writing.meta.position);
+                self.submit(DiskRequest::Rename { from: part_path(id), to }, Purpose::Snapshot(id));
+                self.submit(DiskRequest::SyncDirectory { path: FOLDER.into() }, Purpose::Snapshot(id));
+                self.submit(DiskRequest::SyncDirectory { path: "".into() }, Purpose::Ignored);
+            }
+            Stage::Rename => {
+                writing.stage = Stage::Durable;
+                let (group, meta) = (writing.group, writing.meta.clone());
+                if writing.make_current {
+                    let record = SnapshotRecord { group, meta, install: false, keep_log_after: false };
+                    self.enqueue(Queued::Snapshot(record));
+                } else {
+                    events.push(JournalEvent::SnapshotDurable { group, id, meta });
+                }
+            }
+        }
+    }
+
+    /// A snapshot's record is durable: it is current, and every other of the group goes.
+    pub(crate) fn snapshot_current(&mut self, record: &SnapshotRecord, events: &mut Vec<JournalEvent>) {
+        if let Some(old) = self.snapshots.current.remove(&record.group)
+            && old != record.meta.position
+        {
+            self.submit(DiskRequest::Remove { path: path(record.group, old) }, Purpose::Ignored);
+        }
+        self.snapshots.current.insert(record.group, record.meta.position);
+        let written = self.snapshots.writing.iter().find(|(_, writing)| {
+            writing.stage == Stage::Durable
+                && writing.group == record.group
+                && writing.meta.position == record.meta.position
+                && writing.make_current
+        });
+        if let Some((id, _)) = written {
+            let id = *id;
+            self.snapshots.writing.remove(&id);
+            let (group, meta) = (record.group, record.meta.clone());
+            events.push(JournalEvent::SnapshotDurable { group, id, meta });
+        }
+    }
+
+    /// Reads piece `number` of the group's current snapshot, if that is the one at `position`. Answered by [`JournalEvent::SnapshotRead`].
+    pub fn read_snapshot(&mut self, group: GroupId, position: Position, number: u64) -> ReadToken {
+        let token = self.new_read();
+        let meta = self.groups.get(&group).and_then(|g| g.snapshot.clone());
+        match meta.filter(|meta| meta.position == position) {
+            Some(_) => {
+                let request = DiskRequest::Read {
+                    path: path(group, position),
+                    offset: number.saturating_mul(STRIDE),
+                    length: STRIDE,
+                };
+                self.submit(request, Purpose::Piece { token, group, position, number });
+            }
+            // Answered with a completion, like every other read.
+            None => {
+                self.submit(DiskRequest::FreeSpace, Purpose::Piece { token, group, position, number });
+            }
+        }
+        token
+    }
+
+    pub(crate) fn piece_read(
+        &mut self,
+        token: ReadToken,
+        (group, position, number): (GroupId, Position, u64),
+        completion: DiskCompletion,
+        events: &mut Vec<JournalEvent>,
+    ) {
+        let piece = match completion.outcome {
+            Ok(DiskOutcome::Read(bytes)) => {
+                let at = number.saturating_mul(STRIDE);
+                frame::read_at(bytes, at, sequence(group, position)).and_then(|frame| {
+                    let mut from = Reader::new(frame.payload);
+                    let right = from.varint().ok()? == number;
+                    let last = from.bool().ok()?;
+                    right.then(|| SnapshotPiece::Chunk { data: from.rest(), last })
+                })
+            }
+            Ok(_) | Err(_) => None,
+        };
+        events.push(JournalEvent::SnapshotRead { token, outcome: piece.unwrap_or(SnapshotPiece::Gone) });
+    }
+}

@@ -1,0 +1,167 @@
+//! Commands into the log (rule R11), and what a node that does not lead does with them (rule R18).
+
+use bytes::Bytes;
+use quorate_consensus::{Entry, Instant, NodeId, Payload, Position, Proposal, ProposalId, Refusal, planted};
+
+use crate::{
+    Message, Raft,
+    raft::Out,
+    role::{Role, Taken},
+};
+
+/// Forwarded messages of one sender that may arrive out of order and still be told from duplicates.
+const FORWARD_WINDOW: usize = 4096;
+
+impl Raft {
+    pub(crate) fn propose(&mut self, now: Instant, proposals: Vec<Proposal>, out: &mut Out) {
+        if !self.is_leader() {
+            return self.forward_or_refuse(proposals, out);
+        }
+        for Proposal { id, command, .. } in proposals {
+            match self.accept(command) {
+                Ok(position) => out.accepted.push((id, position)),
+                Err(refusal) => out.refused.push((id, refusal)),
+            }
+        }
+        self.replicate_to_all(now, out);
+    }
+
+    /// A leader takes a command into its log, or says why not; never both.
+    fn accept(&mut self, command: Bytes) -> Result<Position, Refusal> {
+        let (command_bytes_max, uncommitted_bytes_max) =
+            (self.config.command_bytes_max, self.config.uncommitted_bytes_max);
+        let Role::Leader(leader) = &self.role else {
+            return Err(Refusal::NotLeader { leader: self.leader_id() });
+        };
+        if leader.transfer.is_some() {
+            return Err(Refusal::TransferInProgress);
+        }
+        if command.len() as u64 > command_bytes_max {
+            return Err(Refusal::TooLarge { command_bytes_max });
+        }
+        // The first is always admitted, however large the limit makes it look: otherwise nothing could ever pass.
+        if leader.uncommitted_bytes > 0 && leader.uncommitted_bytes + command.len() as u64 > uncommitted_bytes_max {
+            return Err(Refusal::Overloaded { uncommitted_bytes_max });
+        }
+        Ok(self.append_own(Payload::Command(command)))
+    }
+
+    /// The leader appends to its own log; it never replaces anything there (leader append-only).
+    pub(crate) fn append_own(&mut self, payload: Payload) -> Position {
+        let entry = Entry::new(self.term(), self.log.last().index.next(), payload);
+        let (position, bytes) = (entry.position, entry.size_bytes());
+        if let Payload::Membership(membership) = &entry.payload {
+            self.memberships.append(position.index, membership.clone());
+        }
+        self.log.append(entry.clone());
+        self.write_append(entry);
+        if let Some(leader) = self.leader() {
+            leader.uncommitted.push_back((position.index, bytes));
+            leader.uncommitted_bytes += bytes;
+        }
+        position
+    }
+
+    fn forward_or_refuse(&mut self, proposals: Vec<Proposal>, out: &mut Out) {
+        let leader = self.leader_id();
+        let mut forwarded = Vec::new();
+        for Proposal { id, command, forward } in proposals {
+            let too_large = command.len() as u64 > self.config.command_bytes_max;
+            match leader {
+                Some(_) if forward && !too_large => forwarded.push((id, command)),
+                _ => out.refused.push((id, Refusal::NotLeader { leader })),
+            }
+        }
+        let Some(leader) = leader.filter(|_| !forwarded.is_empty()) else { return };
+        self.forwarded.sequence += 1;
+        self.forwarded.ids.extend(forwarded.iter().map(|(id, _)| *id));
+        let (nonce, sequence) = (self.nonce, self.forwarded.sequence);
+        let message = Message::Forward { term: self.term(), nonce, sequence, proposals: forwarded };
+        self.send(leader, message, out);
+    }
+
+    /// Proposals of another node, for the leader of this very term.
+    ///
+    /// Only of this term: the sender takes a proposal for lost once an entry of a later term stands where it could have been, and makes it again; a
+    /// leader of that later term that took the first copy too would execute the command twice. For the same reason a duplicate is not taken twice
+    /// (B28).
+    pub(crate) fn on_forward(
+        &mut self,
+        now: Instant,
+        from: NodeId,
+        nonce: u64,
+        sequence: u64,
+        proposals: Vec<(ProposalId, Bytes)>,
+        out: &mut Out,
+    ) {
+        let term = self.term();
+        let Some(leader) = self.leader() else {
+            let ids = proposals.into_iter().map(|(id, _)| id).collect();
+            return self.send(from, Message::ForwardRefused { term, nonce, ids }, out);
+        };
+        let fresh = leader.forwarded.entry((from, nonce)).or_default().take(sequence);
+        if !fresh && !planted!("B28") {
+            return;
+        }
+        let mut ids = Vec::new();
+        for (id, command) in proposals {
+            if self.accept(command).is_err() {
+                ids.push(id);
+            }
+        }
+        if !ids.is_empty() {
+            self.send(from, Message::ForwardRefused { term, nonce, ids }, out);
+        }
+        self.replicate_to_all(now, out);
+    }
+
+    pub(crate) fn on_forward_refused(&mut self, nonce: u64, ids: &[ProposalId], out: &mut Out) {
+        if nonce != self.nonce {
+            return;
+        }
+        let leader = self.leader_id();
+        for id in ids {
+            if self.forwarded.ids.remove(id) {
+                out.refused.push((*id, Refusal::NotLeader { leader }));
+            }
+        }
+    }
+}
+
+impl Taken {
+    /// Takes the number, once. One that is too old to be known is not taken: it may have been.
+    fn take(&mut self, number: u64) -> bool {
+        if number < self.below || !self.above.insert(number) {
+            return false;
+        }
+        while self.above.remove(&self.below) {
+            self.below += 1;
+        }
+        while self.above.len() > FORWARD_WINDOW {
+            if let Some(first) = self.above.pop_first() {
+                self.below = first + 1;
+            }
+        }
+        true
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn b28_a_duplicate_is_not_taken_twice_in_any_order() {
+        let mut taken = Taken::default();
+        let order = [1, 0, 3, 1, 2, 0, 3, 2, 5, 5];
+        let fresh: Vec<bool> = order.into_iter().map(|number| taken.take(number)).collect();
+        assert_eq!(fresh, [true, true, true, false, true, false, false, false, true, false]);
+        assert!(taken.take(1_000_000));
+        for number in 2_000_000..2_010_000 {
+            assert!(taken.take(number));
+            assert!(!taken.take(number));
+        }
+        assert!(!taken.take(6));
+        assert!(taken.above.len() <= FORWARD_WINDOW);
+    }
+}

@@ -1,0 +1,69 @@
+//! Handing leadership over: thesis §3.10.
+
+use quorate_consensus::{Instant, NodeId, planted};
+
+use crate::{
+    Message, Raft,
+    message::name,
+    raft::Out,
+    role::{Role, Transfer},
+};
+
+impl Raft {
+    /// The voter that has most of the log, of those lately heard.
+    pub(crate) fn best_voter(&self, now: Instant) -> Option<NodeId> {
+        let Role::Leader(leader) = &self.role else { return None };
+        let heard = |node: &NodeId| {
+            leader.peers.get(node).filter(|p| now.since(p.heard_at) < self.config.election_timeout_max)
+        };
+        let voters = self.membership().voters().iter();
+        voters.filter_map(|node| Some((heard(node)?.matched, *node))).max().map(|(_, node)| node)
+    }
+
+    pub(crate) fn transfer_leadership(&mut self, now: Instant, to: Option<NodeId>, out: &mut Out) {
+        let Some(to) = to.or_else(|| self.best_voter(now)) else { return };
+        let until = now + self.config.election_timeout_max;
+        let able = to != self.id && self.membership().voters().contains(&to);
+        let Some(leader) = self.leader() else { return };
+        if !able || !leader.peers.contains_key(&to) {
+            return;
+        }
+        leader.transfer = Some(Transfer { to, until, told: false });
+        // The next leader may commit while this one still believes in its lease (E06, A16).
+        if !planted!("E06") {
+            leader.reads.lease_until = None;
+        }
+        out.because("R18", "transfer_begun", &[("to", name(to))]);
+        self.replicate_to(now, to, out);
+        self.transfer_if_caught_up(to, out);
+    }
+
+    /// The target has all of the log: it may campaign at once, and this leader takes no more proposals meanwhile.
+    pub(crate) fn transfer_if_caught_up(&mut self, peer: NodeId, out: &mut Out) {
+        let (term, last) = (self.term(), self.log.last().index);
+        let Some(leader) = self.leader() else { return };
+        let Some(transfer) = &mut leader.transfer else { return };
+        if transfer.to != peer || transfer.told {
+            return;
+        }
+        if leader.peers.get(&peer).is_some_and(|progress| progress.matched == last) {
+            transfer.told = true;
+            self.send(peer, Message::TimeoutNow { term }, out);
+        }
+    }
+
+    pub(crate) fn expire_transfer(&mut self, now: Instant, out: &mut Out) {
+        let Some(leader) = self.leader() else { return };
+        if leader.transfer.is_some_and(|transfer| transfer.until <= now) {
+            leader.transfer = None;
+            out.because("R18", "transfer_given_up", &[]);
+        }
+    }
+
+    /// The leader asks for an election, now and without PreVote: nobody is disturbed by what the leader itself wants.
+    pub(crate) fn on_timeout_now(&mut self, now: Instant, out: &mut Out) {
+        if self.may_campaign() && self.membership().voters().contains(&self.id) {
+            self.start_election(now, true, out);
+        }
+    }
+}

@@ -1,0 +1,336 @@
+//! The state half of a node: the replicas of its groups, and what follows from the cluster's records.
+//!
+//! Membership has one source of truth, the `meta` group. A change is an intent there; every node's state half tells its core what each group
+//! should become, whoever leads a group brings it there, and the one who asked is answered when this node has seen every group get there. A
+//! leader that dies in the middle leaves the intent to the next one (no second change, no zombie member).
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use quorate_consensus::{ClusterId, GroupId, Incarnation, Membership, NodeId, Role, StateMachine};
+use quorate_keyspace::{Keyspace, View as KeysView};
+use quorate_node::{
+    Applied, FromState, Node, NodeInput, Origin, Outcome, Replica, StateHalf, StateOutputs, TaggedCommand, Ticket,
+    ToState,
+};
+use quorate_placement::{Command as MetaCommand, Placement, View as MetaView};
+
+use crate::{KEYS, META};
+
+/// What those who wait are told by the state half.
+#[derive(Clone, Debug)]
+pub enum Reply {
+    /// A command on the keys came to this.
+    Keys(Outcome<quorate_keyspace::Response>),
+    /// The keys, as of the read.
+    KeysView(KeysView),
+    /// A change of the cluster's records came to this; if it changed members, every group has followed.
+    Meta(Outcome<quorate_placement::Response>),
+    /// The cluster's records, as of the read.
+    MetaView(MetaView),
+}
+
+/// Who this node is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Identity {
+    /// The cluster.
+    pub cluster: ClusterId,
+    /// The node.
+    pub node: NodeId,
+    /// Its disk.
+    pub incarnation: Incarnation,
+    /// This life of its process.
+    pub life: u64,
+    /// Its name, for people.
+    pub name: String,
+    /// Where clients reach it.
+    pub client_urls: Vec<String>,
+}
+
+/// What a new cluster's records begin with; the first leader of `meta` writes it.
+#[derive(Clone, Debug)]
+pub struct Bootstrap {
+    /// The command that initialises the records.
+    pub initialise: MetaCommand,
+    /// The membership that every group is born with.
+    pub birth: Membership,
+}
+
+/// What is known of a group's leadership and membership.
+#[derive(Debug, Default)]
+struct Known {
+    leads: bool,
+    /// The membership in force as of what was applied, that is, committed.
+    committed: Membership,
+}
+
+/// The state half of a node that runs `meta` and `keys`.
+#[derive(Debug)]
+pub struct State {
+    identity: Identity,
+    bootstrap: Option<MetaCommand>,
+    meta: Replica<Placement>,
+    keys: Replica<Keyspace>,
+    known: BTreeMap<GroupId, Known>,
+    /// Answers to changes of members that wait until every group has followed.
+    settling: Vec<(Ticket, Reply)>,
+    /// What this node has already announced of itself.
+    announced: BTreeSet<Announcement>,
+    next_own_ticket: u64,
+    meta_applied: Applied<Placement>,
+    keys_applied: Applied<Keyspace>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Announcement {
+    Records,
+    Disk,
+    Name,
+}
+
+impl State {
+    /// The state before the first entry. `bootstrap` is `None` on a node that joins a cluster that exists.
+    #[must_use]
+    pub fn new(identity: Identity, bootstrap: Option<Bootstrap>) -> State {
+        let birth = bootstrap.as_ref().map(|bootstrap| bootstrap.birth.clone()).unwrap_or_default();
+        let (node, life) = (identity.node, identity.life);
+        State {
+            meta: Replica::new(Placement::new(), birth.clone(), node, life),
+            keys: Replica::new(Keyspace::new(), birth, node, life),
+            identity,
+            bootstrap: bootstrap.map(|bootstrap| bootstrap.initialise),
+            known: [META, KEYS].into_iter().map(|group| (group, Known::default())).collect(),
+            settling: Vec::new(),
+            announced: BTreeSet::new(),
+            next_own_ticket: Node::OWN_TICKETS_FROM,
+            meta_applied: Applied::default(),
+            keys_applied: Applied::default(),
+        }
+    }
+
+    /// The keys, for checkers.
+    #[must_use]
+    pub fn keys(&self) -> &Replica<Keyspace> {
+        &self.keys
+    }
+
+    /// The cluster's records, for checkers.
+    #[must_use]
+    pub fn meta(&self) -> &Replica<Placement> {
+        &self.meta
+    }
+
+    /// How many answers wait for the groups to follow a change of members.
+    #[must_use]
+    pub fn settling(&self) -> usize {
+        self.settling.len()
+    }
+
+    fn entries(&mut self, group: GroupId, entries: Vec<quorate_consensus::Entry>, out: &mut StateOutputs<Reply>) {
+        match group {
+            META => {
+                for entry in entries {
+                    self.meta.apply(entry, &mut self.meta_applied);
+                }
+                self.meta_done(false, out);
+            }
+            KEYS => {
+                for entry in entries {
+                    self.keys.apply(entry, &mut self.keys_applied);
+                }
+                self.keys_done(false, out);
+            }
+            _ => {}
+        }
+    }
+
+    fn keys_done(&mut self, jumped: bool, out: &mut StateOutputs<Reply>) {
+        let applied = &mut self.keys_applied;
+        self.keys.release_reads(applied);
+        out.replies.extend(applied.replies.drain(..).map(|(ticket, outcome)| (ticket, Reply::Keys(outcome))));
+        // Events are for watchers, which come with the whole etcd API; until then nobody listens.
+        applied.events.clear();
+        let own = std::mem::take(&mut applied.own);
+        Self::serve_keys(&self.keys, applied, out);
+        out.core.push(Self::report(KEYS, &self.keys, own, jumped));
+        self.followed(KEYS, self.keys.membership().clone(), out);
+    }
+
+    fn meta_done(&mut self, jumped: bool, out: &mut StateOutputs<Reply>) {
+        let applied = &mut self.meta_applied;
+        self.meta.release_reads(applied);
+        for (ticket, outcome) in applied.replies.drain(..) {
+            self.settling.push((ticket, Reply::Meta(outcome)));
+        }
+        let changed = !applied.events.is_empty() || jumped;
+        applied.events.clear();
+        let own = std::mem::take(&mut applied.own);
+        Self::serve_meta(&self.meta, applied, out);
+        out.core.push(Self::report(META, &self.meta, own, jumped));
+        if changed {
+            self.records_changed(out);
+        }
+        self.announce(out);
+        self.followed(META, self.meta.membership().clone(), out);
+    }
+
+    /// One view for all reads of a batch: taking it costs nothing, but the writer pays for every one that is still held.
+    fn serve_keys(keys: &Replica<Keyspace>, applied: &mut Applied<Keyspace>, out: &mut StateOutputs<Reply>) {
+        if !applied.reads.is_empty() {
+            let view = keys.machine().view();
+            out.replies.extend(applied.reads.drain(..).map(|ticket| (ticket, Reply::KeysView(view.clone()))));
+        }
+    }
+
+    fn serve_meta(meta: &Replica<Placement>, applied: &mut Applied<Placement>, out: &mut StateOutputs<Reply>) {
+        if !applied.reads.is_empty() {
+            let view = meta.machine().view();
+            out.replies.extend(applied.reads.drain(..).map(|ticket| (ticket, Reply::MetaView(view.clone()))));
+        }
+    }
+
+    fn report<S: StateMachine>(group: GroupId, replica: &Replica<S>, own: Vec<Ticket>, jumped: bool) -> NodeInput {
+        let state_bytes = replica.machine().size_bytes();
+        NodeInput::State(FromState::Applied { group, position: replica.applied(), own, state_bytes, jumped })
+    }
+
+    // ── what follows from the records ───────────────────────────────────────────────────────────────────────────────
+
+    /// The records changed: tell the core what every group should become, and whom it may believe.
+    fn records_changed(&mut self, out: &mut StateOutputs<Reply>) {
+        let view = self.meta.machine().view();
+        if !view.is_initialised() {
+            return;
+        }
+        for group in [META, KEYS] {
+            out.core.push(NodeInput::Desired { group, membership: view.desired_membership() });
+        }
+        for member in view.members().values() {
+            let (peer, incarnation) = (member.id, member.incarnation);
+            out.core.push(NodeInput::PeerKnown { peer, incarnation, removed: false });
+        }
+        for peer in view.removed() {
+            out.core.push(NodeInput::PeerKnown { peer: *peer, incarnation: None, removed: true });
+        }
+    }
+
+    /// A group's committed membership may have moved: whoever waited for that is answered.
+    fn followed(&mut self, group: GroupId, committed: Membership, out: &mut StateOutputs<Reply>) {
+        if let Some(known) = self.known.get_mut(&group) {
+            known.committed = committed;
+        }
+        if self.settling.is_empty() {
+            return;
+        }
+        let view = self.meta.machine().view();
+        let desired = view.desired_membership();
+        let gone = view.is_initialised() && view.member(self.identity.node).is_none();
+        let settled = gone || self.known.values().all(|known| known.committed == desired);
+        if settled || !view.is_initialised() {
+            out.replies.append(&mut self.settling);
+        }
+    }
+
+    /// What this node has to say of itself, if the records do not say it yet: the records' beginning, its disk, its name.
+    fn announce(&mut self, out: &mut StateOutputs<Reply>) {
+        let view = self.meta.machine().view();
+        if !view.is_initialised() {
+            let leads = self.known.get(&META).is_some_and(|known| known.leads);
+            if leads && let Some(initialise) = self.bootstrap.clone() {
+                self.say(Announcement::Records, &initialise, out);
+            }
+            return;
+        }
+        let id = self.identity.node;
+        let Some(member) = view.member(id) else { return };
+        if member.incarnation.is_none() {
+            let incarnation = self.identity.incarnation;
+            self.say(Announcement::Disk, &MetaCommand::RegisterDisk { id, incarnation }, out);
+        }
+        if member.name != self.identity.name || member.client_urls != self.identity.client_urls {
+            let (name, client_urls) = (self.identity.name.clone(), self.identity.client_urls.clone());
+            self.say(Announcement::Name, &MetaCommand::Publish { id, name, client_urls }, out);
+        }
+    }
+
+    /// Says it once per epoch of `meta`; all of it may be said twice without harm.
+    fn say(&mut self, what: Announcement, command: &MetaCommand, out: &mut StateOutputs<Reply>) {
+        if !self.announced.insert(what) {
+            return;
+        }
+        self.next_own_ticket += 1;
+        let ticket = Ticket(self.next_own_ticket);
+        let origin = Origin { node: self.identity.node, life: self.identity.life, ticket };
+        let command = TaggedCommand::encode(Some(origin), None, |to| to.raw(&command.encode()));
+        out.core.push(NodeInput::Propose { group: META, ticket, command });
+    }
+}
+
+impl StateHalf for State {
+    type Reply = Reply;
+
+    fn handle(&mut self, input: ToState, out: &mut StateOutputs<Reply>) {
+        match input {
+            ToState::Entries { group, entries } => self.entries(group, entries, out),
+            ToState::Restore { group, meta, chunks } => {
+                let restored = match group {
+                    META => self.meta.restore(&meta, chunks),
+                    KEYS => self.keys.restore(&meta, chunks),
+                    _ => return,
+                };
+                match restored {
+                    Ok(()) if group == META => self.meta_done(true, out),
+                    Ok(()) => self.keys_done(true, out),
+                    Err(error) => {
+                        let why = error.to_string();
+                        out.core.push(NodeInput::State(FromState::RestoreFailed { group, why }));
+                    }
+                }
+            }
+            ToState::ReadSafe { group, tickets, index } => match group {
+                META => {
+                    for ticket in tickets {
+                        self.meta.read_at(index, ticket, &mut self.meta_applied);
+                    }
+                    Self::serve_meta(&self.meta, &mut self.meta_applied, out);
+                }
+                KEYS => {
+                    for ticket in tickets {
+                        self.keys.read_at(index, ticket, &mut self.keys_applied);
+                    }
+                    Self::serve_keys(&self.keys, &mut self.keys_applied, out);
+                }
+                _ => {}
+            },
+            ToState::ReadLocal { group, ticket } => match group {
+                META => out.replies.push((ticket, Reply::MetaView(self.meta.machine().view()))),
+                KEYS => out.replies.push((ticket, Reply::KeysView(self.keys.machine().view()))),
+                _ => {}
+            },
+            ToState::SnapshotDue { group } => {
+                let snapshot = match group {
+                    META => {
+                        let (meta, chunks) = self.meta.snapshot();
+                        FromState::Snapshot { group, meta, chunks: Box::new(chunks) }
+                    }
+                    KEYS => {
+                        let (meta, chunks) = self.keys.snapshot();
+                        FromState::Snapshot { group, meta, chunks: Box::new(chunks) }
+                    }
+                    _ => return,
+                };
+                out.core.push(NodeInput::State(snapshot));
+            }
+            ToState::Role { group, change } => {
+                if let Some(known) = self.known.get_mut(&group) {
+                    known.leads = change.role == Role::Leader;
+                }
+                if group == META && change.leader.is_some() {
+                    self.announced.clear();
+                    self.announce(out);
+                }
+            }
+            // In force is not yet committed; what is committed shows when it is applied.
+            ToState::Membership { .. } => {}
+        }
+    }
+}
