@@ -1,0 +1,205 @@
+//! The service Cluster.
+
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use quorate_consensus::NodeId;
+use quorate_service::{
+    KEYS, META, Reply, cluster,
+    placement::{Command, Member, View as MetaView},
+    placement_error,
+};
+use quorate_wire::{ApiError, Code, EtcdError, OtherError, etcdserverpb as pb};
+use tonic::{Request, Response, Status, transport::Endpoint};
+
+use crate::{
+    Backend,
+    front::{OnLearner, Serving, call_error, done, status, table, wrong_reply},
+    rpc::{calls::cluster_client::ClusterClient, etcdserverpb::cluster_server::Cluster},
+};
+
+/// Says that a request was relayed: it is not relayed again, or two members that each take the other for the leader would never stop.
+const RELAYED: &str = "quorate-relayed";
+/// How long a relayed call may take.
+const RELAY_TIMEOUT: Duration = Duration::from_secs(7);
+
+#[tonic::async_trait]
+impl<B: Backend> Cluster for Serving<B> {
+    async fn member_add(
+        &self,
+        request: Request<pb::MemberAddRequest>,
+    ) -> Result<Response<pb::MemberAddResponse>, Status> {
+        self.admit(request.metadata(), OnLearner::Refused)?;
+        let front = &self.0.front;
+        // Any number that differs from one addition of the same URLs to the next will do.
+        let salt = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_nanos() as u64);
+        let request = request.into_inner();
+        let learner = request.is_learner;
+        let (id, mut command) =
+            cluster::add(request, &front.cluster_token, salt).map_err(|error| status(&error))?;
+        if let Command::AddMember { learners_max, .. } = &mut command {
+            *learners_max = front.learners_max;
+        }
+        if front.strict_reconfiguration && !learner {
+            let records = self.records(false).await?;
+            // The only member may add a second one: that is how a cluster is rebuilt after a disaster.
+            let voters = Voters::of(&records, None);
+            let (started, all) = (voters.started, voters.all + 1);
+            if !(started == 1 && all == 2) && started < majority(all) {
+                return Err(table(EtcdError::NotEnoughStartedMembers));
+            }
+        }
+        let members = self.change(&command).await?;
+        let member = members.iter().find(|member| member.id == id.0).cloned();
+        Ok(Response::new(pb::MemberAddResponse { header: self.no_revision(), member, members }))
+    }
+
+    async fn member_remove(
+        &self,
+        request: Request<pb::MemberRemoveRequest>,
+    ) -> Result<Response<pb::MemberRemoveResponse>, Status> {
+        self.admit(request.metadata(), OnLearner::Refused)?;
+        let id = NodeId(request.get_ref().id);
+        if self.0.front.strict_reconfiguration {
+            let records = self.records(false).await?;
+            if records.member(id).is_some_and(|member| !member.learner) {
+                let voters = Voters::of(&records, Some(id));
+                if voters.started < majority(voters.all) {
+                    return Err(table(EtcdError::NotEnoughStartedMembers));
+                }
+            }
+        }
+        let members = self.change(&cluster::remove(request.get_ref())).await?;
+        Ok(Response::new(pb::MemberRemoveResponse { header: self.no_revision(), members }))
+    }
+
+    async fn member_update(
+        &self,
+        request: Request<pb::MemberUpdateRequest>,
+    ) -> Result<Response<pb::MemberUpdateResponse>, Status> {
+        self.admit(request.metadata(), OnLearner::Refused)?;
+        let command = cluster::update(request.into_inner()).map_err(|error| status(&error))?;
+        let members = self.change(&command).await?;
+        Ok(Response::new(pb::MemberUpdateResponse { header: self.no_revision(), members }))
+    }
+
+    async fn member_list(
+        &self,
+        request: Request<pb::MemberListRequest>,
+    ) -> Result<Response<pb::MemberListResponse>, Status> {
+        self.admit(request.metadata(), OnLearner::Refused)?;
+        let records = self.records(!request.get_ref().linearizable).await?;
+        let members = records.members().values().map(cluster::member).collect();
+        Ok(Response::new(pb::MemberListResponse { header: self.no_revision(), members }))
+    }
+
+    async fn member_promote(
+        &self,
+        request: Request<pb::MemberPromoteRequest>,
+    ) -> Result<Response<pb::MemberPromoteResponse>, Status> {
+        self.admit(request.metadata(), OnLearner::Refused)?;
+        let relayed = request.metadata().contains_key(RELAYED);
+        let request = request.into_inner();
+        let id = NodeId(request.id);
+        // Only the leader knows how far a learner has come.
+        let keys = self.backend().status(KEYS).await.map_err(|error| call_error(&error))?;
+        let Some(keys) = keys else { return Err(table(EtcdError::NoLeader)) };
+        if !self.leads() {
+            let leader = keys.engine.leader.ok_or_else(|| table(EtcdError::NoLeader))?;
+            if relayed {
+                return Err(table(EtcdError::NotLeader));
+            }
+            return self.relay_promotion(leader, request).await;
+        }
+        let records = self.records(false).await?;
+        let member = records.member(id).ok_or_else(|| table(EtcdError::MemberNotFound))?;
+        if !member.learner {
+            return Err(table(EtcdError::MemberNotLearner));
+        }
+        let matched = |id| keys.engine.matched.get(&id).map_or(0, |index| index.0);
+        if !cluster::in_sync(matched(id), matched(NodeId(self.0.front.member_id))) {
+            return Err(table(EtcdError::LearnerNotReady));
+        }
+        if self.0.front.strict_reconfiguration {
+            // The learner counts among the voters to come, and as started.
+            let voters = Voters::of(&records, None);
+            if voters.started + 1 < majority(voters.all + 1) {
+                return Err(table(EtcdError::NotEnoughStartedMembers));
+            }
+        }
+        let members = self.change(&cluster::promote(&request)).await?;
+        Ok(Response::new(pb::MemberPromoteResponse { header: self.no_revision(), members }))
+    }
+}
+
+impl<B: Backend> Serving<B> {
+    fn no_revision(&self) -> Option<pb::ResponseHeader> {
+        Some(cluster::header(&self.header()))
+    }
+
+    /// Changes the records; the members afterwards.
+    async fn change(&self, command: &Command) -> Result<Vec<pb::Member>, Status> {
+        let refused = |error| status(&placement_error(&error));
+        command.check().map_err(refused)?;
+        let reply = self.backend().propose(META, None, |to| to.raw(&command.encode())).await;
+        let Reply::Meta(outcome) = reply.map_err(|error| call_error(&error))? else {
+            return Err(wrong_reply());
+        };
+        Ok(done(outcome)?.members().map_err(refused)?.iter().map(cluster::member).collect())
+    }
+
+    async fn relay_promotion(
+        &self,
+        leader: NodeId,
+        request: pb::MemberPromoteRequest,
+    ) -> Result<Response<pb::MemberPromoteResponse>, Status> {
+        let records = self.records(true).await?;
+        let urls = records.member(leader).map(|member| member.client_urls.clone()).unwrap_or_default();
+        let mut failure = None;
+        for url in urls {
+            let Ok(endpoint) = Endpoint::from_shared(url) else { continue };
+            let endpoint =
+                endpoint.connect_timeout(Duration::from_secs(2)).timeout(RELAY_TIMEOUT).tcp_nodelay(true);
+            let Ok(channel) = endpoint.connect().await else { continue };
+            let mut request = Request::new(request);
+            request.metadata_mut().insert(RELAYED, tonic::metadata::MetadataValue::from_static("1"));
+            match ClusterClient::new(channel).member_promote(request).await {
+                // The header is the leader's, as in etcd.
+                Ok(response) => return Ok(Response::new(response.into_inner())),
+                Err(status) => {
+                    failure =
+                        Some(ApiError::from_status(Code::from_number(status.code() as i32), status.message()))
+                }
+            }
+        }
+        let unreachable = || {
+            let text = format!(
+                "quorate: the leader {leader} cannot be reached at its client URLs; send the call to it"
+            );
+            ApiError::Other(OtherError::new(Code::Unavailable, text))
+        };
+        Err(status(&failure.unwrap_or_else(unreachable)))
+    }
+}
+
+/// How many voters there are, and how many of them have ever come up.
+struct Voters {
+    all: usize,
+    started: usize,
+}
+
+impl Voters {
+    fn of(records: &MetaView, without: Option<NodeId>) -> Voters {
+        let voters =
+            records.members().values().filter(|member| !member.learner && Some(member.id) != without);
+        let (mut all, mut started) = (0, 0);
+        for Member { name, .. } in voters {
+            all += 1;
+            started += usize::from(!name.is_empty());
+        }
+        Voters { all, started }
+    }
+}
+
+fn majority(members: usize) -> usize {
+    members / 2 + 1
+}

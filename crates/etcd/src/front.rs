@@ -1,0 +1,257 @@
+//! What all services share: who answers, what may be called, and how errors go out.
+
+use std::{
+    collections::BTreeMap,
+    sync::{
+        Arc,
+        atomic::{AtomicU8, AtomicU64, Ordering},
+    },
+};
+
+use quorate_consensus::{GroupId, Role, RoleChange};
+use quorate_server::{CallError, Handle};
+use quorate_service::{
+    HeaderBase, KEYS, META, Reply, answer_error, cluster,
+    keyspace::View as KeysView,
+    node::{Outcome, SessionTag},
+    placement::View as MetaView,
+};
+use quorate_wire::{ApiError, Code, EtcdError, Limits, OtherError, etcdserverpb as pb};
+use tonic::{Status, metadata::MetadataMap};
+
+use crate::{Backend, Tuning};
+
+/// The text of the answer to a write of a session that is not known any more, with code FailedPrecondition.
+pub const SESSION_EXPIRED: &str = "quorate: session expired";
+
+/// A node's front end, and what it says of itself.
+#[derive(Clone, Debug)]
+pub struct Front<B = Handle<Reply>> {
+    /// The node.
+    pub backend: B,
+    /// The cluster's id, for headers.
+    pub cluster_id: u64,
+    /// The node's id, for headers.
+    pub member_id: u64,
+    /// The cluster's name (etcd's `--initial-cluster-token`), from which ids of new members are made.
+    pub cluster_token: String,
+    /// What requests may take.
+    pub limits: Limits,
+    /// The version of etcd that clients are told. Default `3.6.6`.
+    pub version: String,
+    /// Learners at a time, at most (etcd's `--max-learners`, 1 by default there). Default 2.
+    pub learners_max: u8,
+    /// Refuse changes of members that would leave too few started ones (etcd's `--strict-reconfig-check`). Default true.
+    pub strict_reconfiguration: bool,
+    /// What connections may take.
+    pub tuning: Tuning,
+}
+
+impl<B: Backend> Front<B> {
+    /// A front end with etcd's defaults.
+    #[must_use]
+    pub fn new(backend: B, cluster_id: u64, member_id: u64, cluster_token: impl Into<String>) -> Front<B> {
+        Front {
+            backend,
+            cluster_id,
+            member_id,
+            cluster_token: cluster_token.into(),
+            limits: Limits::default(),
+            version: "3.6.6".to_owned(),
+            learners_max: cluster::LEARNERS_MAX_DEFAULT,
+            strict_reconfiguration: true,
+            tuning: Tuning::default(),
+        }
+    }
+}
+
+/// A front end at work; clones are the same one.
+#[derive(Clone, Debug)]
+pub(crate) struct Serving<B>(pub(crate) Arc<Inner<B>>);
+
+#[derive(Debug)]
+pub(crate) struct Inner<B> {
+    pub(crate) front: Front<B>,
+    /// The term of `keys`, followed by a task, so that no request takes a lock for its header.
+    term: AtomicU64,
+    standing: AtomicU8,
+}
+
+const LEADER_KNOWN: u8 = 1;
+const LEARNER: u8 = 2;
+const LEADS: u8 = 4;
+
+/// May a learner answer this call?
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum OnLearner {
+    Served,
+    Refused,
+}
+
+impl<B: Backend> Serving<B> {
+    pub(crate) fn new(front: Front<B>) -> Serving<B> {
+        let roles = front.backend.role_changes();
+        let inner = Inner { front, term: AtomicU64::new(0), standing: AtomicU8::new(0) };
+        inner.saw(&roles.borrow());
+        Serving(Arc::new(inner))
+    }
+
+    /// Keeps term and standing up to date; ends with the node.
+    pub(crate) async fn follow_roles(self) {
+        let mut roles = self.0.front.backend.role_changes();
+        loop {
+            self.0.saw(&roles.borrow_and_update());
+            if roles.changed().await.is_err() {
+                return;
+            }
+        }
+    }
+
+    pub(crate) fn backend(&self) -> &B {
+        &self.0.front.backend
+    }
+
+    pub(crate) fn limits(&self) -> &Limits {
+        &self.0.front.limits
+    }
+
+    pub(crate) fn header(&self) -> HeaderBase {
+        HeaderBase {
+            cluster_id: self.0.front.cluster_id,
+            member_id: self.0.front.member_id,
+            raft_term: self.0.term.load(Ordering::Relaxed),
+        }
+    }
+
+    pub(crate) fn leader_known(&self) -> bool {
+        self.0.is(LEADER_KNOWN)
+    }
+
+    pub(crate) fn leads(&self) -> bool {
+        self.0.is(LEADS)
+    }
+
+    /// What etcd's interceptor looks at before every call, in its order.
+    pub(crate) fn admit(&self, metadata: &MetadataMap, on_learner: OnLearner) -> Result<(), Status> {
+        if on_learner == OnLearner::Refused && self.0.is(LEARNER) {
+            return Err(table(EtcdError::NotSupportedForLearner));
+        }
+        if let Some(version) = metadata.get("client-api-version")
+            && version.to_str().is_err()
+        {
+            return Err(table(EtcdError::InvalidClientApiVersion));
+        }
+        if metadata.get("hasleader").is_some_and(|wanted| wanted == "true") && !self.leader_known() {
+            return Err(table(EtcdError::NoLeader));
+        }
+        Ok(())
+    }
+
+    // ── what the node is asked ──────────────────────────────────────────────────────────────────────────────────────────
+
+    pub(crate) async fn keys(&self, serializable: bool) -> Result<KeysView, Status> {
+        let backend = self.backend();
+        let reply = if serializable { backend.read_local(KEYS).await } else { backend.read(KEYS).await };
+        match reply.map_err(|error| call_error(&error))? {
+            Reply::KeysView(view) => Ok(view),
+            Reply::Keys(_) | Reply::Meta(_) | Reply::MetaView(_) => Err(wrong_reply()),
+        }
+    }
+
+    pub(crate) async fn records(&self, serializable: bool) -> Result<MetaView, Status> {
+        let backend = self.backend();
+        let reply = if serializable { backend.read_local(META).await } else { backend.read(META).await };
+        match reply.map_err(|error| call_error(&error))? {
+            Reply::MetaView(view) => Ok(view),
+            Reply::Keys(_) | Reply::Meta(_) | Reply::KeysView(_) => Err(wrong_reply()),
+        }
+    }
+
+    /// A header at the keyspace's revision as this member has it.
+    pub(crate) fn header_at(&self, view: &KeysView) -> Option<pb::ResponseHeader> {
+        Some(self.header().at(view.revision()))
+    }
+}
+
+impl<B> Inner<B> {
+    fn is(&self, what: u8) -> bool {
+        self.standing.load(Ordering::Relaxed) & what != 0
+    }
+
+    fn saw(&self, roles: &BTreeMap<GroupId, RoleChange>) {
+        let Some(keys) = roles.get(&KEYS) else { return };
+        let mut standing = 0;
+        if keys.leader.is_some() {
+            standing |= LEADER_KNOWN;
+        }
+        match keys.role {
+            Role::Learner => standing |= LEARNER,
+            Role::Leader => standing |= LEADS,
+            Role::Follower | Role::PreCandidate | Role::Candidate => {}
+        }
+        self.term.store(keys.epoch.0, Ordering::Relaxed);
+        self.standing.store(standing, Ordering::Relaxed);
+    }
+}
+
+/// The tag that makes a write safe to repeat, if the client sent one.
+pub(crate) fn session(metadata: &MetadataMap) -> Result<Option<SessionTag>, Status> {
+    const SESSION: &str = "quorate-session";
+    const SEQUENCE: &str = "quorate-sequence";
+    const LOWEST_WANTED: &str = "quorate-lowest-wanted";
+    let number = |name: &'static str| -> Result<Option<u64>, Status> {
+        let Some(value) = metadata.get(name) else { return Ok(None) };
+        let number = value.to_str().ok().and_then(|text| text.parse().ok());
+        number.map(Some).ok_or_else(|| {
+            Status::invalid_argument(format!("quorate: metadata {name} must be a decimal number"))
+        })
+    };
+    let Some(session) = number(SESSION)? else { return Ok(None) };
+    let Some(sequence) = number(SEQUENCE)?.filter(|sequence| *sequence > 0) else {
+        let text = format!(
+            "quorate: metadata {SESSION} comes with {SEQUENCE}, which counts the session's writes from 1"
+        );
+        return Err(Status::invalid_argument(text));
+    };
+    // Nothing may be forgotten, unless the client says so.
+    let lowest_wanted = number(LOWEST_WANTED)?.unwrap_or(1);
+    Ok(Some(SessionTag { session, sequence, lowest_wanted }))
+}
+
+pub(crate) fn done<R>(outcome: Outcome<R>) -> Result<R, Status> {
+    match outcome {
+        Outcome::Done(response) => Ok(response),
+        Outcome::SessionExpired => {
+            Err(status(&OtherError::new(Code::FailedPrecondition, SESSION_EXPIRED).into()))
+        }
+        Outcome::Malformed(error) => {
+            Err(Status::internal(format!("quorate: the command's entry cannot be read: {error}")))
+        }
+    }
+}
+
+pub(crate) fn wrong_reply() -> Status {
+    Status::internal("quorate: the node answered another question than was asked; please report this")
+}
+
+pub(crate) fn call_error(error: &CallError) -> Status {
+    match error {
+        CallError::Answer(answer) => status(&answer_error(answer)),
+        CallError::TimedOut => table(EtcdError::Timeout),
+        CallError::Stopped => table(EtcdError::Stopped),
+        CallError::TooManyRequests => table(EtcdError::TooManyRequests),
+    }
+}
+
+pub(crate) fn table(error: EtcdError) -> Status {
+    status(&error.into())
+}
+
+pub(crate) fn status(error: &ApiError) -> Status {
+    Status::new(tonic::Code::from_i32(error.code().number()), error.message())
+}
+
+/// The answer to a call that is not there yet.
+pub(crate) fn not_yet(what: &str) -> Status {
+    Status::unimplemented(format!("quorate: {what} is not served yet; it comes in a later version"))
+}

@@ -1,0 +1,160 @@
+//! The service KV.
+
+use quorate_service::{
+    KEYS, Reply, keyspace,
+    keyspace::{Alarm, AlarmAction, AlarmKind, AlarmMember, Command, KeyspaceError, Operation},
+    keyspace_error, kv,
+    kv::{Plan, Query},
+    node::SessionTag,
+};
+use quorate_wire::etcdserverpb as pb;
+use tonic::{Request, Response, Status, codegen::BoxStream};
+
+use crate::{
+    Backend,
+    front::{OnLearner, Serving, call_error, done, not_yet, session, status, wrong_reply},
+    rpc::etcdserverpb::kv_server::Kv,
+};
+
+/// A keyspace of so few keys is read where the request came in. More may take long, and is read on a thread of its own, so that other
+/// requests do not wait.
+const KEYS_INLINE_MAX: u64 = 2_000;
+
+#[tonic::async_trait]
+impl<B: Backend> Kv for Serving<B> {
+    type RangeStreamStream = BoxStream<pb::RangeStreamResponse>;
+
+    async fn range(&self, request: Request<pb::RangeRequest>) -> Result<Response<pb::RangeResponse>, Status> {
+        let on_learner = if request.get_ref().serializable { OnLearner::Served } else { OnLearner::Refused };
+        self.admit(request.metadata(), on_learner)?;
+        let plan = kv::range(request.into_inner()).map_err(|error| status(&error))?;
+        let Plan::Read { query, serializable } = plan else { return Err(wrong_reply()) };
+        match self.query(query, serializable).await? {
+            (keyspace::Reply::Range(range), revision) => {
+                Ok(Response::new(kv::range_response(range, revision, &self.header())))
+            }
+            _ => Err(wrong_reply()),
+        }
+    }
+
+    /// Not served yet: clients fall back to Range, as with servers before 3.7.
+    async fn range_stream(
+        &self,
+        _: Request<pb::RangeRequest>,
+    ) -> Result<Response<Self::RangeStreamStream>, Status> {
+        Err(not_yet("KV/RangeStream"))
+    }
+
+    async fn put(&self, request: Request<pb::PutRequest>) -> Result<Response<pb::PutResponse>, Status> {
+        self.admit(request.metadata(), OnLearner::Refused)?;
+        let session = session(request.metadata())?;
+        let plan = kv::put(request.into_inner(), self.limits()).map_err(|error| status(&error))?;
+        let (reply, revision) = self.plan(plan, session).await?;
+        Ok(Response::new(kv::put_response(reply, revision, &self.header())))
+    }
+
+    async fn delete_range(
+        &self,
+        request: Request<pb::DeleteRangeRequest>,
+    ) -> Result<Response<pb::DeleteRangeResponse>, Status> {
+        self.admit(request.metadata(), OnLearner::Refused)?;
+        let session = session(request.metadata())?;
+        let plan = kv::delete_range(request.into_inner(), self.limits()).map_err(|error| status(&error))?;
+        let (reply, revision) = self.plan(plan, session).await?;
+        Ok(Response::new(kv::delete_range_response(reply, revision, &self.header())))
+    }
+
+    async fn txn(&self, request: Request<pb::TxnRequest>) -> Result<Response<pb::TxnResponse>, Status> {
+        self.admit(request.metadata(), OnLearner::Refused)?;
+        let session = session(request.metadata())?;
+        let plan = kv::txn(request.into_inner(), self.limits()).map_err(|error| status(&error))?;
+        let (reply, revision) = self.plan(plan, session).await?;
+        Ok(Response::new(kv::txn_response(reply, revision, &self.header())))
+    }
+
+    async fn compact(
+        &self,
+        request: Request<pb::CompactionRequest>,
+    ) -> Result<Response<pb::CompactionResponse>, Status> {
+        self.admit(request.metadata(), OnLearner::Refused)?;
+        let session = session(request.metadata())?;
+        let plan = kv::compact(request.get_ref());
+        let (_, revision) = self.plan(plan, session).await?;
+        Ok(Response::new(pb::CompactionResponse { header: Some(self.header().at(revision)) }))
+    }
+}
+
+impl<B: Backend> Serving<B> {
+    async fn plan(&self, plan: Plan, session: Option<SessionTag>) -> Result<(keyspace::Reply, u64), Status> {
+        match plan {
+            Plan::Propose(command) => self.write(&command, session).await,
+            Plan::Read { query, serializable } => self.query(query, serializable).await,
+        }
+    }
+
+    async fn query(&self, query: Query, serializable: bool) -> Result<(keyspace::Reply, u64), Status> {
+        let view = self.keys(serializable).await?;
+        let revision = view.revision();
+        if !is_cheap(&query, &view) {
+            let run = move || query.run(&view);
+            return match tokio::task::spawn_blocking(run).await {
+                Ok(reply) => reply.map(|reply| (reply, revision)).map_err(|error| status(&error)),
+                Err(_) => Err(Status::internal("quorate: the read did not finish; please report this")),
+            };
+        }
+        query.run(&view).map(|reply| (reply, revision)).map_err(|error| status(&error))
+    }
+
+    /// Proposes; the reply, and the revision for the response's header.
+    pub(crate) async fn write(
+        &self,
+        command: &Command,
+        session: Option<SessionTag>,
+    ) -> Result<(keyspace::Reply, u64), Status> {
+        let reply = self.backend().propose(KEYS, session, |to| to.raw(&command.encode())).await;
+        let Reply::Keys(outcome) = reply.map_err(|error| call_error(&error))? else {
+            return Err(wrong_reply());
+        };
+        let keyspace::Response { revision, result } = done(outcome)?;
+        match result {
+            Ok(reply) => Ok((reply, revision)),
+            Err(error) => {
+                if error == KeyspaceError::NoSpace {
+                    self.raise_no_space().await;
+                }
+                Err(status(&keyspace_error(error)))
+            }
+        }
+    }
+
+    /// The first to be refused for want of space raises this member's alarm, as in etcd; operators look for it.
+    async fn raise_no_space(&self) {
+        let alarm = AlarmMember { member: self.0.front.member_id, kind: AlarmKind::NoSpace };
+        let raised = self.keys(true).await.is_ok_and(|view| view.alarms().any(|raised| raised == alarm));
+        if !raised {
+            let command = Command::Alarm(Alarm { action: AlarmAction::Activate, alarm });
+            let encode = |to: &mut quorate_consensus::Writer| to.raw(&command.encode());
+            if let Err(error) = self.backend().propose(KEYS, None, encode).await {
+                tracing::warn!(%error, "the alarm NOSPACE could not be raised; the next refused write tries again");
+            }
+        }
+    }
+}
+
+/// Does reading take so little that another thread would cost more?
+fn is_cheap(query: &Query, view: &keyspace::View) -> bool {
+    let one_key = |range: &keyspace::Range| range.range_end.is_empty();
+    let few_keys = || view.key_count() <= KEYS_INLINE_MAX;
+    match query {
+        Query::Range(range) => one_key(range) || few_keys(),
+        Query::Txn(txn) => {
+            let cheap = |operation: &Operation| match operation {
+                Operation::Range(range) => one_key(range),
+                Operation::Put(_) | Operation::DeleteRange(_) | Operation::Txn(_) | Operation::Empty => true,
+            };
+            few_keys()
+                || txn.success.iter().chain(&txn.failure).all(cheap)
+                    && txn.compare.iter().all(|compare| compare.range_end.is_empty())
+        }
+    }
+}

@@ -1,0 +1,54 @@
+//! Floor 6: etcd's gRPC services in front of a node's handle. Sockets and codecs, nothing else.
+//!
+//! ```text
+//!   TCP ── first bytes ──► HTTP/2 ──► routes: /etcdserverpb.KV/Put ──► codec ──► kv, cluster, maintenance
+//!              │                        │                                          │ service: what the request means
+//!              └──► HTTP/1: /health,    └──► what is not there: Unimplemented       ▼
+//!                   /version                                              Backend: propose, read, read_local
+//! ```
+//!
+//! Architecture Invariant: what a request means, and which error it gets, is decided in `quorate-service`; here bytes become calls and
+//! answers become bytes. What etcd's own *front end* decides (headers, metadata, strict checks of a change of members, the order of
+//! those) is here too.
+//!
+//! Architecture Invariant: bytes from a client hurt that client at most. Whatever comes, other connections go on; what one connection
+//! may hold is bounded by [`Tuning`].
+//!
+//! Served: KV except RangeStream, Cluster, Maintenance except Defragment, Snapshot and Downgrade, `grpc.health.v1.Health/Check`, and
+//! over HTTP/1 `GET /health` and `GET /version`. Watch, Lease, Auth, Lock and Election answer `Unimplemented` and say so. No TLS and no
+//! compression yet. Calls whose `:authority` is no authority are reset by the HTTP/2 library: so etcdctl 3.4 (not 3.5 and later) fails at
+//! `endpoint status`, `endpoint hashkv` and `move-leader`.
+#![forbid(unsafe_code)]
+#![allow(
+    clippy::disallowed_types,
+    clippy::disallowed_methods,
+    reason = "this floor lives in the real world: it has sockets and deadlines"
+)]
+
+mod backend;
+mod cluster;
+pub(crate) mod codec;
+mod front;
+mod kv;
+mod maintenance;
+mod plain_http;
+mod routes;
+mod serve;
+
+pub use backend::Backend;
+pub use front::{Front, SESSION_EXPIRED};
+pub use serve::{Tuning, runtime, serve};
+
+/// Generated: the traits of the services.
+#[allow(missing_docs, unreachable_pub, clippy::all)]
+mod rpc {
+    pub mod etcdserverpb {
+        include!(concat!(env!("OUT_DIR"), "/etcdserverpb.rs"));
+    }
+    pub mod health {
+        include!(concat!(env!("OUT_DIR"), "/grpc.health.v1.rs"));
+    }
+    pub mod calls {
+        include!(concat!(env!("OUT_DIR"), "/calls/etcdserverpb.rs"));
+    }
+}

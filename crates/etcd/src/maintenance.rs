@@ -1,0 +1,231 @@
+//! The service Maintenance.
+
+use std::time::Duration;
+
+use quorate_consensus::NodeId;
+use quorate_service::{
+    KEYS,
+    keyspace::{
+        Alarm, AlarmAction, AlarmKind, AlarmMember, Command, QUOTA_BYTES_DEFAULT, Reply as KeysReply,
+    },
+    keyspace_error,
+};
+use quorate_wire::{EtcdError, OtherError, etcdserverpb as pb};
+use tokio::time::Instant;
+use tonic::{Request, Response, Status, codegen::BoxStream};
+
+use crate::{
+    Backend,
+    front::{OnLearner, Serving, call_error, not_yet, status, table, wrong_reply},
+    rpc::etcdserverpb::maintenance_server::Maintenance,
+};
+
+/// How long leadership may take to move.
+const MOVE_TIMEOUT: Duration = Duration::from_secs(7);
+/// How often is looked whether it has.
+const MOVE_POLL: Duration = Duration::from_millis(5);
+
+#[tonic::async_trait]
+impl<B: Backend> Maintenance for Serving<B> {
+    type SnapshotStream = BoxStream<pb::SnapshotResponse>;
+
+    async fn alarm(&self, request: Request<pb::AlarmRequest>) -> Result<Response<pb::AlarmResponse>, Status> {
+        self.admit(request.metadata(), OnLearner::Refused)?;
+        let pb::AlarmRequest { action, member_id, alarm } = request.into_inner();
+        let kind = kind_of(alarm);
+        let action = match pb::alarm_request::AlarmAction::try_from(action) {
+            Ok(pb::alarm_request::AlarmAction::Get) => {
+                let view = self.keys(false).await?;
+                let wanted =
+                    |raised: &AlarmMember| alarm == pb::AlarmType::None as i32 || kind == Some(raised.kind);
+                let alarms = view.alarms().filter(wanted).map(shown).collect();
+                return Ok(Response::new(pb::AlarmResponse { header: self.header_at(&view), alarms }));
+            }
+            Ok(pb::alarm_request::AlarmAction::Activate) => AlarmAction::Activate,
+            Ok(pb::alarm_request::AlarmAction::Deactivate) => AlarmAction::Deactivate,
+            Err(_) => {
+                return Err(Status::invalid_argument(
+                    "quorate: no such alarm action: 0 lists, 1 raises, 2 lowers",
+                ));
+            }
+        };
+        let Some(kind) = kind else {
+            // No alarm is named: nothing is done, as in etcd.
+            let view = self.keys(false).await?;
+            return Ok(Response::new(pb::AlarmResponse {
+                header: self.header_at(&view),
+                alarms: Vec::new(),
+            }));
+        };
+        let command = Command::Alarm(Alarm { action, alarm: AlarmMember { member: member_id, kind } });
+        let (reply, revision) = self.write(&command, None).await?;
+        let KeysReply::Alarm(alarm) = reply else { return Err(wrong_reply()) };
+        let header = Some(self.header().at(revision));
+        Ok(Response::new(pb::AlarmResponse { header, alarms: alarm.map(shown).into_iter().collect() }))
+    }
+
+    async fn status(
+        &self,
+        request: Request<pb::StatusRequest>,
+    ) -> Result<Response<pb::StatusResponse>, Status> {
+        self.admit(request.metadata(), OnLearner::Served)?;
+        let view = self.keys(true).await?;
+        let keys = self.backend().status(KEYS).await.map_err(|error| call_error(&error))?;
+        let Some(keys) = keys else { return Err(table(EtcdError::NoLeader)) };
+        let member = NodeId(self.0.front.member_id);
+        let mut errors: Vec<String> = view.alarms().map(alarm_text).collect();
+        if keys.engine.leader.is_none() {
+            errors.push(EtcdError::NoLeader.message().to_owned());
+        }
+        let bytes = i64::try_from(view.size_bytes()).unwrap_or(i64::MAX);
+        let quota = view.quota_bytes().unwrap_or(QUOTA_BYTES_DEFAULT);
+        let version = &self.0.front.version;
+        Ok(Response::new(pb::StatusResponse {
+            header: Some(
+                quorate_service::HeaderBase { raft_term: keys.engine.epoch.0, ..self.header() }
+                    .at(view.revision()),
+            ),
+            version: version.clone(),
+            db_size: bytes,
+            leader: keys.engine.leader.map_or(0, |leader| leader.0),
+            raft_index: keys.engine.commit.0,
+            raft_term: keys.engine.epoch.0,
+            raft_applied_index: keys.applied.index.0,
+            errors,
+            db_size_in_use: bytes,
+            is_learner: keys.engine.membership.learners().contains(&member),
+            storage_version: storage_version(version),
+            db_size_quota: i64::try_from(quota).unwrap_or(i64::MAX),
+            downgrade_info: Some(pb::DowngradeInfo::default()),
+        }))
+    }
+
+    /// Not served yet. There is no file here that would have to be defragmented.
+    async fn defragment(
+        &self,
+        _: Request<pb::DefragmentRequest>,
+    ) -> Result<Response<pb::DefragmentResponse>, Status> {
+        Err(not_yet("Maintenance/Defragment"))
+    }
+
+    /// A hash of this member's whole state. Not etcd's function: compare members of one cluster, at equal applied indices.
+    async fn hash(&self, request: Request<pb::HashRequest>) -> Result<Response<pb::HashResponse>, Status> {
+        self.admit(request.metadata(), OnLearner::Refused)?;
+        let view = self.keys(true).await?;
+        let digest = view.digest();
+        let hash = (digest ^ (digest >> 32)) as u32;
+        Ok(Response::new(pb::HashResponse { header: self.header_at(&view), hash }))
+    }
+
+    /// A hash of this member's keys up to a revision. Not etcd's function: compare members of one cluster.
+    async fn hash_kv(
+        &self,
+        request: Request<pb::HashKvRequest>,
+    ) -> Result<Response<pb::HashKvResponse>, Status> {
+        self.admit(request.metadata(), OnLearner::Refused)?;
+        let view = self.keys(true).await?;
+        let header = self.header_at(&view);
+        let revision = request.get_ref().revision;
+        let hashed = tokio::task::spawn_blocking(move || view.hash_kv(revision)).await;
+        let Ok(hashed) = hashed else {
+            return Err(Status::internal("quorate: hashing did not finish; please report this"));
+        };
+        let hashed = hashed.map_err(|error| status(&keyspace_error(error)))?;
+        let signed = |revision| i64::try_from(revision).unwrap_or(i64::MAX);
+        Ok(Response::new(pb::HashKvResponse {
+            header,
+            hash: hashed.hash,
+            compact_revision: signed(hashed.compact_revision),
+            hash_revision: signed(hashed.hash_revision),
+        }))
+    }
+
+    /// Not served yet.
+    async fn snapshot(
+        &self,
+        _: Request<pb::SnapshotRequest>,
+    ) -> Result<Response<Self::SnapshotStream>, Status> {
+        Err(not_yet("Maintenance/Snapshot"))
+    }
+
+    async fn move_leader(
+        &self,
+        request: Request<pb::MoveLeaderRequest>,
+    ) -> Result<Response<pb::MoveLeaderResponse>, Status> {
+        self.admit(request.metadata(), OnLearner::Refused)?;
+        if !self.leads() {
+            return Err(table(EtcdError::NotLeader));
+        }
+        let to = NodeId(request.get_ref().target_id);
+        let leader = async || {
+            let keys = self.backend().status(KEYS).await.map_err(|error| call_error(&error))?;
+            keys.ok_or_else(|| table(EtcdError::NoLeader))
+        };
+        if !leader().await?.engine.membership.voters().contains(&to) {
+            return Err(table(EtcdError::BadLeaderTransferee));
+        }
+        if to.0 != self.0.front.member_id {
+            self.backend().transfer_leadership(KEYS, to).map_err(|error| call_error(&error))?;
+            let deadline = Instant::now() + MOVE_TIMEOUT;
+            while leader().await?.engine.leader != Some(to) {
+                if Instant::now() >= deadline {
+                    let text = "etcdserver: request timed out, leader transfer took too long";
+                    return Err(status(&OtherError::unmapped(text).into()));
+                }
+                tokio::time::sleep(MOVE_POLL).await;
+            }
+        }
+        // Without a header, as in etcd.
+        Ok(Response::new(pb::MoveLeaderResponse { header: None }))
+    }
+
+    /// Not served yet.
+    async fn downgrade(
+        &self,
+        _: Request<pb::DowngradeRequest>,
+    ) -> Result<Response<pb::DowngradeResponse>, Status> {
+        Err(not_yet("Maintenance/Downgrade"))
+    }
+}
+
+fn kind_of(alarm: i32) -> Option<AlarmKind> {
+    match pb::AlarmType::try_from(alarm) {
+        Ok(pb::AlarmType::Nospace) => Some(AlarmKind::NoSpace),
+        Ok(pb::AlarmType::Corrupt) => Some(AlarmKind::Corrupt),
+        Ok(pb::AlarmType::None) | Err(_) => None,
+    }
+}
+
+fn shown(alarm: AlarmMember) -> pb::AlarmMember {
+    let kind = match alarm.kind {
+        AlarmKind::NoSpace => pb::AlarmType::Nospace,
+        AlarmKind::Corrupt => pb::AlarmType::Corrupt,
+    };
+    pb::AlarmMember { member_id: alarm.member, alarm: kind.into() }
+}
+
+/// An alarm as Go prints the message, trailing space included; scripts look for it.
+fn alarm_text(alarm: AlarmMember) -> String {
+    let name = alarm_name(alarm.kind);
+    if alarm.member == 0 {
+        format!("alarm:{name} ")
+    } else {
+        format!("memberID:{} alarm:{name} ", alarm.member)
+    }
+}
+
+pub(crate) fn alarm_name(kind: AlarmKind) -> &'static str {
+    match kind {
+        AlarmKind::NoSpace => "NOSPACE",
+        AlarmKind::Corrupt => "CORRUPT",
+    }
+}
+
+/// `3.6.6` stores as `3.6.0`.
+pub(crate) fn storage_version(version: &str) -> String {
+    let mut parts = version.split('.');
+    match (parts.next(), parts.next()) {
+        (Some(major), Some(minor)) => format!("{major}.{minor}.0"),
+        _ => version.to_owned(),
+    }
+}

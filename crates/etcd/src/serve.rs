@@ -1,0 +1,213 @@
+//! Connections.
+
+use std::{future::Future, io, pin::pin, time::Duration};
+
+use hyper::server::conn::{http1, http2};
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use tokio::{
+    net::{TcpListener, TcpStream},
+    runtime::{Builder, Runtime},
+    sync::watch,
+    task::JoinSet,
+    time::{sleep, timeout},
+};
+
+use crate::{Backend, Front, front::Serving, routes::Routes};
+
+/// What a connection may take.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Tuning {
+    /// Connections at a time; others wait to be accepted. Default 10,000.
+    pub connections_max: usize,
+    /// Calls at a time on one connection. Default 10,000 (etcd: no limit).
+    pub streams_max: u32,
+    /// Bytes that a client may send on one stream before they are read. Default 2 MiB: the largest request.
+    pub stream_window_bytes: u32,
+    /// Bytes that a client may send on a connection before they are read: what an idle handler costs at most. Default 8 MiB.
+    pub connection_window_bytes: u32,
+    /// Bytes of a request's metadata. Default 64 KiB.
+    pub metadata_bytes_max: u32,
+    /// Bytes of answers that wait on one stream for a client that does not read. Default 1 MiB.
+    pub send_buffer_bytes: usize,
+    /// A connection that has not said by then what it speaks is closed. Default 10 s.
+    pub first_bytes_timeout: Duration,
+    /// A PING after so long without a word. Default 2 h, etcd's `--grpc-keepalive-interval`.
+    pub keepalive_interval: Duration,
+    /// The connection is dead if a PING is not answered for so long. Default 20 s, etcd's `--grpc-keepalive-timeout`.
+    pub keepalive_timeout: Duration,
+    /// How long calls under way may take after the shutdown has begun. Default 5 s.
+    pub shutdown_grace: Duration,
+}
+
+impl Default for Tuning {
+    fn default() -> Self {
+        Self {
+            connections_max: 10_000,
+            streams_max: 10_000,
+            stream_window_bytes: 2 << 20,
+            connection_window_bytes: 8 << 20,
+            metadata_bytes_max: 64 << 10,
+            send_buffer_bytes: 1 << 20,
+            first_bytes_timeout: Duration::from_secs(10),
+            keepalive_interval: Duration::from_secs(2 * 60 * 60),
+            keepalive_timeout: Duration::from_secs(20),
+            shutdown_grace: Duration::from_secs(5),
+        }
+    }
+}
+
+/// A runtime to serve on. One worker: everything on the thread that blocks on it, so that answers that come together leave in one write and
+/// no thread wakes another; the right choice where the node's own threads want the other cores. More workers: as many threads.
+///
+/// # Errors
+/// The operating system refuses a thread or a file descriptor.
+pub fn runtime(workers: usize) -> io::Result<Runtime> {
+    let mut builder = if workers <= 1 { Builder::new_current_thread() } else { Builder::new_multi_thread() };
+    if workers > 1 {
+        builder.worker_threads(workers);
+    }
+    builder.enable_all().thread_name("quorate-etcd").build()
+}
+
+/// Serves clients until `shutdown` is ready; then takes no more, lets calls under way finish for [`Tuning::shutdown_grace`], and returns.
+///
+/// Runs on whatever tokio runtime polls it, and spawns there; see [`runtime`]. Dropping the future closes all connections.
+///
+/// # Errors
+/// The listener fails for good.
+pub async fn serve<B: Backend>(
+    listener: TcpListener,
+    front: Front<B>,
+    shutdown: impl Future<Output = ()>,
+) -> io::Result<()> {
+    let tuning = front.tuning;
+    let serving = Serving::new(front);
+    let routes = Routes::new(serving.clone());
+    let (stop, stopping) = watch::channel(false);
+    let mut follower = JoinSet::new();
+    follower.spawn(serving.follow_roles());
+    let mut connections = JoinSet::new();
+    let mut shutdown = pin!(shutdown);
+    loop {
+        tokio::select! {
+            () = &mut shutdown => break,
+            Some(_) = connections.join_next() => {}
+            accepted = listener.accept(), if connections.len() < tuning.connections_max => match accepted {
+                Ok((stream, _)) => {
+                    connections.spawn(connection(stream, routes.clone(), tuning, stopping.clone()));
+                }
+                Err(error) => refused(error).await?,
+            },
+        }
+    }
+    drop(listener);
+    let _ = stop.send(true);
+    let all_ended = async { while connections.join_next().await.is_some() {} };
+    if timeout(tuning.shutdown_grace, all_ended).await.is_err() {
+        tracing::info!(left = connections.len(), "closing connections whose calls did not finish in time");
+    }
+    Ok(())
+}
+
+/// A connection that did not come about is its client's misfortune. Too few file descriptors may pass: others may close some.
+async fn refused(error: io::Error) -> io::Result<()> {
+    match error.kind() {
+        io::ErrorKind::ConnectionAborted | io::ErrorKind::ConnectionReset | io::ErrorKind::Interrupted => {
+            Ok(())
+        }
+        io::ErrorKind::InvalidInput | io::ErrorKind::NotConnected => Err(error),
+        _ => {
+            tracing::warn!(%error, "a client could not be accepted; is the limit on open files (ulimit -n) too low?");
+            sleep(Duration::from_millis(50)).await;
+            Ok(())
+        }
+    }
+}
+
+enum Speaks {
+    Http1,
+    Http2,
+}
+
+/// The first bytes tell: HTTP/2 with prior knowledge begins with `PRI `, which no HTTP/1 request does.
+async fn sniff(stream: &TcpStream) -> io::Result<Option<Speaks>> {
+    const PREFACE: &[u8] = b"PRI ";
+    let mut first = [0; PREFACE.len()];
+    loop {
+        let count = stream.peek(&mut first).await?;
+        let bytes = &first[..count];
+        if bytes.is_empty() {
+            return Ok(None);
+        }
+        if !PREFACE.starts_with(bytes) {
+            return Ok(Some(Speaks::Http1));
+        }
+        if bytes.len() == PREFACE.len() {
+            return Ok(Some(Speaks::Http2));
+        }
+        // A peek returns at once while there is anything; the rest of four bytes is waited for by looking again.
+        sleep(Duration::from_millis(10)).await;
+    }
+}
+
+async fn stops(stopping: &mut watch::Receiver<bool>) {
+    let _ = stopping.wait_for(|stop| *stop).await;
+}
+
+async fn connection<B: Backend>(
+    stream: TcpStream,
+    routes: Routes<B>,
+    tuning: Tuning,
+    mut stopping: watch::Receiver<bool>,
+) {
+    let _ = stream.set_nodelay(true);
+    let speaks = tokio::select! {
+        speaks = timeout(tuning.first_bytes_timeout, sniff(&stream)) => speaks,
+        () = stops(&mut stopping) => return,
+    };
+    let Ok(Ok(Some(speaks))) = speaks else { return };
+    let stream = TokioIo::new(stream);
+    // What a connection ends with is its client's doing, or the network's.
+    let ended = match speaks {
+        Speaks::Http2 => {
+            let connection = http2::Builder::new(TokioExecutor::new())
+                .timer(TokioTimer::new())
+                .initial_stream_window_size(tuning.stream_window_bytes)
+                .initial_connection_window_size(tuning.connection_window_bytes)
+                .max_concurrent_streams(tuning.streams_max)
+                .max_header_list_size(tuning.metadata_bytes_max)
+                .max_send_buf_size(tuning.send_buffer_bytes)
+                .keep_alive_interval(tuning.keepalive_interval)
+                .keep_alive_timeout(tuning.keepalive_timeout)
+                .serve_connection(stream, routes);
+            let mut connection = pin!(connection);
+            tokio::select! {
+                biased;
+                ended = connection.as_mut() => ended,
+                () = stops(&mut stopping) => {
+                    connection.as_mut().graceful_shutdown();
+                    connection.await
+                }
+            }
+        }
+        Speaks::Http1 => {
+            let connection = http1::Builder::new()
+                .timer(TokioTimer::new())
+                .header_read_timeout(tuning.first_bytes_timeout)
+                .max_buf_size(tuning.metadata_bytes_max as usize)
+                .serve_connection(stream, routes);
+            let mut connection = pin!(connection);
+            tokio::select! {
+                biased;
+                ended = connection.as_mut() => ended,
+                () = stops(&mut stopping) => {
+                    connection.as_mut().graceful_shutdown();
+                    connection.await
+                }
+            }
+        }
+    };
+    if let Err(error) = ended {
+        tracing::debug!(%error, "a connection ended");
+    }
+}

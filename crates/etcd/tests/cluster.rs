@@ -1,0 +1,195 @@
+//! The services Cluster and Maintenance, and what is not there yet.
+
+mod support;
+
+use std::time::Duration;
+
+use quorate_client::{
+    rpc::{LeaseClient, LockClient, WatchClient},
+    tonic::{Code, Request},
+    wire::{etcdserverpb as pb, v3lockpb},
+};
+use quorate_consensus::NodeId;
+use support::{Cluster, assert_error, delete, peer_urls, put, range};
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_learner_is_added_catches_up_is_promoted_and_removed() {
+    use Code::{FailedPrecondition, InvalidArgument, NotFound};
+    let mut cluster = Cluster::start(3).await;
+    let client = cluster.client();
+    client.put("before", "1").await.unwrap();
+    let mut members = cluster.members(0);
+
+    let listed =
+        members.member_list(pb::MemberListRequest { linearizable: true }).await.unwrap().into_inner();
+    assert_eq!(listed.members.len(), 3);
+    let header = listed.header.unwrap();
+    assert_eq!((header.revision, header.cluster_id), (0, cluster.cluster.0));
+    assert!(listed.members.iter().all(|member| member.client_urls.len() == 1 && !member.is_learner));
+
+    let add = |urls: Vec<String>, is_learner| pb::MemberAddRequest { peer_urls: urls, is_learner };
+    let bad = "etcdserver: given member URLs are invalid";
+    assert_error("no URL", members.member_add(add(vec![], true)).await, InvalidArgument, bad);
+    assert_error(
+        "bad URL",
+        members.member_add(add(vec!["nonsense".into()], true)).await,
+        InvalidArgument,
+        bad,
+    );
+    let exists = "etcdserver: Peer URLs already exists";
+    assert_error("known URL", members.member_add(add(peer_urls(0), true)).await, FailedPrecondition, exists);
+    let unknown = "etcdserver: member not found";
+    assert_error("remove", members.member_remove(pb::MemberRemoveRequest { id: 7 }).await, NotFound, unknown);
+    let update = pb::MemberUpdateRequest { id: 7, peer_urls: peer_urls(9) };
+    assert_error("update", members.member_update(update).await, NotFound, unknown);
+    assert_error(
+        "promote",
+        members.member_promote(pb::MemberPromoteRequest { id: 7 }).await,
+        NotFound,
+        unknown,
+    );
+    let voter = pb::MemberPromoteRequest { id: cluster.nodes[0].id.0 };
+    let text = "etcdserver: can only promote a learner member";
+    assert_error("voter", members.member_promote(voter).await, FailedPrecondition, text);
+
+    let added = members.member_add(add(peer_urls(3), true)).await.unwrap().into_inner();
+    let learner = added.member.unwrap();
+    assert!(learner.is_learner);
+    assert_eq!(added.members.len(), 4);
+    let promote = pb::MemberPromoteRequest { id: learner.id };
+    let text = "etcdserver: can only promote a learner member which is in sync with leader";
+    for node in 0..3 {
+        // On whichever member it comes in: the others relay it to the leader.
+        assert_error("behind", cluster.members(node).member_promote(promote).await, FailedPrecondition, text);
+    }
+
+    cluster.add_node(NodeId(learner.id), None).await;
+    let learners_own = cluster.kv(3);
+    let refused = "etcdserver: rpc not supported for learner";
+    let mut caught_up = false;
+    for _ in 0..500 {
+        let request = pb::RangeRequest { serializable: true, ..range("before", "") };
+        if learners_own.clone().range(request).await.is_ok_and(|response| response.get_ref().count == 1) {
+            caught_up = true;
+            break;
+        }
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    assert!(caught_up, "a learner serves serializable reads of what it has received");
+    assert_error("range", learners_own.clone().range(range("a", "")).await, FailedPrecondition, refused);
+    assert_error("put", learners_own.clone().put(put("a", "")).await, FailedPrecondition, refused);
+    assert_error(
+        "delete",
+        learners_own.clone().delete_range(delete("a", "")).await,
+        FailedPrecondition,
+        refused,
+    );
+    let list = cluster.members(3).member_list(pb::MemberListRequest::default()).await;
+    assert_error("members", list, FailedPrecondition, refused);
+    let status = cluster.maintenance(3).status(pb::StatusRequest {}).await.unwrap().into_inner();
+    assert!(status.is_learner);
+
+    let follower = (cluster.leader().await + 1) % 3;
+    let promoted = cluster.members(follower).member_promote(promote).await.unwrap().into_inner();
+    assert!(promoted.members.iter().all(|member| !member.is_learner));
+    cluster.kv(3).put(put("by the new voter", "1")).await.unwrap();
+
+    let updated = pb::MemberUpdateRequest { id: learner.id, peer_urls: peer_urls(8) };
+    let updated = members.member_update(updated).await.unwrap().into_inner();
+    assert_eq!(
+        updated.members.iter().find(|member| member.id == learner.id).unwrap().peer_urls,
+        peer_urls(8)
+    );
+    let removed =
+        members.member_remove(pb::MemberRemoveRequest { id: learner.id }).await.unwrap().into_inner();
+    assert_eq!(removed.members.len(), 3);
+    client.put("after", "1").await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_change_that_would_leave_too_few_started_members_is_refused() {
+    let cluster = Cluster::start(1).await;
+    let mut members = cluster.members(0);
+    let text = "etcdserver: re-configuration failed due to not enough started members";
+    let last = pb::MemberRemoveRequest { id: cluster.nodes[0].id.0 };
+    assert_error("the last", members.member_remove(last).await, Code::FailedPrecondition, text);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn status_says_what_etcdctl_shows() {
+    let cluster = Cluster::start(3).await;
+    let client = cluster.client();
+    client.put("a", "1").await.unwrap();
+    let leader = cluster.nodes[cluster.leader().await].id.0;
+    for (_, status) in client.statuses().await {
+        let status = status.unwrap();
+        assert_eq!((status.version.as_str(), status.storage_version.as_str()), ("3.6.6", "3.6.0"));
+        assert_eq!((status.leader, status.is_learner), (leader, false));
+        assert!(status.raft_term > 0 && status.raft_index > 0 && status.raft_applied_index > 0);
+        assert!(status.db_size > 0 && status.db_size_in_use > 0);
+        assert_eq!(status.db_size_quota, 2 << 30);
+        assert_eq!(status.downgrade_info, Some(pb::DowngradeInfo::default()));
+        assert!(status.errors.is_empty(), "{:?}", status.errors);
+    }
+    let hashes: Vec<u32> = {
+        let mut hashes = Vec::new();
+        for node in 0..3 {
+            // A linearizable read first, so that all have the same.
+            cluster.kv(node).range(range("a", "")).await.unwrap();
+            let hash = cluster.maintenance(node).hash_kv(pb::HashKvRequest { revision: 0 }).await.unwrap();
+            hashes.push(hash.into_inner().hash);
+        }
+        hashes
+    };
+    assert!(hashes.iter().all(|hash| *hash == hashes[0]), "{hashes:?}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn leadership_moves_where_it_is_sent() {
+    let cluster = Cluster::start(3).await;
+    let leader = cluster.leader().await;
+    let (next, other) = ((leader + 1) % 3, (leader + 2) % 3);
+    let to = |node: usize| pb::MoveLeaderRequest { target_id: cluster.nodes[node].id.0 };
+    let refused = cluster.maintenance(other).move_leader(to(next)).await;
+    assert_error("follower", refused, Code::FailedPrecondition, "etcdserver: not leader");
+    let stranger = cluster.maintenance(leader).move_leader(pb::MoveLeaderRequest { target_id: 7 }).await;
+    assert_error("stranger", stranger, Code::FailedPrecondition, "etcdserver: bad leader transferee");
+    let moved = cluster.maintenance(leader).move_leader(to(next)).await.unwrap().into_inner();
+    assert_eq!(moved.header, None);
+    cluster.client().put("a", "1").await.unwrap();
+    cluster.client().move_leader(cluster.nodes[other].id.0).await.unwrap();
+    assert_eq!(cluster.client().status(other).await.unwrap().leader, cluster.nodes[other].id.0);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_is_not_there_yet_says_so_by_name() {
+    let cluster = Cluster::start(1).await;
+    let channel = cluster.channel(0);
+    let later = |status: quorate_client::tonic::Status, name: &str| {
+        assert_eq!(status.code(), Code::Unimplemented);
+        assert!(status.message().contains(name), "{status:?}");
+    };
+    let none = || Request::new(ChannelOfNothing);
+    later(WatchClient::new(channel.clone()).watch(none()).await.unwrap_err(), "Watch/Watch");
+    let grant = pb::LeaseGrantRequest { ttl: 1, id: 0 };
+    later(LeaseClient::new(channel.clone()).lease_grant(grant).await.unwrap_err(), "Lease/LeaseGrant");
+    let lock = v3lockpb::LockRequest { name: "a".into(), lease: 0 };
+    later(LockClient::new(channel).lock(lock).await.unwrap_err(), "Lock/Lock");
+    later(
+        cluster.maintenance(0).defragment(pb::DefragmentRequest {}).await.unwrap_err(),
+        "Maintenance/Defragment",
+    );
+}
+
+struct ChannelOfNothing;
+
+impl quorate_client::tonic::codegen::tokio_stream::Stream for ChannelOfNothing {
+    type Item = pb::WatchRequest;
+
+    fn poll_next(
+        self: std::pin::Pin<&mut Self>,
+        _: &mut std::task::Context<'_>,
+    ) -> std::task::Poll<Option<pb::WatchRequest>> {
+        std::task::Poll::Ready(None)
+    }
+}

@@ -1,0 +1,182 @@
+//! A cluster in this process: real nodes over an in-process network, each behind a real socket for clients.
+#![allow(dead_code, unreachable_pub, reason = "shared by several tests, each of which uses a part")]
+
+use std::{collections::BTreeMap, time::Duration};
+
+use quorate_client::{
+    Client, Options,
+    rpc::{ClusterClient, KvClient, MaintenanceClient},
+    tonic::{Status, transport::Channel},
+    wire::etcdserverpb as pb,
+};
+use quorate_consensus::{ClusterId, Incarnation, Membership, NodeId};
+use quorate_etcd::{Front, serve};
+use quorate_server::{Handle, Hub};
+use quorate_service::{
+    Bootstrap, Identity, KEYS, META, Reply, State,
+    node::{Config, GroupConfig, JournalConfig, Limits, RaftConfig},
+    placement::{Command, EngineKind, GroupKind, GroupPlace, Member, cluster_id, member_id},
+};
+use tokio::net::TcpListener;
+
+pub const TOKEN: &str = "test-cluster";
+
+pub struct Node {
+    pub id: NodeId,
+    pub url: String,
+    pub handle: Handle<Reply>,
+    serving: tokio::task::JoinHandle<()>,
+}
+
+pub struct Cluster {
+    hub: Hub,
+    pub cluster: ClusterId,
+    pub nodes: Vec<Node>,
+}
+
+pub fn peer_urls(number: usize) -> Vec<String> {
+    vec![format!("http://10.0.0.{}:2380", number + 1)]
+}
+
+impl Cluster {
+    pub async fn start(size: usize) -> Cluster {
+        let ids: Vec<NodeId> = (0..size).map(|number| member_id(&peer_urls(number), TOKEN, 0)).collect();
+        let cluster = cluster_id(ids.iter().copied());
+        let members =
+            ids.iter().enumerate().map(|(number, id)| Member::new(*id, peer_urls(number), false)).collect();
+        let groups = BTreeMap::from([
+            (META, GroupPlace { kind: GroupKind::Meta, engine: EngineKind::Raft }),
+            (KEYS, GroupPlace { kind: GroupKind::Keys, engine: EngineKind::Raft }),
+        ]);
+        let birth = Membership::new(ids.iter().copied(), []);
+        let bootstrap = Bootstrap { initialise: Command::Initialise { cluster, members, groups }, birth };
+        let mut all = Cluster { hub: Hub::new(), cluster, nodes: Vec::new() };
+        for id in ids {
+            all.add_node(id, Some(bootstrap.clone())).await;
+        }
+        for node in &all.nodes {
+            node.handle.leader(KEYS).await.expect("a leader of keys");
+            node.handle.leader(META).await.expect("a leader of meta");
+        }
+        // Until every member has published its name, it counts as not started.
+        let client = all.client();
+        for _ in 0..500 {
+            let members = client.member_list(true).await.expect("members").members;
+            if members.len() == size && members.iter().all(|member| !member.name.is_empty()) {
+                return all;
+            }
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+        panic!("members did not publish their names");
+    }
+
+    /// A node of this cluster; without `bootstrap` one that joins.
+    pub async fn add_node(&mut self, id: NodeId, bootstrap: Option<Bootstrap>) {
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+        let url = format!("http://{}", listener.local_addr().expect("an address"));
+        let birth = bootstrap.as_ref().map(|bootstrap| bootstrap.birth.clone()).unwrap_or_default();
+        let config = Config {
+            cluster: self.cluster,
+            node: id,
+            incarnation: Incarnation(0),
+            life: 0,
+            groups: [META, KEYS].map(|group| GroupConfig { id: group, birth: birth.clone() }).to_vec(),
+            raft: RaftConfig { seed: id.0, ..RaftConfig::default() },
+            journal: JournalConfig::default(),
+            limits: Limits::default(),
+            explain: false,
+        };
+        let client_url = url.clone();
+        let handle =
+            quorate_server::start(quorate_server::Options::in_process(&self.hub), config, move |config| {
+                let identity = Identity {
+                    cluster: config.cluster,
+                    node: config.node,
+                    incarnation: config.incarnation,
+                    life: config.life,
+                    name: format!("node-{}", config.node),
+                    client_urls: vec![client_url],
+                };
+                State::new(identity, bootstrap)
+            })
+            .expect("the node starts");
+        let front = Front::new(handle.clone(), self.cluster.0, id.0, TOKEN);
+        let serving = tokio::spawn(async move {
+            serve(listener, front, std::future::pending()).await.expect("serving goes on");
+        });
+        self.nodes.push(Node { id, url, handle, serving });
+    }
+
+    pub fn client(&self) -> Client {
+        Client::connect(self.nodes.iter().map(|node| node.url.clone()), Options::default()).expect("a client")
+    }
+
+    pub fn channel(&self, node: usize) -> Channel {
+        let client = Client::connect([self.nodes[node].url.clone()], Options::default()).expect("a client");
+        client.channel(0).expect("its channel")
+    }
+
+    pub fn kv(&self, node: usize) -> KvClient<Channel> {
+        KvClient::new(self.channel(node))
+    }
+
+    pub fn members(&self, node: usize) -> ClusterClient<Channel> {
+        ClusterClient::new(self.channel(node))
+    }
+
+    pub fn maintenance(&self, node: usize) -> MaintenanceClient<Channel> {
+        MaintenanceClient::new(self.channel(node))
+    }
+
+    pub async fn leader(&self) -> usize {
+        for _ in 0..500 {
+            for (number, node) in self.nodes.iter().enumerate() {
+                let roles = node.handle.role_changes();
+                if roles.borrow().get(&KEYS).is_some_and(|role| role.leader == Some(node.id)) {
+                    return number;
+                }
+            }
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+        panic!("nobody leads");
+    }
+}
+
+impl Drop for Node {
+    fn drop(&mut self) {
+        self.serving.abort();
+    }
+}
+
+#[track_caller]
+pub fn assert_error<T: std::fmt::Debug>(
+    what: &str,
+    got: Result<T, Status>,
+    code: quorate_client::tonic::Code,
+    text: &str,
+) {
+    match got {
+        Ok(response) => panic!("{what}: no error but {response:?}"),
+        Err(status) => assert_eq!((status.code(), status.message()), (code, text), "{what}"),
+    }
+}
+
+pub fn put(key: &str, value: &str) -> pb::PutRequest {
+    pb::PutRequest { key: key.to_owned().into(), value: value.to_owned().into(), ..Default::default() }
+}
+
+pub fn range(key: &str, end: &str) -> pb::RangeRequest {
+    pb::RangeRequest { key: key.to_owned().into(), range_end: end.to_owned().into(), ..Default::default() }
+}
+
+pub fn delete(key: &str, end: &str) -> pb::DeleteRangeRequest {
+    pb::DeleteRangeRequest {
+        key: key.to_owned().into(),
+        range_end: end.to_owned().into(),
+        ..Default::default()
+    }
+}
+
+pub fn op(request: pb::request_op::Request) -> pb::RequestOp {
+    pb::RequestOp { request: Some(request) }
+}
