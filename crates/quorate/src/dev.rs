@@ -1,0 +1,485 @@
+//! `quorate dev`: a whole cluster on this machine, each member a process of its own with its own sockets and files.
+//!
+//! A member that dies is started again; all of them die with this process, however it ends.
+
+use std::{
+    collections::BTreeSet,
+    fs,
+    io::{self, IsTerminal, Write},
+    net::TcpListener,
+    os::unix::{fs::DirBuilderExt, process::ExitStatusExt},
+    path::{Path, PathBuf},
+    process::{ExitCode, ExitStatus, Stdio},
+    time::{Duration, Instant},
+};
+
+use tokio::{
+    io::{AsyncBufReadExt, AsyncRead, BufReader},
+    process::{Child, Command},
+    signal::unix::{SignalKind, signal},
+    sync::mpsc,
+    time::{sleep, timeout},
+};
+
+use crate::{
+    cli::Dev,
+    commands::Failed,
+    serve::{LEADING, READY},
+};
+
+/// A member that ends this soon after its start has something wrong with it that another start does not mend.
+const TOO_SOON: Duration = Duration::from_secs(2);
+/// So many such ends in a row are enough.
+const ENDS_MAX: u32 = 5;
+/// How long members may take to hand over and end when their data is kept.
+const GRACE: Duration = Duration::from_secs(4);
+
+/// What happens to a member.
+enum Event {
+    /// It wrote a line on standard output.
+    Said(usize, String),
+    /// It logged a line.
+    Logged(usize, String),
+    /// Its process ended.
+    Ended(usize, io::Result<ExitStatus>),
+}
+
+/// One member.
+struct Member {
+    name: String,
+    client: u16,
+    peer: u16,
+    pid: u32,
+    started: Instant,
+    ready: bool,
+    /// Ends in a row, each too soon after its start.
+    ends: u32,
+    /// When its process ended, until it serves again.
+    down_since: Option<Instant>,
+}
+
+pub(crate) async fn dev(given: Dev) -> Result<ExitCode, Failed> {
+    let count: usize = given.nodes.parse().unwrap_or(3);
+    let data = Data::new(given.data.as_deref())?;
+    let ports = ports(&data, count, given.free_ports)?;
+    let usual = |n: usize, (client, peer): (u16, u16)| (client, peer) == (usual_port(n), usual_port(n) + 1);
+    if !given.free_ports && given.data.is_none() && !ports.iter().enumerate().all(|(n, pair)| usual(n, *pair))
+    {
+        say("some of the usual ports are taken; free ones are used instead");
+    }
+    let members = ports
+        .into_iter()
+        .enumerate()
+        .map(|(n, (client, peer))| Member {
+            name: format!("n{}", n + 1),
+            client,
+            peer,
+            pid: 0,
+            started: Instant::now(),
+            ready: false,
+            ends: 0,
+            down_since: None,
+        })
+        .collect();
+    let (events, happened) = mpsc::unbounded_channel();
+    let mut cluster = Cluster { members, data, log_level: given.log_level, events, leader: None };
+    cluster.run(happened).await
+}
+
+/// The folder that everything is under.
+struct Data {
+    path: PathBuf,
+    kept: bool,
+}
+
+impl Data {
+    fn new(given: Option<&Path>) -> Result<Data, Failed> {
+        let (path, kept) = match given {
+            Some(path) => (path.to_path_buf(), true),
+            None => {
+                let nanos = std::time::SystemTime::now()
+                    .duration_since(std::time::UNIX_EPOCH)
+                    .map_or(0, |since| since.subsec_nanos());
+                (std::env::temp_dir().join(format!("quorate-dev-{}-{nanos:x}", std::process::id())), false)
+            }
+        };
+        fs::DirBuilder::new().recursive(true).mode(0o700).create(&path).map_err(|error| Failed {
+            code: 1,
+            message: format!(
+                "cannot make the folder {}: {error}; name another with --data DIR",
+                path.display()
+            ),
+        })?;
+        Ok(Data { path, kept })
+    }
+
+    /// What a kept folder remembers: members are known by their peer ports, so those must stay.
+    fn ports_file(&self) -> PathBuf {
+        self.path.join("ports")
+    }
+}
+
+impl Drop for Data {
+    fn drop(&mut self) {
+        if !self.kept {
+            let _ = fs::remove_dir_all(&self.path);
+        }
+    }
+}
+
+/// Client and peer port of each member: those of last time, the usual ones, or free ones.
+fn ports(data: &Data, count: usize, free: bool) -> Result<Vec<(u16, u16)>, Failed> {
+    let file = data.ports_file();
+    if let Ok(text) = fs::read_to_string(&file) {
+        let ports: Vec<(u16, u16)> = text
+            .lines()
+            .filter_map(|line| line.split_once(' '))
+            .filter_map(|(client, peer)| Some((client.parse().ok()?, peer.parse().ok()?)))
+            .collect();
+        if ports.len() != count {
+            return Err(Failed::usage(format!(
+                "{} holds a cluster of {} members; start it with --nodes {}, or name another folder",
+                data.path.display(),
+                ports.len(),
+                ports.len()
+            )));
+        }
+        if let Some(busy) =
+            ports.iter().flat_map(|(client, peer)| [client, peer]).find(|port| !is_free(**port))
+        {
+            return Err(Failed {
+                code: 1,
+                message: format!(
+                    "port {busy} is taken, and the cluster in {} needs it; end what listens there (another `quorate dev`?)",
+                    data.path.display()
+                ),
+            });
+        }
+        return Ok(ports);
+    }
+    let mut taken = BTreeSet::new();
+    let mut choose = |usual: u16| {
+        if !free && is_free(usual) && taken.insert(usual) {
+            return Ok(usual);
+        }
+        for _ in 0..100 {
+            let port = TcpListener::bind(("127.0.0.1", 0)).and_then(|listener| listener.local_addr());
+            match port {
+                Ok(at) if taken.insert(at.port()) => return Ok(at.port()),
+                Ok(_) => {}
+                Err(error) => return Err(Failed { code: 1, message: format!("no port is free: {error}") }),
+            }
+        }
+        Err(Failed { code: 1, message: "no port is free; end some of what listens on 127.0.0.1".to_string() })
+    };
+    let mut ports = Vec::new();
+    for n in 0..count {
+        let base = usual_port(n);
+        ports.push((choose(base)?, choose(base + 1)?));
+    }
+    if data.kept {
+        let text: String = ports.iter().map(|(client, peer)| format!("{client} {peer}\n")).collect();
+        fs::write(&file, text).map_err(|error| Failed {
+            code: 1,
+            message: format!("cannot write {}: {error}", file.display()),
+        })?;
+    }
+    Ok(ports)
+}
+
+/// 2379 for the first member's clients, 22379 for the second's, 32379, …; the peers' port is one more.
+fn usual_port(n: usize) -> u16 {
+    if n == 0 { 2379 } else { 12_379 + 10_000 * n as u16 }
+}
+
+fn is_free(port: u16) -> bool {
+    TcpListener::bind(("127.0.0.1", port)).is_ok()
+}
+
+struct Cluster {
+    members: Vec<Member>,
+    data: Data,
+    log_level: String,
+    events: mpsc::UnboundedSender<Event>,
+    /// Who leads the keys, and the term.
+    leader: Option<(usize, String)>,
+}
+
+/// One line for people, at once.
+fn say(text: &str) {
+    crate::output::print(format!("{text}\n").as_bytes());
+}
+
+fn seconds(duration: Duration) -> String {
+    format!("{:.1} s", duration.as_secs_f64())
+}
+
+impl Cluster {
+    fn endpoints(&self) -> String {
+        let all: Vec<_> = self.members.iter().map(|member| format!("127.0.0.1:{}", member.client)).collect();
+        all.join(",")
+    }
+
+    async fn run(&mut self, mut happened: mpsc::UnboundedReceiver<Event>) -> Result<ExitCode, Failed> {
+        let cannot =
+            |error: io::Error| Failed { code: 1, message: format!("cannot listen for signals: {error}") };
+        let mut interrupt = signal(SignalKind::interrupt()).map_err(cannot)?;
+        let mut terminate = signal(SignalKind::terminate()).map_err(cannot)?;
+        let mut hangup = signal(SignalKind::hangup()).map_err(cannot)?;
+        say(&format!("etcd endpoints: {}", self.endpoints()));
+        let start = Instant::now();
+        for n in 0..self.members.len() {
+            self.spawn(n)?;
+        }
+        let mut greeted = false;
+        loop {
+            tokio::select! {
+                Some(event) = happened.recv() => {
+                    if let Err(failed) = self.take(event, greeted).await {
+                        self.stop(&mut happened).await;
+                        return Err(failed);
+                    }
+                }
+                _ = interrupt.recv() => break,
+                _ = terminate.recv() => break,
+                _ = hangup.recv() => break,
+            }
+            if !greeted && self.leader.is_some() && self.members.iter().all(|member| member.ready) {
+                greeted = true;
+                self.greet(start.elapsed());
+            }
+        }
+        say("");
+        self.stop(&mut happened).await;
+        say(&if self.data.kept {
+            format!("stopped; everything is kept in {}", self.data.path.display())
+        } else {
+            "stopped; the temporary data is removed".to_string()
+        });
+        Ok(ExitCode::SUCCESS)
+    }
+
+    /// Starts a member's process and listens to it.
+    fn spawn(&mut self, n: usize) -> Result<(), Failed> {
+        let cannot = |error: io::Error| Failed {
+            code: 1,
+            message: format!("cannot start a member: {error}; is a limit on processes or memory reached?"),
+        };
+        let cluster: Vec<_> = self
+            .members
+            .iter()
+            .map(|member| format!("{}=http://127.0.0.1:{}", member.name, member.peer))
+            .collect();
+        let member = &mut self.members[n];
+        let mut command = Command::new(std::env::current_exe().map_err(cannot)?);
+        // What the user's shell says to `serve` is not meant for these.
+        for (name, _) in
+            std::env::vars_os().filter(|(name, _)| name.to_string_lossy().starts_with("QUORATE_"))
+        {
+            command.env_remove(name);
+        }
+        let mut child: Child = command
+            .arg("serve")
+            .arg(format!("--parent={}", std::process::id()))
+            .arg(format!("--name={}", member.name))
+            .arg(format!("--data-dir={}", self.data.path.join(&member.name).display()))
+            .arg(format!("--listen-client=127.0.0.1:{}", member.client))
+            .arg(format!("--listen-peer=127.0.0.1:{}", member.peer))
+            .arg(format!("--initial-cluster={}", cluster.join(",")))
+            .arg("--initial-cluster-token=quorate-dev")
+            .arg(format!("--log-level={}", self.log_level))
+            // A terminal's Ctrl-C goes to this process alone, which then ends them in order.
+            .process_group(0)
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .kill_on_drop(true)
+            .spawn()
+            .map_err(cannot)?;
+        member.pid = child.id().unwrap_or(0);
+        member.started = Instant::now();
+        member.ready = false;
+        let said =
+            child.stdout.take().map(|out| tokio::spawn(listen(out, self.events.clone(), n, Event::Said)));
+        let logged =
+            child.stderr.take().map(|out| tokio::spawn(listen(out, self.events.clone(), n, Event::Logged)));
+        let events = self.events.clone();
+        tokio::spawn(async move {
+            let status = child.wait().await;
+            // Its last words come before its end.
+            for listener in said.into_iter().chain(logged) {
+                let _ = timeout(Duration::from_millis(200), listener).await;
+            }
+            let _ = events.send(Event::Ended(n, status));
+        });
+        Ok(())
+    }
+
+    async fn take(&mut self, event: Event, greeted: bool) -> Result<(), Failed> {
+        match event {
+            Event::Said(n, line) => {
+                if line.starts_with(READY) {
+                    let member = &mut self.members[n];
+                    member.ready = true;
+                    if let Some(since) = member.down_since.take() {
+                        let pid = member.pid;
+                        say(&format!(
+                            "{} is back after {} (process {pid})",
+                            member.name,
+                            seconds(since.elapsed())
+                        ));
+                    }
+                } else if let Some((_, term)) =
+                    line.strip_prefix(LEADING).and_then(|rest| rest.split_once(' '))
+                {
+                    let newer = self.leader.as_ref().is_none_or(|(_, known)| {
+                        term.parse::<u64>().unwrap_or(0) > known.parse::<u64>().unwrap_or(0)
+                    });
+                    if newer {
+                        self.leader = Some((n, term.to_string()));
+                        if greeted {
+                            say(&format!("{} leads now (term {term})", self.members[n].name));
+                        }
+                    }
+                }
+            }
+            Event::Logged(n, line) => {
+                let _ = writeln!(io::stderr(), "{} | {line}", self.members[n].name);
+            }
+            Event::Ended(n, status) => {
+                let member = &mut self.members[n];
+                let how = match status {
+                    Ok(status) => match (status.signal(), status.code()) {
+                        (Some(9), _) => "was killed (signal 9)".to_string(),
+                        (Some(signal), _) => format!("was ended by signal {signal}"),
+                        (None, code) => format!("ended with exit code {}", code.unwrap_or(-1)),
+                    },
+                    Err(error) => format!("ended: {error}"),
+                };
+                let led = self.leader.as_ref().is_some_and(|(leader, _)| *leader == n);
+                let title = if led { ", the leader," } else { "" };
+                let soon = member.started.elapsed() < TOO_SOON && !member.ready;
+                member.ends = if soon { member.ends + 1 } else { 0 };
+                if member.ends >= ENDS_MAX {
+                    return Err(Failed {
+                        code: 1,
+                        message: format!(
+                            "{} {how} {ENDS_MAX} times in a row; its last lines above say why",
+                            member.name
+                        ),
+                    });
+                }
+                say(&format!("{}{title} {how}; starting it again", member.name));
+                member.down_since.get_or_insert_with(Instant::now);
+                if member.ends > 0 {
+                    sleep(Duration::from_millis(100 << member.ends.min(4))).await;
+                }
+                self.spawn(n)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn greet(&self, took: Duration) {
+        let colour = io::stdout().is_terminal() && std::env::var_os("NO_COLOR").is_none();
+        let tick = if colour { "\x1b[32m✔\x1b[0m" } else { "✔" };
+        let (leader, term) = match &self.leader {
+            Some((leader, term)) => (*leader, term.as_str()),
+            None => return,
+        };
+        let nodes = if self.members.len() == 1 {
+            "1 node".to_string()
+        } else {
+            format!("{} nodes", self.members.len())
+        };
+        let data = if self.data.kept {
+            format!("data: {}", self.data.path.display())
+        } else {
+            "data: temporary; keep it with --data ./mine".to_string()
+        };
+        let usual = self.members[0].client == 2379;
+        let endpoint = format!("127.0.0.1:{}", self.members[0].client);
+        let named = if usual { String::new() } else { format!(" --endpoints {endpoint}") };
+        let etcdctl = if usual { String::new() } else { format!(" --endpoints={endpoint}") };
+        let mut text = format!(
+            "{tick} {nodes} up in {}, leader {} (term {term})    {data}\n\n",
+            seconds(took),
+            self.members[leader].name
+        );
+        let rows: Vec<Vec<String>> = self
+            .members
+            .iter()
+            .enumerate()
+            .map(|(n, member)| {
+                vec![
+                    format!("  {}", member.name),
+                    format!("127.0.0.1:{}", member.client),
+                    format!("127.0.0.1:{}", member.peer),
+                    member.pid.to_string(),
+                    if n == leader { "leads" } else { "" }.to_string(),
+                ]
+            })
+            .collect();
+        text.push_str(&crate::output::table(&["  NODE", "CLIENTS", "PEERS", "PROCESS", ""], &rows));
+        text.push_str(&format!(
+            "
+  etcdctl    etcdctl{etcdctl} put hello world
+  quorate    quorate put hello world{named}
+             quorate get hello{named}
+             quorate status --endpoints {}
+             quorate bench put --endpoints {}
+  break it   kill -9 {}    the leader; it comes back within a second
+  stop       Ctrl-C",
+            self.endpoints(),
+            self.endpoints(),
+            self.members[leader].pid,
+        ));
+        say(&text);
+    }
+
+    /// Ends all members: in order if their data is kept, at once if not.
+    async fn stop(&mut self, happened: &mut mpsc::UnboundedReceiver<Event>) {
+        use rustix::process::{Pid, Signal, kill_process};
+        let mut up: BTreeSet<usize> = (0..self.members.len()).collect();
+        let kill = |members: &[Member], up: &BTreeSet<usize>, signal| {
+            for n in up {
+                let pid = i32::try_from(members[*n].pid).ok().and_then(Pid::from_raw);
+                if let Some(pid) = pid {
+                    let _ = kill_process(pid, signal);
+                }
+            }
+        };
+        kill(&self.members, &up, if self.data.kept { Signal::TERM } else { Signal::KILL });
+        let mut deadline = tokio::time::Instant::now() + GRACE;
+        while !up.is_empty() {
+            match tokio::time::timeout_at(deadline, happened.recv()).await {
+                Ok(Some(Event::Ended(n, _))) => {
+                    up.remove(&n);
+                }
+                Ok(Some(Event::Logged(n, line))) => {
+                    let _ = writeln!(io::stderr(), "{} | {line}", self.members[n].name);
+                }
+                Ok(Some(Event::Said(..))) => {}
+                Ok(None) => break,
+                Err(_) => {
+                    kill(&self.members, &up, Signal::KILL);
+                    deadline += GRACE;
+                }
+            }
+        }
+    }
+}
+
+async fn listen(
+    out: impl AsyncRead + Unpin,
+    events: mpsc::UnboundedSender<Event>,
+    n: usize,
+    event: fn(usize, String) -> Event,
+) {
+    let mut lines = BufReader::new(out).lines();
+    while let Ok(Some(line)) = lines.next_line().await {
+        if events.send(event(n, line)).is_err() {
+            return;
+        }
+    }
+}

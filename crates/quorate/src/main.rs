@@ -1,0 +1,78 @@
+//! The binary `quorate`.
+//!
+//! ```text
+//!   cli ──► serve     config (flags, environment, file) ──► quorate_server::start, quorate_etcd::serve
+//!       ├─► dev       so many `serve` processes, watched over
+//!       ├─► commands  put, get, del, txn, status, member, move-leader ──► quorate_client
+//!       ├─► bench     quorate_client's bare connections
+//!       └─► sim       quorate_sim
+//! ```
+#![forbid(unsafe_code)]
+#![allow(
+    clippy::disallowed_types,
+    clippy::disallowed_methods,
+    reason = "the front door lives in the real world: it has the clock, the environment and the processes that the pure floors are kept from"
+)]
+
+mod bench;
+mod cli;
+mod commands;
+mod config;
+mod dev;
+mod output;
+mod remote;
+mod serve;
+mod sim;
+mod txn;
+
+use std::process::ExitCode;
+
+use clap::{CommandFactory, Parser, error::ErrorKind};
+
+use crate::{
+    cli::{Cli, Command},
+    commands::Failed,
+};
+
+fn main() -> ExitCode {
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) => {
+            let _ = error.print();
+            if error.kind() == ErrorKind::InvalidSubcommand {
+                let command = Cli::command();
+                let names: Vec<_> = command.get_subcommands().map(clap::Command::get_name).collect();
+                eprintln!("\nCommands: {}", names.join(", "));
+            }
+            return ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(2));
+        }
+    };
+    let done = match cli.command {
+        Command::Dev(dev) => wait(dev::dev(dev)),
+        Command::Serve(given) => serve::serve(&given),
+        Command::Put(put) => wait(commands::put(put)),
+        Command::Get(get) => wait(commands::get(get)),
+        Command::Del(del) => wait(commands::del(del)),
+        Command::Txn(txn) => wait(commands::txn(txn)),
+        Command::Status(remote) => wait(commands::status(remote)),
+        Command::Member(member) => wait(commands::member(member)),
+        Command::MoveLeader(wanted) => wait(commands::move_leader(wanted)),
+        Command::Bench(bench) => wait(bench::bench(bench)),
+        Command::Sim(wanted) => sim::sim(&wanted),
+    };
+    done.unwrap_or_else(|failed| {
+        eprintln!("quorate: {}", failed.message);
+        ExitCode::from(failed.code)
+    })
+}
+
+/// Runs a command on one thread. `dev` needs that one to be the main thread: a child that is to die with its parent dies with the thread that
+/// made it.
+fn wait(command: impl Future<Output = Result<ExitCode, Failed>>) -> Result<ExitCode, Failed> {
+    let runtime =
+        tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(|error| Failed {
+            code: 1,
+            message: format!("cannot start: {error}; is a limit on open files or memory reached?"),
+        })?;
+    runtime.block_on(command)
+}

@@ -1,0 +1,57 @@
+//! `quorate sim`: campaigns of the simulator, which runs the very same node under faults on virtual time.
+
+use std::{io::IsTerminal, process::ExitCode};
+
+use indicatif::{ProgressBar, ProgressStyle};
+use quorate_sim::{EngineName, Options, campaign};
+
+use crate::{cli::Sim, commands::Failed, output::print};
+
+pub(crate) fn sim(wanted: &Sim) -> Result<ExitCode, Failed> {
+    if wanted.plant.is_some() && !quorate_consensus::PLANTS_COMPILED {
+        return Err(Failed::usage(
+            "--plant: this binary has no planted bugs in it; build one that has: cargo build -p quorate --features planted-bugs",
+        ));
+    }
+    let options = Options {
+        seeds: wanted.seeds,
+        first_seed: wanted.first_seed,
+        engine: EngineName::Raft,
+        plant: wanted.plant.clone(),
+        trace: wanted.trace,
+        require_all: wanted.require_all,
+        jobs: wanted.jobs.unwrap_or_else(|| std::thread::available_parallelism().map_or(1, usize::from)),
+    };
+    let bar = std::io::stderr().is_terminal().then(|| {
+        let bar = ProgressBar::new(options.seeds);
+        if let Ok(style) = ProgressStyle::with_template("{wide_bar} {pos}/{len} seeds  {msg}  {eta} left") {
+            bar.set_style(style);
+        }
+        bar
+    });
+    let mut failed = 0_u64;
+    let summary = campaign(&options, &mut |progress| {
+        failed += u64::from(!progress.report.violations.is_empty());
+        if let Some(bar) = &bar {
+            bar.set_position(progress.done);
+            if failed > 0 {
+                bar.set_message(format!("{failed} failed"));
+            }
+        }
+    });
+    if let Some(bar) = bar {
+        bar.finish_and_clear();
+    }
+    let mut text = String::new();
+    if options.trace {
+        for report in &summary.failures {
+            for line in &report.lines {
+                text.push_str(line);
+                text.push('\n');
+            }
+        }
+    }
+    text.push_str(&summary.to_string());
+    print(text.as_bytes());
+    Ok(if summary.is_clean() { ExitCode::SUCCESS } else { ExitCode::from(1) })
+}
