@@ -1,0 +1,232 @@
+//! Three real server processes on loopback: ours or etcd's, started the same way, measured the same way.
+
+use std::{
+    fs,
+    io::{BufRead, BufReader},
+    net::TcpListener,
+    path::{Path, PathBuf},
+    process::{Child, Command, Stdio},
+    time::{Duration, Instant},
+};
+
+use crate::{Fallible, process};
+
+/// Whose servers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Kind {
+    /// Ours: the release binary of this checkout.
+    Quorate,
+    /// etcd, as installed.
+    Etcd,
+}
+
+/// How the servers are started.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Options {
+    /// Tell every sync a lie: for controls, which must fail.
+    pub(crate) no_sync: bool,
+    /// Further flags.
+    pub(crate) flags: Vec<String>,
+}
+
+/// One server process.
+pub(crate) struct Server {
+    pub(crate) name: String,
+    pub(crate) client: String,
+    pub(crate) directory: PathBuf,
+    command: Vec<String>,
+    log: PathBuf,
+    child: Option<Child>,
+}
+
+/// The processes of one cluster; killed when dropped.
+pub(crate) struct Cluster {
+    pub(crate) kind: Kind,
+    pub(crate) servers: Vec<Server>,
+}
+
+impl Cluster {
+    /// Starts `directories.len()` servers, one in each directory, and waits until every one answers.
+    pub(crate) fn start(kind: Kind, directories: &[PathBuf], options: &Options) -> Fallible<Cluster> {
+        let ports = free_ports(directories.len() * 2)?;
+        let (clients, peers) = ports.split_at(directories.len());
+        let initial = peers
+            .iter()
+            .enumerate()
+            .map(|(n, port)| format!("n{}=http://127.0.0.1:{port}", n + 1))
+            .collect::<Vec<_>>()
+            .join(",");
+        let mut servers = Vec::new();
+        for (n, directory) in directories.iter().enumerate() {
+            let name = format!("n{}", n + 1);
+            let (client, peer) = (format!("127.0.0.1:{}", clients[n]), format!("127.0.0.1:{}", peers[n]));
+            let data = directory.join("data");
+            let mut command = match kind {
+                Kind::Quorate => quorate_command(&name, &data, &client, &peer, &initial),
+                Kind::Etcd => etcd_command(&name, &data, &client, &peer, &initial),
+            };
+            if options.no_sync {
+                command.push("--unsafe-no-sync".replace("sync", if kind == Kind::Etcd { "fsync" } else { "sync" }));
+            }
+            command.extend(options.flags.iter().cloned());
+            let log = std::env::temp_dir().join(format!("quorate-xtask-{}-{name}.log", std::process::id()));
+            servers.push(Server { name, client, directory: directory.clone(), command, log, child: None });
+        }
+        let mut cluster = Cluster { kind, servers };
+        for server in &mut cluster.servers {
+            server.start()?;
+        }
+        for server in &cluster.servers {
+            server.wait_until_it_answers(Duration::from_secs(30))?;
+        }
+        Ok(cluster)
+    }
+
+    pub(crate) fn endpoints(&self) -> Vec<String> {
+        self.servers.iter().map(|server| server.client.clone()).collect()
+    }
+
+    /// CPU time of all servers so far.
+    pub(crate) fn cpu(&self) -> Duration {
+        self.servers.iter().filter_map(Server::pid).map(process::cpu_time).sum()
+    }
+
+    /// Resident memory of the largest server, in bytes.
+    pub(crate) fn resident_bytes_max(&self) -> u64 {
+        self.servers.iter().filter_map(Server::pid).map(process::resident_bytes).max().unwrap_or(0)
+    }
+}
+
+impl Drop for Cluster {
+    fn drop(&mut self) {
+        for server in &mut self.servers {
+            server.kill();
+        }
+    }
+}
+
+impl Server {
+    pub(crate) fn pid(&self) -> Option<u32> {
+        self.child.as_ref().map(Child::id)
+    }
+
+    pub(crate) fn start(&mut self) -> Fallible<()> {
+        let log = fs::OpenOptions::new().create(true).append(true).open(&self.log)?;
+        let child = Command::new(&self.command[0])
+            .args(&self.command[1..])
+            .stdin(Stdio::null())
+            .stdout(log.try_clone()?)
+            .stderr(log)
+            .spawn()
+            .map_err(|error| format!("cannot start {}: {error}", self.command[0]))?;
+        self.child = Some(child);
+        Ok(())
+    }
+
+    /// SIGKILL, and waits until the process is gone.
+    pub(crate) fn kill(&mut self) {
+        if let Some(mut child) = self.child.take() {
+            let _ = child.kill();
+            let _ = child.wait();
+        }
+    }
+
+    /// Has the process ended by itself?
+    pub(crate) fn has_ended(&mut self) -> bool {
+        self.child.as_mut().is_none_or(|child| matches!(child.try_wait(), Ok(Some(_)) | Err(_)))
+    }
+
+    pub(crate) fn wait_until_it_answers(&self, limit: Duration) -> Fallible<()> {
+        let end = Instant::now() + limit;
+        loop {
+            if crate::client::answers(&self.client) {
+                return Ok(());
+            }
+            if Instant::now() > end {
+                return Err(format!("{} does not answer within {limit:?}; its last lines:\n{}", self.name, self.tail()).into());
+            }
+            std::thread::sleep(Duration::from_millis(20));
+        }
+    }
+
+    pub(crate) fn tail(&self) -> String {
+        let Ok(file) = fs::File::open(&self.log) else { return String::new() };
+        let lines: Vec<String> = BufReader::new(file).lines().map_while(Result::ok).collect();
+        lines[lines.len().saturating_sub(12)..].join("\n")
+    }
+}
+
+fn quorate_command(name: &str, data: &Path, client: &str, peer: &str, initial: &str) -> Vec<String> {
+    let mut command = vec![binary().display().to_string(), "serve".into()];
+    for (flag, value) in [
+        ("--name", name.to_owned()),
+        ("--data-dir", data.display().to_string()),
+        ("--listen-client", client.to_owned()),
+        ("--advertise-client", format!("http://{client}")),
+        ("--listen-peer", peer.to_owned()),
+        ("--advertise-peer", format!("http://{peer}")),
+        ("--initial-cluster", initial.to_owned()),
+    ] {
+        command.extend([flag.to_owned(), value]);
+    }
+    command
+}
+
+fn etcd_command(name: &str, data: &Path, client: &str, peer: &str, initial: &str) -> Vec<String> {
+    let mut command = vec!["etcd".into()];
+    for (flag, value) in [
+        ("--name", name.to_owned()),
+        ("--data-dir", data.display().to_string()),
+        ("--listen-client-urls", format!("http://{client}")),
+        ("--advertise-client-urls", format!("http://{client}")),
+        ("--listen-peer-urls", format!("http://{peer}")),
+        ("--initial-advertise-peer-urls", format!("http://{peer}")),
+        ("--initial-cluster", initial.to_owned()),
+        ("--initial-cluster-state", "new".into()),
+        ("--log-level", "error".into()),
+    ] {
+        command.extend([flag.to_owned(), value]);
+    }
+    command
+}
+
+/// The release binary beside this one.
+pub(crate) fn binary() -> PathBuf {
+    let here = std::env::current_exe().unwrap_or_default();
+    here.parent().map(|folder| folder.join("quorate")).unwrap_or_default()
+}
+
+fn free_ports(count: usize) -> Fallible<Vec<u16>> {
+    let listeners =
+        (0..count).map(|_| TcpListener::bind("127.0.0.1:0")).collect::<Result<Vec<_>, _>>()?;
+    listeners.iter().map(|listener| Ok(listener.local_addr()?.port())).collect()
+}
+
+/// An empty directory on the real disk, removed when dropped.
+pub(crate) struct Scratch(pub(crate) PathBuf);
+
+impl Scratch {
+    pub(crate) fn new(what: &str) -> Fallible<Scratch> {
+        let target = binary().parent().map(Path::to_path_buf).unwrap_or_default();
+        let path = target.join(format!("scratch-{what}-{}", std::process::id()));
+        let _ = fs::remove_dir_all(&path);
+        fs::create_dir_all(&path)?;
+        Ok(Scratch(path))
+    }
+
+    pub(crate) fn directories(&self, count: usize) -> Fallible<Vec<PathBuf>> {
+        (1..=count)
+            .map(|n| {
+                let path = self.0.join(format!("n{n}"));
+                fs::create_dir_all(&path)?;
+                Ok(path)
+            })
+            .collect()
+    }
+}
+
+impl Drop for Scratch {
+    fn drop(&mut self) {
+        let _ = fs::remove_dir_all(&self.0);
+    }
+}
