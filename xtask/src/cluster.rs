@@ -33,7 +33,6 @@ pub(crate) struct Options {
 pub(crate) struct Server {
     pub(crate) name: String,
     pub(crate) client: String,
-    pub(crate) directory: PathBuf,
     command: Vec<String>,
     log: PathBuf,
     child: Option<Child>,
@@ -41,7 +40,6 @@ pub(crate) struct Server {
 
 /// The processes of one cluster; killed when dropped.
 pub(crate) struct Cluster {
-    pub(crate) kind: Kind,
     pub(crate) servers: Vec<Server>,
 }
 
@@ -66,13 +64,15 @@ impl Cluster {
                 Kind::Etcd => etcd_command(&name, &data, &client, &peer, &initial),
             };
             if options.no_sync {
-                command.push("--unsafe-no-sync".replace("sync", if kind == Kind::Etcd { "fsync" } else { "sync" }));
+                command.push(
+                    "--unsafe-no-sync".replace("sync", if kind == Kind::Etcd { "fsync" } else { "sync" }),
+                );
             }
             command.extend(options.flags.iter().cloned());
             let log = std::env::temp_dir().join(format!("quorate-xtask-{}-{name}.log", std::process::id()));
-            servers.push(Server { name, client, directory: directory.clone(), command, log, child: None });
+            servers.push(Server { name, client, command, log, child: None });
         }
-        let mut cluster = Cluster { kind, servers };
+        let mut cluster = Cluster { servers };
         for server in &mut cluster.servers {
             server.start()?;
         }
@@ -143,7 +143,12 @@ impl Server {
                 return Ok(());
             }
             if Instant::now() > end {
-                return Err(format!("{} does not answer within {limit:?}; its last lines:\n{}", self.name, self.tail()).into());
+                return Err(format!(
+                    "{} does not answer within {limit:?}; its last lines:\n{}",
+                    self.name,
+                    self.tail()
+                )
+                .into());
             }
             std::thread::sleep(Duration::from_millis(20));
         }
@@ -197,8 +202,7 @@ pub(crate) fn binary() -> PathBuf {
 }
 
 fn free_ports(count: usize) -> Fallible<Vec<u16>> {
-    let listeners =
-        (0..count).map(|_| TcpListener::bind("127.0.0.1:0")).collect::<Result<Vec<_>, _>>()?;
+    let listeners = (0..count).map(|_| TcpListener::bind("127.0.0.1:0")).collect::<Result<Vec<_>, _>>()?;
     listeners.iter().map(|listener| Ok(listener.local_addr()?.port())).collect()
 }
 

@@ -21,7 +21,8 @@ pub(crate) struct Spread {
 
 pub(crate) fn spread(mut times: Vec<Duration>) -> Spread {
     times.sort_unstable();
-    let at = |share: f64| times.get(((times.len() as f64 * share) as usize).min(times.len().saturating_sub(1)));
+    let at =
+        |share: f64| times.get(((times.len() as f64 * share) as usize).min(times.len().saturating_sub(1)));
     Spread { p50: at(0.5).copied().unwrap_or_default(), p99: at(0.99).copied().unwrap_or_default() }
 }
 

@@ -11,7 +11,11 @@ const HEADER: &str = "# Ledger\n\nWhat was run, on which commit, with which comm
 pub(crate) fn add(command: &str, result: &str) -> Fallible<()> {
     let path = "docs/ledger.md";
     let mut text = fs::read_to_string(path).unwrap_or_else(|_| HEADER.to_owned());
-    text.push_str(&format!("| {} | {} | `{command}` | {result} |\n", output("date", &["-u", "+%F %H:%M"]), commit()));
+    text.push_str(&format!(
+        "| {} | {} | `{command}` | {result} |\n",
+        output("date", &["-u", "+%F %H:%M"]),
+        commit()
+    ));
     fs::write(path, text)?;
     println!("ledger: {command}: {result}");
     Ok(())
@@ -20,7 +24,8 @@ pub(crate) fn add(command: &str, result: &str) -> Fallible<()> {
 /// The commit that is being run, and whether the tree differs from it.
 pub(crate) fn commit() -> String {
     let head = output("git", &["rev-parse", "--short=10", "HEAD"]);
-    let changed = !output("git", &["status", "--porcelain", "--untracked-files=no", "--", "crates", "xtask"]).is_empty();
+    let changed = !output("git", &["status", "--porcelain", "--untracked-files=no", "--", "crates", "xtask"])
+        .is_empty();
     if changed { format!("{head}+changes") } else { head }
 }
 

@@ -1,2 +1,62 @@
-//! placeholder
-fn main() {}
+//! What developers run, beside `cargo test`: real processes, real disks, the real peer. Each command says what it does when it is asked for help.
+#![forbid(unsafe_code)]
+#![allow(
+    clippy::disallowed_types,
+    clippy::disallowed_methods,
+    reason = "this is the real world: clocks, files, processes, threads"
+)]
+
+mod client;
+mod cluster;
+mod compare;
+mod etcdctl;
+mod floor;
+mod history;
+mod ledger;
+mod plants;
+mod power;
+mod process;
+mod smoke;
+mod torture;
+mod workload;
+
+use std::{env, process::ExitCode};
+
+/// What any of this may fail with: said to a person, and the process ends.
+type Fallible<T> = Result<T, Box<dyn std::error::Error + Send + Sync>>;
+
+const HELP: &str = "\
+cargo xtask smoke                      a little of everything below; part of .ci/run
+cargo xtask etcdctl                    the etcdctl that people have, against our cluster, through a kill of the leader
+cargo xtask torture --kills N          kill -9 and restart real processes under load; the history is checked
+cargo xtask power --losses N           power losses on loop-mounted ext4 (root); a build without syncs must fail
+cargo xtask plants [ID…]               every planted bug must be found by its named checker
+cargo xtask compare                    beside etcd, in one run; writes the table of docs/performance.md";
+
+fn main() -> ExitCode {
+    let arguments: Vec<String> = env::args().skip(1).collect();
+    let number = |flag: &str, default: u64| {
+        let at = arguments.iter().position(|argument| argument == flag);
+        at.and_then(|at| arguments.get(at + 1)).and_then(|text| text.parse().ok()).unwrap_or(default)
+    };
+    let done = match arguments.first().map(String::as_str) {
+        Some("smoke") => smoke::run(),
+        Some("etcdctl") => etcdctl::run(),
+        Some("torture") => torture::run(number("--kills", 1000), true),
+        Some("power") => power::run(number("--losses", 50), true),
+        Some("plants") => plants::run(&arguments[1..]),
+        Some("compare") => compare::run(number("--kills", 20)),
+        Some("help" | "--help" | "-h") | None => {
+            println!("{HELP}");
+            Ok(())
+        }
+        Some(other) => Err(format!("there is no command {other}\n\n{HELP}").into()),
+    };
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("xtask: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}

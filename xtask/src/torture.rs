@@ -1,0 +1,74 @@
+//! Real processes, killed at any moment and started again, under load: no acknowledged write is lost, no read is stale.
+//!
+//! Kill -9 proves recovery only: the page cache outlives the process. Syncs are proved by [`crate::power`] and by the simulated disk.
+
+use std::time::{Duration, Instant};
+
+use crate::{
+    Fallible,
+    cluster::{Cluster, Kind, Options, Scratch},
+    history, ledger,
+    workload::{Load, read_all},
+};
+
+/// Kills and restarts servers `kills` times.
+pub(crate) fn run(kills: u64, record: bool) -> Fallible<()> {
+    let scratch = Scratch::new("torture")?;
+    let mut cluster = Cluster::start(Kind::Quorate, &scratch.directories(3)?, &Options::default())?;
+    let endpoints = cluster.endpoints();
+    let load = Load::start(&endpoints, 4, 0);
+    let mut random = Mixer(0x5eed);
+    let begun = Instant::now();
+    for kill in 0..kills {
+        // Mostly one, now and then two, or all at once.
+        let victims = match random.below(10) {
+            0 => vec![0, 1, 2],
+            1 => vec![random.below(3) as usize, random.below(3) as usize],
+            _ => vec![random.below(3) as usize],
+        };
+        for victim in &victims {
+            cluster.servers[*victim].kill();
+        }
+        std::thread::sleep(Duration::from_millis(random.below(200)));
+        for victim in victims {
+            if cluster.servers[victim].pid().is_none() {
+                cluster.servers[victim].start()?;
+            }
+        }
+        std::thread::sleep(Duration::from_millis(random.below(400)));
+        for server in &mut cluster.servers {
+            if server.has_ended() {
+                return Err(format!("{} ended by itself:\n{}", server.name, server.tail()).into());
+            }
+        }
+        if kill % 50 == 49 {
+            println!("{} kills, {} acknowledged puts, {:.0?}", kill + 1, load.puts(), begun.elapsed());
+        }
+    }
+    for server in &cluster.servers {
+        server.wait_until_it_answers(Duration::from_secs(30))?;
+    }
+    let mut calls = load.stop();
+    calls.extend(read_all(&endpoints)?);
+    let verdict = history::check(&calls);
+    let result = match &verdict {
+        Ok(()) => format!("{kills} kills, {} calls, no acknowledged write lost, no stale read", calls.len()),
+        Err(error) => format!("{kills} kills: FAILED: {error}"),
+    };
+    if record {
+        ledger::add(&format!("cargo xtask torture --kills {kills}"), &result)?;
+    } else {
+        println!("torture: {result}");
+    }
+    verdict.map_err(Into::into)
+}
+
+/// A few random numbers; the order of kills is the same in every run, the moments are the machine's.
+pub(crate) struct Mixer(pub(crate) u64);
+
+impl Mixer {
+    pub(crate) fn below(&mut self, bound: u64) -> u64 {
+        self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        (self.0 >> 33) % bound.max(1)
+    }
+}
