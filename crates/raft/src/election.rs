@@ -14,8 +14,12 @@ use crate::{
 
 impl Raft {
     /// Only a voter campaigns, and not while its state is being replaced.
+    ///
+    /// One that its newest membership leaves out may still be needed until that is committed (thesis §4.2.2): {S4 leads S2 and S4 to S1 and S2, appends
+    /// the final membership, and loses its lead before S1 and S2 have it}: they need S4's vote by the joint membership, S4's log is newer than
+    /// theirs, so only S4 can win.
     pub(crate) fn may_campaign(&self) -> bool {
-        self.installing.is_none() && (self.membership().is_voter(self.id) || planted!("A13"))
+        self.installing.is_none() && (self.memberships.may_be_needed(self.id, self.commit) || planted!("A13"))
     }
 
     /// Nothing was heard from a leader for the election timeout (rule R03), or the last election was not won (rule R09).

@@ -41,5 +41,3 @@ pub use hard_state::HardState;
 pub use message::Message;
 pub use raft::{Raft, TERM_JUMP_MAX};
 
-#[cfg(test)]
-mod tests;

@@ -42,6 +42,12 @@ impl Memberships {
         self.newest().0
     }
 
+    /// Does `node` vote, by the current membership, or by the one before while the current one is not committed?
+    pub(crate) fn may_be_needed(&self, node: NodeId, commit: Index) -> bool {
+        let before = self.later.len().checked_sub(2).and_then(|at| self.later.get(at)).unwrap_or(&self.base);
+        self.current().is_voter(node) || (self.at() > commit && before.1.is_voter(node))
+    }
+
     pub(crate) fn append(&mut self, at: Index, membership: Membership) {
         self.later.push((at, membership));
     }

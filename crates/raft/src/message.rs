@@ -82,6 +82,8 @@ pub enum Message {
         term: Epoch,
         /// The read round.
         round: u64,
+        /// The responder knows its log to agree with the leader's up to here; after a restart it knows of less than it holds.
+        verified: Index,
     },
     /// More is committed; no answer.
     Commit {
@@ -246,9 +248,10 @@ impl Message {
                 to.varint(commit.0);
                 to.varint(*round);
             }
-            Message::HeartbeatReply { term, round } => {
+            Message::HeartbeatReply { term, round, verified } => {
                 head(to, 9, term);
                 to.varint(*round);
+                to.varint(verified.0);
             }
             Message::Commit { term, commit } => {
                 head(to, 10, term);
@@ -316,7 +319,7 @@ impl Message {
             6 => Message::AppendAccepted { term, matched: Index(from.varint()?) },
             7 => Message::AppendRejected { term, prev: Index(from.varint()?), hint: position(from)? },
             8 => Message::Heartbeat { term, commit: Index(from.varint()?), round: from.varint()? },
-            9 => Message::HeartbeatReply { term, round: from.varint()? },
+            9 => Message::HeartbeatReply { term, round: from.varint()?, verified: Index(from.varint()?) },
             10 => Message::Commit { term, commit: Index(from.varint()?) },
             11 => Message::InstallSnapshot { term, meta: SnapshotMeta::decode(from)? },
             12 => Message::TimeoutNow { term },

@@ -197,7 +197,10 @@ impl Raft {
             out.because("R05", "message_refused_absurd_term", &[("from", from.0), ("term", term.0)]);
             return;
         }
-        if term < self.term() {
+        // The answer to a PreVote carries the responder's own term, which may well be smaller: a new member that has heard of no term yet says yes in
+        // term 0. The round says which asking it answers (A08).
+        let answers_pre_vote = matches!(message, Message::PreVoteReply { .. });
+        if term < self.term() && !answers_pre_vote {
             return self.stale(from, &message, out);
         }
         if term > self.term() && !self.newer_term(now, from, &message, out) {
@@ -216,7 +219,8 @@ impl Raft {
             Message::Heartbeat { commit, round, .. } => {
                 if self.hear_leader(now, from) {
                     self.learn_commit(commit);
-                    self.send(from, Message::HeartbeatReply { term: self.term(), round }, out);
+                    let reply = Message::HeartbeatReply { term: self.term(), round, verified: self.verified() };
+                    self.send(from, reply, out);
                 }
             }
             Message::Commit { commit, .. } => {
@@ -236,7 +240,9 @@ impl Raft {
             }
             Message::AppendAccepted { matched, .. } => self.on_accepted(now, from, matched, out),
             Message::AppendRejected { prev, hint, .. } => self.on_rejected(now, from, prev, hint, out),
-            Message::HeartbeatReply { round, .. } => self.on_heartbeat_reply(now, from, round, out),
+            Message::HeartbeatReply { round, verified, .. } => {
+                self.on_heartbeat_reply(now, from, round, verified, out);
+            }
             Message::Forward { nonce, sequence, proposals, .. } => {
                 self.on_forward(now, from, nonce, sequence, proposals, out);
             }
@@ -267,7 +273,7 @@ impl Raft {
             Message::ReadIndex { nonce, id, .. } => {
                 self.send(from, Message::ReadIndexReply { term, nonce: *nonce, id: *id, index: None }, out);
             }
-            _ if message.is_leaders() => self.send(from, Message::HeartbeatReply { term, round: 0 }, out),
+            _ if message.is_leaders() => self.send(from, Message::HeartbeatReply { term, round: 0, verified: Index::ZERO }, out),
             // Certain, however late: the refusal names one attempt of this life.
             Message::ForwardRefused { nonce, ids, .. } => self.on_forward_refused(*nonce, ids, out),
             _ => {}

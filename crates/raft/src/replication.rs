@@ -157,7 +157,13 @@ impl Raft {
         if !current {
             return;
         }
-        let agreed = self.log.agree_at_best(hint.index.min(prev.previous()), hint.epoch);
+        let agreed = if hint.index < self.log.compacted().index {
+            // What the peer lacks is gone from this log: a probe there finds that out, and a snapshot follows. Answering with where this log begins
+            // would ask the same question for ever (D06, D07).
+            hint
+        } else {
+            self.log.agree_at_best(hint.index.min(prev.previous()), hint.epoch)
+        };
         out.because("R13", "peer_backs_up", &[("peer", name(from)), ("from", prev.0), ("to", agreed.index.0)]);
         if let Some(progress) = self.leader().and_then(|leader| leader.peers.get_mut(&from)) {
             progress.probe_from(agreed.index.next());
@@ -182,12 +188,23 @@ impl Raft {
     }
 
     /// The peer lives. If nothing it lacks is known to be under way, something was lost: ask again (rule R12, R25).
-    pub(crate) fn on_heartbeat_reply(&mut self, now: Instant, from: NodeId, round: u64, out: &mut Out) {
-        let last = self.log.last().index;
+    ///
+    /// A peer that restarted holds the log and does not know that it agrees, so it cannot follow the commit index: it is shown where the logs agree
+    /// although it lacks nothing. Without that it would stand still until the next write.
+    pub(crate) fn on_heartbeat_reply(
+        &mut self,
+        now: Instant,
+        from: NodeId,
+        round: u64,
+        verified: Index,
+        out: &mut Out,
+    ) {
+        let (last, commit) = (self.log.last().index, self.commit);
         let Some(progress) = self.leader().and_then(|leader| leader.peers.get_mut(&from)) else { return };
         progress.hear(now);
         progress.round = progress.round.max(round);
-        let stalled = progress.matched < last && progress.matched == progress.matched_at_heartbeat;
+        let unsure = verified < commit.min(progress.matched);
+        let stalled = progress.matched == progress.matched_at_heartbeat && (progress.matched < last || unsure);
         match &mut progress.flow {
             Flow::Probe { waiting } => *waiting = false,
             Flow::Replicate if stalled && !planted!("B18") => {
@@ -198,7 +215,7 @@ impl Raft {
         }
         self.confirm_reads(now, out);
         let behind = self.leader().and_then(|leader| leader.peers.get(&from)).is_some_and(|p| p.matched < last);
-        if behind {
+        if behind || unsure {
             self.replicate_to(now, from, out);
         }
     }
@@ -280,6 +297,14 @@ impl Raft {
             self.write_append(entry);
         }
         true
+    }
+
+    /// Up to where this log is known to agree with the leader's.
+    pub(crate) fn verified(&self) -> Index {
+        match &self.role {
+            Role::Follower { verified, .. } => (*verified).max(self.commit),
+            Role::PreCandidate { .. } | Role::Candidate { .. } | Role::Leader(_) => self.commit,
+        }
     }
 
     /// The leader says how far it has committed; this log follows as far as it is known to agree.

@@ -440,7 +440,10 @@ impl World {
             self.tick(false);
         }
         assert!(self.commit_seen.0 > before.0 + 10, "I20: no progress after healing: {before} {}", self.commit_seen);
-        let leader = self.leader().expect("I20: a leader after healing");
+        let Some(leader) = self.leader() else {
+            let statuses: Vec<_> = self.hosts.iter().map(|(id, host)| (id, host.engine.status())).collect();
+            panic!("I20: no leader after healing: {statuses:?}");
+        };
         let membership = self.hosts[&leader].engine.status().membership;
         for node in membership.members().collect::<Vec<_>>() {
             let status = self.hosts[&node].engine.status();
@@ -485,6 +488,28 @@ fn r14_the_five_properties_hold_on_a_hostile_network_and_r23_it_heals() {
 }
 
 #[test]
+fn r25_a_member_that_restarts_into_an_idle_cluster_learns_what_is_committed() {
+    let mut world = World::new(3, 3);
+    world.loss_percent = 0;
+    for _ in 0..2_000 {
+        world.tick(false);
+    }
+    world.clients = false;
+    for _ in 0..1_000 {
+        world.tick(false);
+    }
+    let leader = world.leader().expect("a leader");
+    let members = world.hosts[&leader].engine.status().membership;
+    let follower = members.members().find(|node| *node != leader).expect("a follower");
+    world.crash(follower);
+    world.restart(follower);
+    for _ in 0..1_000 {
+        world.tick(false);
+    }
+    assert_eq!(world.hosts[&follower].engine.status().commit, world.commit_seen);
+}
+
+#[test]
 fn the_same_seed_is_the_same_run() {
     assert_eq!(run(7).fingerprint(), run(7).fingerprint());
 }
@@ -504,5 +529,6 @@ fn planted_bugs_are_found() {
         });
         quorate_consensus::activate_plant("");
         println!("{plant}: {found:?}");
+        assert!(found.is_some(), "{plant} is not found within 400 seeds");
     }
 }

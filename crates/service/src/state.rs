@@ -75,6 +75,8 @@ pub struct State {
     settling: Vec<(Ticket, Reply)>,
     /// What this node has already announced of itself.
     announced: BTreeSet<Announcement>,
+    /// Removed members that the core has been told of.
+    let_go: BTreeSet<NodeId>,
     next_own_ticket: u64,
     meta_applied: Applied<Placement>,
     keys_applied: Applied<Keyspace>,
@@ -101,6 +103,7 @@ impl State {
             known: [META, KEYS].into_iter().map(|group| (group, Known::default())).collect(),
             settling: Vec::new(),
             announced: BTreeSet::new(),
+            let_go: BTreeSet::new(),
             next_own_ticket: Node::OWN_TICKETS_FROM,
             meta_applied: Applied::default(),
             keys_applied: Applied::default(),
@@ -208,8 +211,17 @@ impl State {
             let (peer, incarnation) = (member.id, member.incarnation);
             out.core.push(NodeInput::PeerKnown { peer, incarnation, removed: false });
         }
+    }
+
+    /// Every group has followed the records: those that were removed are believed no more.
+    ///
+    /// Not before. A removed voter still counts in the outgoing half of a joint membership: of {1, 2} losing 2, nothing is committed without 2's word,
+    /// the leaving of 2 included; deaf to 2 from the moment that the records say so, 1 would wait for ever.
+    fn let_go(&mut self, view: &MetaView, out: &mut StateOutputs<Reply>) {
         for peer in view.removed() {
-            out.core.push(NodeInput::PeerKnown { peer: *peer, incarnation: None, removed: true });
+            if self.let_go.insert(*peer) {
+                out.core.push(NodeInput::PeerKnown { peer: *peer, incarnation: None, removed: true });
+            }
         }
     }
 
@@ -218,15 +230,18 @@ impl State {
         if let Some(known) = self.known.get_mut(&group) {
             known.committed = committed;
         }
-        if self.settling.is_empty() {
+        let view = self.meta.machine().view();
+        if self.settling.is_empty() && view.removed().len() == self.let_go.len() {
             return;
         }
-        let view = self.meta.machine().view();
         let desired = view.desired_membership();
+        let settled = self.known.values().all(|known| known.committed == desired);
         let gone = view.is_initialised() && view.member(self.identity.node).is_none();
-        let settled = gone || self.known.values().all(|known| known.committed == desired);
-        if settled || !view.is_initialised() {
+        if settled || gone || !view.is_initialised() {
             out.replies.append(&mut self.settling);
+        }
+        if settled && view.is_initialised() {
+            self.let_go(&view, out);
         }
     }
 

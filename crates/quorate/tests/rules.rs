@@ -1,0 +1,121 @@
+//! What the documents say of the code is true: each rule of `docs/rules.md` stands where the table says, and the README shows what is compiled.
+#![forbid(unsafe_code)]
+#![allow(clippy::disallowed_types, clippy::disallowed_methods, reason = "a test looks at files")]
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    path::Path,
+};
+
+const RULES: &str = "docs/rules.md";
+
+fn read(path: &str) -> Option<String> {
+    std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("../..").join(path)).ok()
+}
+
+/// A place in the code, written `path#function`.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+struct Place<'a> {
+    path: &'a str,
+    function: &'a str,
+}
+
+impl Place<'_> {
+    /// The lines up to the function, itself the last; `None` if it is not there.
+    fn lines(self, source: &str) -> Option<Vec<&str>> {
+        let is_it = |line: &str| {
+            let after = line.split_once(&format!("fn {}", self.function)).map(|(_, after)| after);
+            !line.trim_start().starts_with("//")
+                && after.is_some_and(|after| after.starts_with('(') || after.starts_with('<'))
+        };
+        let lines: Vec<&str> = source.lines().collect();
+        let at = lines.iter().position(|line| is_it(line))?;
+        Some(lines[..=at].to_vec())
+    }
+
+    /// Does one of the attributes right above the function make it a test?
+    fn is_test(self, source: &str) -> bool {
+        let lines = self.lines(source).unwrap_or_default();
+        let above = lines.iter().rev().skip(1).map(|line| line.trim());
+        above
+            .take_while(|line| line.starts_with("#[") || line.starts_with("//"))
+            .any(|line| line.starts_with("#[test]") || line.starts_with("#[tokio::test"))
+    }
+}
+
+/// Every place that a text names in backticks.
+fn places(text: &str) -> Vec<Place<'_>> {
+    let quoted = text.split('`').skip(1).step_by(2);
+    quoted
+        .filter_map(|quoted| quoted.split_once('#'))
+        .map(|(path, function)| Place { path, function })
+        .filter(|place| place.path.ends_with(".rs"))
+        .collect()
+}
+
+/// The places that a rule names, in code and in tests.
+type Row<'a> = (Vec<Place<'a>>, Vec<Place<'a>>);
+
+fn row(line: &str) -> Option<(&str, Row<'_>)> {
+    let cells: Vec<&str> = line.split('|').map(str::trim).collect();
+    let [_, id, _, code, tests, _] = cells[..] else { return None };
+    let is_id = id.len() == 3 && id.starts_with(['R', 'N']) && id[1..].parse::<u8>().is_ok();
+    is_id.then(|| (id, (places(code), places(tests))))
+}
+
+fn rows(text: &str) -> BTreeMap<&str, Row<'_>> {
+    text.lines().filter_map(row).collect()
+}
+
+#[test]
+fn every_rule_has_its_code_and_its_test() {
+    let text = read(RULES).expect("the rules are there");
+    let rows = rows(&text);
+    let wanted = (1..=26).map(|n| format!("R{n:02}")).chain((1..=3).map(|n| format!("N{n:02}")));
+    let mut wrong = Vec::new();
+    for id in wanted {
+        match rows.get(id.as_str()) {
+            None => wrong.push(format!("{id} has no row")),
+            Some((code, _)) if code.is_empty() => wrong.push(format!("{id} names no code")),
+            Some((_, tests)) if tests.is_empty() => wrong.push(format!("{id} names no test")),
+            Some(_) => {}
+        }
+    }
+    assert!(wrong.is_empty(), "{RULES}:\n{}", wrong.join("\n"));
+}
+
+#[test]
+fn every_place_that_the_rules_name_exists() {
+    let text = read(RULES).expect("the rules are there");
+    let named: BTreeSet<Place<'_>> = places(&text).into_iter().collect();
+    let tests: BTreeSet<Place<'_>> = rows(&text).into_values().flat_map(|(_, tests)| tests).collect();
+    assert!(named.len() > 40, "only {} places were found: is the format another?", named.len());
+    let mut wrong = Vec::new();
+    for place in named {
+        let Place { path, function } = place;
+        match read(path) {
+            None => wrong.push(format!("{path}: no such file")),
+            Some(source) if place.lines(&source).is_none() => {
+                wrong.push(format!("{path}: no function {function}"));
+            }
+            Some(source) if tests.contains(&place) && !place.is_test(&source) => {
+                wrong.push(format!("{path}: {function} stands in the column of tests and is none"));
+            }
+            Some(_) => {}
+        }
+    }
+    assert!(wrong.is_empty(), "{RULES}:\n{}", wrong.join("\n"));
+}
+
+#[test]
+fn the_readme_shows_the_example_that_is_compiled() {
+    let example = read("crates/quorate/examples/counter.rs").expect("the example is there");
+    let shown = |line: &&str| !line.starts_with("//!") && line.trim() != "#[rustfmt::skip]";
+    let code = example.lines().filter(shown).collect::<Vec<_>>().join("\n");
+    let lines = code.lines().filter(|line| !line.is_empty()).count();
+    assert!(lines <= 20, "{lines} lines: the README promises that 20 are enough");
+    for readme in ["README.md", "README.zh-CN.md"] {
+        let text = read(readme).expect("the README is there");
+        assert!(text.contains(code.trim()), "{readme} shows other code than examples/counter.rs");
+    }
+}
