@@ -13,7 +13,13 @@ pub(crate) const HEADER_BYTES: usize = 25;
 pub(crate) const PAYLOAD_BYTES_MAX: usize = 256 << 20;
 
 /// Appends a frame to `to`, which begins at `base` in segment `sequence`. Returns the frame's offset in the segment.
-pub(crate) fn write(to: &mut Writer, base: u64, sequence: u64, kind: u8, payload: impl FnOnce(&mut Writer)) -> u64 {
+pub(crate) fn write(
+    to: &mut Writer,
+    base: u64,
+    sequence: u64,
+    kind: u8,
+    payload: impl FnOnce(&mut Writer),
+) -> u64 {
     let start = to.len();
     let offset = base + start as u64;
     to.u32(0);

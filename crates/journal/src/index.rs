@@ -57,15 +57,50 @@ impl GroupState {
 
     /// Entries written again further on: only their place changes.
     pub(crate) fn moved(&mut self, entries: &[Entry], segment: u64, offset: u64, length: u64) {
-        let live: Vec<&Entry> =
-            entries.iter().filter(|entry| self.epoch_at(entry.position.index) == Some(entry.position.epoch)).collect();
+        let live: Vec<&Entry> = entries
+            .iter()
+            .filter(|entry| self.epoch_at(entry.position.index) == Some(entry.position.epoch))
+            .collect();
         let (Some(first), Some(last)) = (live.first(), live.last()) else { return };
         let (first, last) = (first.position.index, last.position.index);
-        self.spans.retain(|start, span| *start < first || span.last > last);
+        // No two runs overlap. A run that began below `first` keeps only what stands there and still lives: left as it was, it would hold its old
+        // segment for ever (compacted from 4 to 5 while 4..=6 was being copied, only 6 is copied), and be copied again and again.
+        if let Some((start, span)) =
+            self.spans.range(..first).next_back().map(|(start, span)| (*start, *span))
+            && span.last >= first
+        {
+            let keeps = first.previous();
+            self.spans.remove(&start);
+            if keeps > self.compacted.index {
+                self.spans.insert(start, Span { last: keeps, ..span });
+            }
+            if span.last > last {
+                self.spans.insert(last.next(), span);
+            }
+        }
+        let covered: Vec<(Index, Span)> =
+            self.spans.range(first..=last).map(|(start, span)| (*start, *span)).collect();
+        for (start, span) in covered {
+            self.spans.remove(&start);
+            if span.last > last {
+                self.spans.insert(last.next(), span);
+            }
+        }
         self.spans.insert(first, Span { last, segment, offset, length });
     }
 
-    fn epoch_at(&self, index: Index) -> Option<Epoch> {
+    /// Does a write that is read back fit onto this log? What a checksum vouches for may still be nonsense, by a bug or by malice.
+    pub(crate) fn admits(&self, write: &GroupWrite) -> bool {
+        let compacted = self.compacted.index;
+        let end = write.truncate_from.map_or(self.last.index, |from| from.previous().min(self.last.index));
+        write.truncate_from.is_none_or(|from| from > compacted)
+            && write
+                .entries
+                .first()
+                .is_none_or(|first| first.position.index > compacted && first.position.index <= end.next())
+    }
+
+    pub(crate) fn epoch_at(&self, index: Index) -> Option<Epoch> {
         if index <= self.compacted.index || index > self.last.index {
             return None;
         }
@@ -84,7 +119,8 @@ impl GroupState {
         {
             entry.get_mut().last = last;
         }
-        let epoch = if last == self.compacted.index { Some(self.compacted.epoch) } else { self.epoch_at(last) };
+        let epoch =
+            if last == self.compacted.index { Some(self.compacted.epoch) } else { self.epoch_at(last) };
         self.last = Position { epoch: epoch.unwrap_or_default(), index: last };
         self.epochs.retain(|(_, first)| *first < from);
         self.memberships.retain(|(index, _)| *index < from);
@@ -97,6 +133,14 @@ impl GroupState {
         self.compacted = to;
         self.spans.retain(|_, span| span.last > to.index);
         let next = to.index.next();
+        // A run begins where the log does. Left as 1..=5 after compacting to 1, it would be 1..=1 after truncating from 2: nothing lives in it, but it
+        // would keep its segment for ever.
+        if let Some((first, span)) = self.spans.first_key_value().map(|(first, span)| (*first, *span))
+            && first < next
+        {
+            self.spans.remove(&first);
+            self.spans.insert(next, span);
+        }
         while self.epochs.len() > 1 && self.epochs[1].1 <= next {
             self.epochs.remove(0);
         }
@@ -147,6 +191,9 @@ impl GroupState {
 
     /// The runs that stand in `segment`, with their bytes.
     pub(crate) fn runs_in(&self, segment: u64) -> impl Iterator<Item = (Index, Span)> + '_ {
-        self.spans.iter().filter(move |(_, span)| span.segment == segment).map(|(first, span)| (*first, *span))
+        self.spans
+            .iter()
+            .filter(move |(_, span)| span.segment == segment)
+            .map(|(first, span)| (*first, *span))
     }
 }

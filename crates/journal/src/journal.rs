@@ -7,13 +7,12 @@ use std::{
 
 use bytes::Bytes;
 use quorate_consensus::{
-    DiskCompletion, DiskError, DiskOperation, DiskRequest, Entry, Fetched, GroupId, Index, OperationId, Position,
-    SnapshotMeta,
+    DiskCompletion, DiskError, DiskOperation, DiskRequest, Entry, Fetched, GroupId, Index, OperationId,
+    Position, SnapshotMeta,
 };
 
 use crate::{
-    Config, GroupState, Identity, SnapshotId,
-    frame,
+    Config, GroupState, Identity, SnapshotId, frame,
     index::Span,
     record::{self, SnapshotRecord},
     recovery::Recovering,
@@ -145,6 +144,9 @@ impl fmt::Display for DamageReport {
     }
 }
 
+/// The most frames that one read of old entries takes: each is an operation of its own.
+const FRAMES_PER_READ_MAX: usize = 1024;
+
 /// Something that waits to be written, in order.
 #[derive(Clone, Debug)]
 pub(crate) enum Queued {
@@ -155,6 +157,22 @@ pub(crate) enum Queued {
     Drop(u64),
 }
 
+impl Queued {
+    /// No more bytes than this does its frame take.
+    pub(crate) fn bytes_max(&self) -> u64 {
+        let entries = |entries: &[Entry]| entries.iter().map(|entry| 24 + entry.size_bytes()).sum::<u64>();
+        let payload = match self {
+            Queued::Write(_, write) => {
+                write.hard_state.as_ref().map_or(0, |bytes| bytes.len() as u64) + entries(&write.entries)
+            }
+            Queued::Moved(_, moved) => entries(moved),
+            Queued::Snapshot(record) => 256 + 8 * record.meta.membership.members().count() as u64 * 3,
+            Queued::Compact(..) | Queued::Drop(_) => 0,
+        };
+        frame::HEADER_BYTES as u64 + 64 + payload
+    }
+}
+
 /// Why an operation was asked for: what its completion means.
 #[derive(Clone, Debug)]
 pub(crate) enum Purpose {
@@ -163,6 +181,7 @@ pub(crate) enum Purpose {
     Rotate,
     Reserve,
     Opening,
+    IdleMark,
     Ignored,
     Snapshot(SnapshotId),
     Entries(ReadToken, usize),
@@ -242,7 +261,11 @@ impl Journal {
 
     /// The group's log up to `to` is not needed any more. A snapshot that covers it must be current: otherwise this does nothing (D05).
     pub fn compact(&mut self, group: GroupId, to: Position) {
-        let covered = self.groups.get(&group).and_then(|g| g.snapshot.as_ref()).is_some_and(|meta| meta.position.index >= to.index);
+        let covered = self
+            .groups
+            .get(&group)
+            .and_then(|g| g.snapshot.as_ref())
+            .is_some_and(|meta| meta.position.index >= to.index);
         if covered || quorate_consensus::planted!("D05") {
             self.enqueue(Queued::Compact(group, to));
         }
@@ -266,7 +289,7 @@ impl Journal {
             bytes <= bytes_max
         });
         let fits = fits.count().max(1);
-        frames.truncate(fits);
+        frames.truncate(fits.min(FRAMES_PER_READ_MAX));
         let count = frames.len();
         for (at, (_, span)) in frames.iter().enumerate() {
             let request = DiskRequest::Read {
@@ -304,6 +327,11 @@ impl Journal {
                 self.piece_read(token, (group, position, number), completion, events);
             }
             Purpose::Forward(segment) => self.forward(segment, completion),
+            Purpose::IdleMark => {
+                if let Err(error) = completion.outcome {
+                    self.fail("writing the log", error, events);
+                }
+            }
             Purpose::Ignored => {}
         }
         if !self.stopped {
@@ -311,7 +339,13 @@ impl Journal {
         }
     }
 
-    fn entries_read(&mut self, token: ReadToken, at: usize, completion: DiskCompletion, events: &mut Vec<JournalEvent>) {
+    fn entries_read(
+        &mut self,
+        token: ReadToken,
+        at: usize,
+        completion: DiskCompletion,
+        events: &mut Vec<JournalEvent>,
+    ) {
         let Some(read) = self.reads.get_mut(&token) else { return };
         if let Some(place) = read.found.get_mut(at) {
             read.missing -= 1;
@@ -325,21 +359,35 @@ impl Journal {
         }
         let Some(read) = self.reads.remove(&token) else { return };
         let group = read.group;
-        let outcome = self.assemble(read);
+        let mut damage = None;
+        let outcome = self.assemble(read, &mut damage);
+        if let Some(span) = damage {
+            // No byte of a segment is ever written twice, so what was there and is no frame now was changed by the disk.
+            events.push(JournalEvent::Damaged(DamageReport {
+                path: crate::writer::segment_path(span.segment).to_string(),
+                offset: span.offset,
+                what: format!("entries of group {group} do not read back"),
+            }));
+        }
         events.push(JournalEvent::Read { group, token, outcome });
     }
 
     /// The entries that were asked for, each frame checked again (F22).
-    fn assemble(&self, read: EntriesRead) -> Fetched {
-        let compacted = self.groups.get(&read.group).is_none_or(|g| read.from <= g.compacted.index);
-        if compacted {
+    ///
+    /// An entry that was truncated while the disk read is not handed out: what an older epoch left at that index is not the log any more.
+    fn assemble(&self, read: EntriesRead, damage: &mut Option<Span>) -> Fetched {
+        let Some(group) = self.groups.get(&read.group) else { return Fetched::Compacted };
+        if read.from <= group.compacted.index {
             return Fetched::Compacted;
         }
         let mut entries: Vec<Entry> = Vec::new();
         let mut next = read.from;
         for ((_, span), bytes) in read.frames.iter().zip(read.found) {
             let Some(bytes) = bytes else { break };
-            let Some(frame) = frame::read_at(bytes, span.offset, span.segment) else { break };
+            let Some(frame) = frame::read_at(bytes, span.offset, span.segment) else {
+                *damage = Some(*span);
+                break;
+            };
             let decoded = match frame.kind {
                 record::WRITE => record::decode_write(frame.payload).map(|(_, write)| write.entries),
                 record::MOVED => record::decode_moved(frame.payload).map(|(_, entries)| entries),
@@ -347,7 +395,8 @@ impl Journal {
             };
             let Ok(decoded) = decoded else { break };
             for entry in decoded {
-                if entry.position.index == next && next <= read.to && next <= span.last {
+                let live = group.epoch_at(next) == Some(entry.position.epoch);
+                if entry.position.index == next && next <= read.to && next <= span.last && live {
                     next = next.next();
                     entries.push(entry);
                 }

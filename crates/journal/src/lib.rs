@@ -31,6 +31,7 @@ mod writer;
 pub use config::{Config, Identity, LOCK_FILE};
 pub use index::GroupState;
 pub use journal::{
-    DamageReport, GroupWrite, Journal, JournalEvent, JournalFailure, ReadToken, Recovery, SnapshotPiece, WriteToken,
+    DamageReport, GroupWrite, Journal, JournalEvent, JournalFailure, ReadToken, Recovery, SnapshotPiece,
+    WriteToken,
 };
 pub use snapshots::SnapshotId;

@@ -2,8 +2,8 @@
 
 use bytes::Bytes;
 use quorate_consensus::{
-    ClusterId, DecodeError, Entry, Epoch, GroupId, Incarnation, Index, Membership, NodeId, Payload, Position, Reader,
-    SnapshotMeta, Writer,
+    ClusterId, DecodeError, Entry, Epoch, GroupId, Incarnation, Index, Membership, NodeId, Payload, Position,
+    Reader, SnapshotMeta, Writer,
 };
 
 use crate::{GroupState, GroupWrite, Identity};
@@ -19,6 +19,10 @@ pub(crate) const COMPACT: u8 = 5;
 pub(crate) const SNAPSHOT: u8 = 6;
 pub(crate) const DROP: u8 = 7;
 pub(crate) const MOVED: u8 = 8;
+pub(crate) const SEAL: u8 = 9;
+
+/// Indices from here on are not believed: adding to one must not overflow (CVE-2020-15112).
+const INDEX_END: u64 = 1 << 60;
 
 /// The beginning of every segment.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -61,7 +65,10 @@ impl SegmentHeader {
 }
 
 /// All that is known of every group, but for the entries.
-pub(crate) fn encode_checkpoint<'a>(groups: impl ExactSizeIterator<Item = (&'a GroupId, &'a GroupState)>, to: &mut Writer) {
+pub(crate) fn encode_checkpoint<'a>(
+    groups: impl ExactSizeIterator<Item = (&'a GroupId, &'a GroupState)>,
+    to: &mut Writer,
+) {
     to.varint(groups.len() as u64);
     for (id, group) in groups {
         to.varint(id.0);
@@ -94,17 +101,20 @@ pub(crate) fn decode_checkpoint(bytes: Bytes) -> Result<Vec<(GroupId, GroupState
     let mut groups = Vec::new();
     for _ in 0..count {
         let id = GroupId(from.varint()?);
-        let hard_state = if from.bool()? { Some(from.bytes()?) } else { None };
+        let hard_state = read_hard_state(&mut from)?;
         let (compacted, last) = (read_position(&mut from)?, read_position(&mut from)?);
+        if compacted.index > last.index {
+            return Err(DecodeError::Invalid { what: "checkpoint: a log that ends before it begins" });
+        }
         let epochs = from.count(2)?;
         let epochs = (0..epochs)
-            .map(|_| Ok((Epoch(from.varint()?), Index(from.varint()?))))
+            .map(|_| Ok((Epoch(from.varint()?), read_index(&mut from)?)))
             .collect::<Result<_, DecodeError>>()?;
         let memberships = from.count(4)?;
         let memberships = (0..memberships)
-            .map(|_| Ok((Index(from.varint()?), Membership::decode(&mut from)?)))
+            .map(|_| Ok((read_index(&mut from)?, Membership::decode(&mut from)?)))
             .collect::<Result<_, DecodeError>>()?;
-        let snapshot = if from.bool()? { Some(SnapshotMeta::decode(&mut from)?) } else { None };
+        let snapshot = if from.bool()? { Some(read_meta(&mut from)?) } else { None };
         let mut group = GroupState::default();
         group.hard_state = hard_state;
         group.compacted = compacted;
@@ -132,11 +142,8 @@ pub(crate) fn encode_write(group: GroupId, write: &GroupWrite, to: &mut Writer) 
 pub(crate) fn decode_write(bytes: Bytes) -> Result<(GroupId, GroupWrite), DecodeError> {
     let mut from = Reader::new(bytes);
     let group = GroupId(from.varint()?);
-    let hard_state = if from.bool()? { Some(from.bytes()?) } else { None };
-    let truncate_from = match from.varint()? {
-        0 => None,
-        index => Some(Index(index)),
-    };
+    let hard_state = read_hard_state(&mut from)?;
+    let truncate_from = Some(read_index(&mut from)?).filter(|index| *index > Index::ZERO);
     let entries = decode_entries(&mut from)?;
     from.finish()?;
     Ok((group, GroupWrite { hard_state, truncate_from, entries }))
@@ -165,7 +172,37 @@ fn encode_entries(entries: &[Entry], to: &mut Writer) {
 
 fn decode_entries(from: &mut Reader) -> Result<Vec<Entry>, DecodeError> {
     let count = from.count(3)?;
-    (0..count).map(|_| Entry::decode(from)).collect()
+    let mut entries: Vec<Entry> = Vec::new();
+    for _ in 0..count {
+        let entry = Entry::decode(from)?;
+        let index = entry.position.index;
+        let follows = entries.last().is_none_or(|last| last.position.index.next() == index);
+        if !follows || index == Index::ZERO || index.0 >= INDEX_END {
+            return Err(DecodeError::Invalid { what: "entries: index" });
+        }
+        entries.push(entry);
+    }
+    Ok(entries)
+}
+
+/// A copy: what is kept must not keep the whole segment that it was read from in memory.
+fn read_hard_state(from: &mut Reader) -> Result<Option<Bytes>, DecodeError> {
+    if from.bool()? { Ok(Some(Bytes::copy_from_slice(&from.bytes()?))) } else { Ok(None) }
+}
+
+fn read_index(from: &mut Reader) -> Result<Index, DecodeError> {
+    match from.varint()? {
+        index if index < INDEX_END => Ok(Index(index)),
+        _ => Err(DecodeError::Invalid { what: "index" }),
+    }
+}
+
+fn read_meta(from: &mut Reader) -> Result<SnapshotMeta, DecodeError> {
+    let meta = SnapshotMeta::decode(from)?;
+    if meta.position.index.0 >= INDEX_END {
+        return Err(DecodeError::Invalid { what: "snapshot: index" });
+    }
+    Ok(meta)
 }
 
 /// A group's log up to here is not needed any more.
@@ -202,7 +239,7 @@ impl SnapshotRecord {
         let mut from = Reader::new(bytes);
         let record = SnapshotRecord {
             group: GroupId(from.varint()?),
-            meta: SnapshotMeta::decode(&mut from)?,
+            meta: read_meta(&mut from)?,
             install: from.bool()?,
             keep_log_after: from.bool()?,
         };
@@ -224,7 +261,7 @@ fn position(position: Position, to: &mut Writer) {
 }
 
 fn read_position(from: &mut Reader) -> Result<Position, DecodeError> {
-    Ok(Position { epoch: Epoch(from.varint()?), index: Index(from.varint()?) })
+    Ok(Position { epoch: Epoch(from.varint()?), index: read_index(from)? })
 }
 
 /// The memberships that entries bring.

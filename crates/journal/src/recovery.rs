@@ -2,7 +2,8 @@
 //!
 //! First the beginnings of all segments: the newest valid one says which older ones are needed and how long each is. Then those, whole, in order: in
 //! them every byte was synced, so whatever does not parse is damage. Then the newest: it ends at its first invalid frame, unless a mark beyond says
-//! that a sync had reached further; then that is damage too (F03, F04).
+//! that a sync had reached further; then that is damage too (F03, F04). What was read above that mark may so far be in a page cache alone: it is
+//! written and synced again before anything is built on it. Files that are left over are removed last, when the new segment is durable.
 
 use std::collections::{BTreeMap, VecDeque};
 
@@ -10,8 +11,7 @@ use bytes::Bytes;
 use quorate_consensus::{DiskCompletion, DiskOutcome, DiskRequest, planted};
 
 use crate::{
-    Journal, JournalEvent,
-    frame,
+    Journal, JournalEvent, frame,
     journal::Purpose,
     record::{self, SegmentHeader, SnapshotRecord},
     writer::{LOG, segment_path},
@@ -24,6 +24,14 @@ const HEAD_BYTES: u64 = 64 * 1024;
 pub(crate) struct Recovering {
     step: Step,
     pub(crate) notes: Vec<String>,
+    /// Removed once the new segment stands: before, a power loss could still bring back a log that needs them.
+    pub(crate) leftover: Vec<String>,
+    /// Segment files that are there, with their lengths.
+    lengths: BTreeMap<u64, u64>,
+    /// What was read of the newest segment beyond its last mark.
+    tail: Option<(u64, u64, Bytes)>,
+    /// Some segment had a valid beginning.
+    found: bool,
 }
 
 #[derive(Debug)]
@@ -31,21 +39,36 @@ enum Step {
     ListLog,
     Heads { wanted: VecDeque<(u64, u64)>, heads: BTreeMap<u64, (u64, Option<SegmentHeader>)> },
     Whole { current: (u64, Option<u64>), wanted: VecDeque<(u64, Option<u64>)>, next_sequence: u64 },
+    SyncTail { pending: u32, next_sequence: u64 },
     ListSnapshots { next_sequence: u64 },
     Open,
 }
 
+impl Recovering {
+    /// Has the file of segment `sequence` so many bytes?
+    pub(crate) fn has_room(&self, sequence: u64, bytes: u64) -> bool {
+        self.lengths.get(&sequence).is_some_and(|length| *length >= bytes)
+    }
+}
+
 /// What a segment's bytes came to.
 enum Parsed {
-    /// All of it was read; it ends here.
-    Whole(usize),
+    /// All of it was read; it ends here. By its marks it was synced up to the second number.
+    Whole(usize, u64),
     /// Damage at this offset.
     Damaged(usize, String),
 }
 
 impl Journal {
     pub(crate) fn begin_recovery(&mut self) {
-        self.recovering = Some(Recovering { step: Step::ListLog, notes: Vec::new() });
+        self.recovering = Some(Recovering {
+            step: Step::ListLog,
+            notes: Vec::new(),
+            leftover: Vec::new(),
+            lengths: BTreeMap::new(),
+            tail: None,
+            found: false,
+        });
         self.submit(DiskRequest::List { path: LOG.into() }, Purpose::Recovery);
     }
 
@@ -67,9 +90,16 @@ impl Journal {
             (Step::Whole { current, wanted, next_sequence }, DiskOutcome::Read(bytes)) => {
                 self.whole_read(current, wanted, next_sequence, bytes, &mut recovering, events)
             }
+            (Step::SyncTail { pending: 2.., next_sequence }, _) => {
+                Some(Step::SyncTail { pending: 1, next_sequence })
+            }
+            (Step::SyncTail { next_sequence, .. }, _) => self.list_snapshots(next_sequence),
             (Step::ListSnapshots { next_sequence }, DiskOutcome::Listed(files)) => {
-                self.clean_snapshots(&files, &mut recovering);
-                self.begin_after(next_sequence, &mut recovering, events)
+                if self.clean_snapshots(&files, &mut recovering, events) {
+                    self.begin_after(next_sequence, &mut recovering, events)
+                } else {
+                    None
+                }
             }
             (step, _) => Some(step),
         };
@@ -82,9 +112,15 @@ impl Journal {
     fn listed(&mut self, files: Vec<(String, u64)>, recovering: &mut Recovering) -> Option<Step> {
         let mut wanted = VecDeque::new();
         for (name, length) in files {
-            match name.strip_suffix(".seg").and_then(|hex| u64::from_str_radix(hex, 16).ok()) {
-                Some(sequence) => wanted.push_back((sequence, length)),
-                None => self.remove(format!("{LOG}/{name}"), recovering),
+            let sequence = name.strip_suffix(".seg").and_then(|hex| u64::from_str_radix(hex, 16).ok());
+            match sequence
+                .filter(|sequence| segment_path(*sequence).ends_with(&name) && *sequence < u64::MAX / 2)
+            {
+                Some(sequence) => {
+                    wanted.push_back((sequence, length));
+                    recovering.lengths.insert(sequence, length);
+                }
+                None => Journal::remove(format!("{LOG}/{name}"), recovering),
             }
         }
         wanted.make_contiguous().sort_unstable();
@@ -95,7 +131,7 @@ impl Journal {
         &mut self,
         wanted: VecDeque<(u64, u64)>,
         heads: BTreeMap<u64, (u64, Option<SegmentHeader>)>,
-        _recovering: &mut Recovering,
+        recovering: &mut Recovering,
     ) -> Option<Step> {
         if let Some((sequence, length)) = wanted.front().copied() {
             let request =
@@ -103,7 +139,7 @@ impl Journal {
             self.submit(request, Purpose::Recovery);
             return Some(Step::Heads { wanted, heads });
         }
-        self.plan(heads)
+        self.plan(&heads, recovering)
     }
 
     fn head_read(
@@ -120,7 +156,12 @@ impl Journal {
             None => None,
             Some(Ok(header)) => Some(header),
             Some(Err(error)) => {
-                self.damaged(&segment_path(sequence), 0, format!("its header does not decode: {error}"), events);
+                self.damaged(
+                    &segment_path(sequence),
+                    0,
+                    format!("its header does not decode: {error}"),
+                    events,
+                );
                 return None;
             }
         };
@@ -139,32 +180,73 @@ impl Journal {
     }
 
     /// Which segments are needed, and how long each is.
-    fn plan(&mut self, heads: BTreeMap<u64, (u64, Option<SegmentHeader>)>) -> Option<Step> {
+    ///
+    /// One that is missing was dropped, by a record that is still to be read, or it is lost; [`begin_after`](Self::begin_after) asks. Whatever stands
+    /// before a missing one was dropped before it, and could not be replayed without it.
+    fn plan(
+        &mut self,
+        heads: &BTreeMap<u64, (u64, Option<SegmentHeader>)>,
+        recovering: &mut Recovering,
+    ) -> Option<Step> {
         let highest = heads.keys().next_back().copied().unwrap_or(0);
         let newest = heads.iter().rev().find_map(|(seq, (_, header))| Some((*seq, header.clone()?)));
         let mut wanted = VecDeque::new();
         let newest_sequence = newest.as_ref().map_or(0, |(sequence, _)| *sequence);
         if let Some((sequence, header)) = newest {
+            recovering.found = true;
             self.writer.before = header.before.iter().copied().collect();
-            wanted.extend(header.before.into_iter().map(|(sequence, length)| (sequence, Some(length))));
+            let missing =
+                header.before.iter().map(|(seq, _)| *seq).filter(|seq| !heads.contains_key(seq)).max();
+            let rest =
+                header.before.into_iter().filter(|(seq, _)| missing.is_none_or(|missing| *seq > missing));
+            wanted.extend(rest.map(|(sequence, length)| (sequence, Some(length))));
             wanted.push_back((sequence, None));
         }
         // Above the newest valid beginning there may be one whose beginning was never finished. It is read too, to see that nothing in it was synced.
         wanted.extend(heads.keys().copied().filter(|seq| *seq > newest_sequence).map(|seq| (seq, None)));
         for sequence in heads.keys().copied().filter(|seq| !wanted.iter().any(|(wanted, _)| wanted == seq)) {
-            self.submit(DiskRequest::Remove { path: segment_path(sequence) }, Purpose::Ignored);
+            recovering.leftover.push(segment_path(sequence).to_string());
         }
-        self.next_whole(wanted, highest + 1)
+        self.next_whole(wanted, highest + 1, recovering)
     }
 
-    fn next_whole(&mut self, mut wanted: VecDeque<(u64, Option<u64>)>, next_sequence: u64) -> Option<Step> {
-        let Some(current) = wanted.pop_front() else {
-            self.submit(DiskRequest::List { path: crate::snapshots::FOLDER.into() }, Purpose::Recovery);
-            return Some(Step::ListSnapshots { next_sequence });
-        };
-        let length = current.1.unwrap_or(u64::from(u32::MAX));
-        self.submit(DiskRequest::Read { path: segment_path(current.0), offset: 0, length }, Purpose::Recovery);
+    fn next_whole(
+        &mut self,
+        mut wanted: VecDeque<(u64, Option<u64>)>,
+        next_sequence: u64,
+        recovering: &mut Recovering,
+    ) -> Option<Step> {
+        let Some(current) = wanted.pop_front() else { return self.sync_tail(next_sequence, recovering) };
+        // Never more than there is (CVE-2020-15106): the length in a header is only a claim.
+        let there = recovering.lengths.get(&current.0).copied().unwrap_or(0);
+        let length = current.1.unwrap_or(there).min(there);
+        self.submit(
+            DiskRequest::Read { path: segment_path(current.0), offset: 0, length },
+            Purpose::Recovery,
+        );
         Some(Step::Whole { current, wanted, next_sequence })
+    }
+
+    /// What was read above the newest mark goes to the disk once more, and is synced, before anyone hears of it.
+    ///
+    /// After a process died, not the machine, a read shows what may be in the page cache alone. A vote read from there and counted on would be gone
+    /// with the next power loss. The same bytes at the same place: torn, they are what they were.
+    fn sync_tail(&mut self, next_sequence: u64, recovering: &mut Recovering) -> Option<Step> {
+        let Some((sequence, offset, bytes)) = recovering.tail.take() else {
+            return self.list_snapshots(next_sequence);
+        };
+        let path = segment_path(sequence);
+        self.submit(
+            DiskRequest::WriteAt { path: path.clone(), offset, pieces: vec![bytes] },
+            Purpose::Recovery,
+        );
+        self.submit(DiskRequest::SyncFile { path }, Purpose::Recovery);
+        Some(Step::SyncTail { pending: 2, next_sequence })
+    }
+
+    fn list_snapshots(&mut self, next_sequence: u64) -> Option<Step> {
+        self.submit(DiskRequest::List { path: crate::snapshots::FOLDER.into() }, Purpose::Recovery);
+        Some(Step::ListSnapshots { next_sequence })
     }
 
     fn whole_read(
@@ -177,11 +259,13 @@ impl Journal {
         events: &mut Vec<JournalEvent>,
     ) -> Option<Step> {
         match self.parse(sequence, length, &bytes, recovering) {
-            Parsed::Whole(end) => {
+            Parsed::Whole(end, synced) => {
                 if length.is_none() && end > 0 {
                     self.writer.before.insert(sequence, end as u64);
+                    let from = (synced as usize).min(end);
+                    recovering.tail = Some((sequence, from as u64, bytes.slice(from..end)));
                 }
-                self.next_whole(wanted, next_sequence)
+                self.next_whole(wanted, next_sequence, recovering)
             }
             Parsed::Damaged(offset, what) => {
                 self.damaged(&segment_path(sequence), offset as u64, what, events);
@@ -190,52 +274,85 @@ impl Journal {
         }
     }
 
-    fn parse(&mut self, sequence: u64, length: Option<u64>, bytes: &Bytes, recovering: &mut Recovering) -> Parsed {
-        let mut at = 0;
+    fn parse(
+        &mut self,
+        sequence: u64,
+        length: Option<u64>,
+        bytes: &Bytes,
+        recovering: &mut Recovering,
+    ) -> Parsed {
+        let (mut at, mut synced) = (0, 0);
         while length.is_none_or(|length| (at as u64) < length) {
             let Some(frame) = frame::read(bytes, at, sequence) else {
                 return match length {
                     Some(_) => Parsed::Damaged(at, "synced data does not parse".into()),
-                    None => self.tail(sequence, at, bytes, recovering),
+                    None => self.tail(sequence, (at, synced), bytes, recovering),
                 };
             };
             let (offset, whole) = (at as u64, frame.length as u64);
+            if frame.kind == record::SEAL && length.is_none() {
+                return Parsed::Damaged(
+                    at,
+                    "the segment behind it is missing, or its beginning is damaged".into(),
+                );
+            }
+            if frame.kind == record::MARK {
+                synced = record::decode_number(frame.payload.clone()).unwrap_or_default();
+            }
             if let Err(error) = self.replay(sequence, offset, whole, frame.kind, frame.payload) {
                 return Parsed::Damaged(at, error);
             }
             at += frame.length;
         }
-        Parsed::Whole(at)
+        Parsed::Whole(at, synced)
     }
 
     /// The newest segment stops parsing here. Had a sync reached further, some later write would say so.
-    fn tail(&self, sequence: u64, at: usize, bytes: &Bytes, recovering: &mut Recovering) -> Parsed {
+    fn tail(
+        &self,
+        sequence: u64,
+        (at, marked): (usize, u64),
+        bytes: &Bytes,
+        recovering: &mut Recovering,
+    ) -> Parsed {
         let rest = &bytes[at.min(bytes.len())..];
-        if rest.iter().all(|byte| *byte == 0) {
-            return Parsed::Whole(at);
+        if rest.iter().all(|byte| *byte == 0) && marked <= at as u64 {
+            return Parsed::Whole(at, marked);
         }
         let mark = (at + 1..bytes.len()).find_map(|place| {
             let header = bytes.get(place + 8..place + 24)?;
             let here = header[..8] == sequence.to_le_bytes() && header[8..] == (place as u64).to_le_bytes();
             let frame = here.then(|| frame::read(bytes, place, sequence))??;
-            let synced = (frame.kind == record::MARK).then(|| record::decode_number(frame.payload).ok())??;
+            let synced = match frame.kind {
+                record::MARK => record::decode_number(frame.payload).ok()?,
+                record::SEAL => place as u64,
+                _ => return None,
+            };
             (synced > at as u64).then_some(synced)
         });
         match mark {
-            Some(synced) if !planted!("F04") => {
-                Parsed::Damaged(at, format!("does not parse, although the log was synced up to byte {synced}"))
-            }
+            Some(synced) if !planted!("F04") => Parsed::Damaged(
+                at,
+                format!("does not parse, although the log was synced up to byte {synced}"),
+            ),
             _ => {
                 recovering.notes.push(format!("{}: torn tail cut at byte {at}", segment_path(sequence)));
-                Parsed::Whole(at)
+                Parsed::Whole(at, marked)
             }
         }
     }
 
-    fn replay(&mut self, segment: u64, offset: u64, length: u64, kind: u8, payload: Bytes) -> Result<(), String> {
+    fn replay(
+        &mut self,
+        segment: u64,
+        offset: u64,
+        length: u64,
+        kind: u8,
+        payload: Bytes,
+    ) -> Result<(), String> {
         let text = |error: quorate_consensus::DecodeError| format!("record {kind} does not decode: {error}");
         match kind {
-            record::HEADER | record::MARK => {}
+            record::HEADER | record::MARK | record::SEAL => {}
             record::CHECKPOINT => {
                 if self.groups.is_empty() {
                     self.groups.extend(record::decode_checkpoint(payload).map_err(text)?);
@@ -243,6 +360,9 @@ impl Journal {
             }
             record::WRITE => {
                 let (group, write) = record::decode_write(payload).map_err(text)?;
+                if !self.state(group).admits(&write) {
+                    return Err(format!("a write of group {group} does not fit onto its log"));
+                }
                 self.state(group).write(&write, segment, offset, length);
             }
             record::MOVED => {
@@ -261,7 +381,7 @@ impl Journal {
             record::DROP => {
                 let dropped = record::decode_number(payload).map_err(text)?;
                 self.writer.before.remove(&dropped);
-                self.submit(DiskRequest::Remove { path: segment_path(dropped) }, Purpose::Ignored);
+                self.writer.dropping.push(dropped);
             }
             kind => return Err(format!("unknown record {kind}")),
         }
@@ -274,30 +394,46 @@ impl Journal {
         recovering: &mut Recovering,
         events: &mut Vec<JournalEvent>,
     ) -> Option<Step> {
+        if let Some(lost) =
+            self.writer.before.keys().find(|seq| !recovering.lengths.contains_key(seq)).copied()
+        {
+            self.damaged(&segment_path(lost), 0, "the file is missing".into(), events);
+            return None;
+        }
         let gap = self.groups.iter().find_map(|(id, group)| Some((*id, group.gap()?)));
         if let Some((group, index)) = gap {
             self.damaged(LOG, 0, format!("entry {index} of group {group} is missing"), events);
             return None;
         }
-        let unused: Vec<u64> = self.writer.before.keys().copied().collect();
-        for segment in unused {
-            if self.groups.values().all(|group| !group.uses(segment)) {
-                // Its groups stand in the next segment's checkpoint; the file itself goes once that is durable.
-                self.writer.before.remove(&segment);
-                recovering.notes.push(format!("{}: nothing live in it any more", segment_path(segment)));
-            }
+        while let Some(oldest) = self.writer.before.keys().next().copied()
+            && self.groups.values().all(|group| !group.uses(oldest))
+        {
+            // Its groups stand in the next segment's checkpoint; the file itself goes once that is durable.
+            self.writer.before.remove(&oldest);
+            recovering.leftover.push(segment_path(oldest).to_string());
+            recovering.notes.push(format!("{}: nothing live in it any more", segment_path(oldest)));
         }
         self.begin_segment(next_sequence);
         Some(Step::Open)
     }
 
-    fn remove(&mut self, path: String, recovering: &mut Recovering) {
+    fn remove(path: String, recovering: &mut Recovering) {
         recovering.notes.push(format!("{path}: left over, removed"));
-        self.submit(DiskRequest::Remove { path: path.into() }, Purpose::Ignored);
+        recovering.leftover.push(path);
     }
 
-    /// Snapshots that no group calls its own were never finished, or have been replaced.
-    fn clean_snapshots(&mut self, files: &[(String, u64)], recovering: &mut Recovering) {
+    /// Snapshots that no group calls its own were never finished, or have been replaced. False if one that is needed is not there.
+    fn clean_snapshots(
+        &mut self,
+        files: &[(String, u64)],
+        recovering: &mut Recovering,
+        events: &mut Vec<JournalEvent>,
+    ) -> bool {
+        if !recovering.found && files.iter().any(|(name, _)| name.ends_with(".snap")) {
+            // Snapshots without a log: the log was lost, and beginning anew would forget votes (F16, D13).
+            self.damaged(LOG, 0, "there is no log, but there are snapshots".into(), events);
+            return false;
+        }
         let current: Vec<String> = self
             .groups
             .iter()
@@ -310,8 +446,18 @@ impl Journal {
         }
         for (name, _) in files {
             if !current.contains(name) {
-                self.remove(format!("{}/{name}", crate::snapshots::FOLDER), recovering);
+                Journal::remove(format!("{}/{name}", crate::snapshots::FOLDER), recovering);
             }
         }
+        let lost = current.iter().find(|name| files.iter().all(|(file, _)| file != *name));
+        if let Some(name) = lost {
+            self.damaged(
+                &format!("{}/{name}", crate::snapshots::FOLDER),
+                0,
+                "the file is missing".into(),
+                events,
+            );
+        }
+        lost.is_none()
     }
 }

@@ -7,12 +7,12 @@ use std::{collections::BTreeMap, sync::Arc};
 
 use bytes::Bytes;
 use quorate_consensus::{
-    DiskCompletion, DiskErrorKind, DiskOutcome, DiskRequest, GroupId, Position, Reader, SnapshotMeta, Writer, planted,
+    DiskCompletion, DiskErrorKind, DiskOutcome, DiskRequest, GroupId, Position, Reader, SnapshotMeta, Writer,
+    planted,
 };
 
 use crate::{
-    Journal, JournalEvent, ReadToken, SnapshotPiece, WriteToken,
-    frame,
+    Journal, JournalEvent, ReadToken, SnapshotPiece, WriteToken, frame,
     journal::{Purpose, Queued},
     record::SnapshotRecord,
 };
@@ -21,6 +21,8 @@ pub(crate) const FOLDER: &str = "snapshots";
 /// Distance between two pieces in a file: a piece of 64 KiB with its frame, in whole disk sectors.
 const STRIDE: u64 = 66_048;
 const PIECE: u8 = 1;
+/// The most bytes of one piece.
+const PIECE_BYTES_MAX: usize = 64 * 1024;
 
 /// Names a snapshot that is being written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -37,6 +39,8 @@ struct Writing {
     stage: Stage,
     /// It is to become the group's current one as soon as it is durable.
     make_current: bool,
+    /// A piece was too long.
+    refused: bool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -44,6 +48,7 @@ enum Stage {
     Pieces,
     Sync,
     Rename,
+    Name,
     /// Durable, waiting for its record or for its owner's word.
     Durable,
 }
@@ -53,6 +58,8 @@ enum Stage {
 pub(crate) struct Snapshots {
     next: u64,
     writing: BTreeMap<SnapshotId, Writing>,
+    /// Own snapshots that were overtaken; said with the next completion.
+    failed: Vec<(GroupId, SnapshotId)>,
     /// Each group's current snapshot: the file that goes when the next one is current.
     pub(crate) current: BTreeMap<GroupId, Position>,
 }
@@ -79,17 +86,29 @@ impl Journal {
     pub fn begin_snapshot(&mut self, group: GroupId, meta: SnapshotMeta) -> SnapshotId {
         self.snapshots.next += 1;
         let id = SnapshotId(self.snapshots.next);
-        let writing =
-            Writing { group, meta, held: None, pieces: 0, pending: 1, stage: Stage::Pieces, make_current: false };
+        let writing = Writing {
+            group,
+            meta,
+            held: None,
+            pieces: 0,
+            pending: 1,
+            stage: Stage::Pieces,
+            make_current: false,
+            refused: false,
+        };
         self.snapshots.writing.insert(id, writing);
         self.submit(DiskRequest::Remove { path: part_path(id) }, Purpose::Ignored);
         self.submit(DiskRequest::Create { path: part_path(id) }, Purpose::Snapshot(id));
         id
     }
 
-    /// The next piece, of at most 64 KiB.
+    /// The next piece, of at most 64 KiB. A longer one, which only a broken peer sends, fails the snapshot: its end would lie under the next piece.
     pub fn write_chunk(&mut self, id: SnapshotId, piece: Bytes) {
         let Some(writing) = self.snapshots.writing.get_mut(&id) else { return };
+        if piece.len() > PIECE_BYTES_MAX {
+            writing.refused = true;
+            return;
+        }
         if let Some(before) = writing.held.replace(piece) {
             self.write_piece(id, &before, false);
         }
@@ -122,28 +141,92 @@ impl Journal {
             writing.pending += 1;
             if planted!("D01") && make_current {
                 let (group, meta) = (writing.group, writing.meta.clone());
-                self.enqueue(Queued::Snapshot(SnapshotRecord { group, meta, install: false, keep_log_after: false }));
+                self.enqueue(Queued::Snapshot(SnapshotRecord {
+                    group,
+                    meta,
+                    install: false,
+                    keep_log_after: false,
+                }));
             }
         }
         self.submit(DiskRequest::SyncFile { path: part_path(id) }, Purpose::Snapshot(id));
     }
 
-    /// The snapshot is not wanted any more.
+    /// The snapshot is not wanted any more. One whose record is queued already becomes current all the same: the record must not name a file that
+    /// is gone.
     pub fn abort_snapshot(&mut self, id: SnapshotId) {
-        if let Some(writing) = self.snapshots.writing.remove(&id) {
-            let path = match writing.stage {
-                Stage::Pieces | Stage::Sync | Stage::Rename => part_path(id),
-                Stage::Durable => path(writing.group, writing.meta.position),
-            };
-            self.submit(DiskRequest::Remove { path }, Purpose::Ignored);
+        let noted = |writing: &Writing| writing.make_current && writing.stage == Stage::Durable;
+        if self.snapshots.writing.get(&id).is_none_or(noted) {
+            return;
         }
+        let Some(writing) = self.snapshots.writing.remove(&id) else { return };
+        match writing.stage {
+            Stage::Pieces | Stage::Sync => {
+                self.submit(DiskRequest::Remove { path: part_path(id) }, Purpose::Ignored);
+            }
+            Stage::Rename | Stage::Name | Stage::Durable => {
+                self.remove_unless_named(writing.group, writing.meta.position)
+            }
+        }
+    }
+
+    /// Removes a snapshot's file, unless a record names it, written or queued, or another snapshot of the same position is about to have one.
+    ///
+    /// A follower may take a snapshot of its own at the very position of the one that its leader sends; the refused one's file is then the current
+    /// one's.
+    fn remove_unless_named(&mut self, group: GroupId, at: Position) {
+        let state = self.groups.get(&group).and_then(|state| state.snapshot.as_ref());
+        let named = state.is_some_and(|meta| meta.position == at)
+            || self.snapshots.current.get(&group) == Some(&at)
+            || self.snapshots.writing.values().any(|w| w.group == group && w.meta.position == at)
+            || self.queue.iter().any(|(_, queued)| {
+                matches!(queued, Queued::Snapshot(record) if record.group == group && record.meta.position == at)
+            });
+        if !named {
+            self.submit(DiskRequest::Remove { path: path(group, at) }, Purpose::Ignored);
+        }
+    }
+
+    /// Is a snapshot of this node's own state at `at` newer than the one in force? A leader's may have been installed meanwhile, and an older one
+    /// must not take its place: the log no longer reaches back to it (D03).
+    pub(crate) fn is_newer_snapshot(&self, group: GroupId, at: Position) -> bool {
+        let state = self.groups.get(&group);
+        state.is_none_or(|state| {
+            state.compacted.index <= at.index
+                && state.snapshot.as_ref().is_none_or(|meta| meta.position.index < at.index)
+        })
+    }
+
+    /// An own snapshot was overtaken while its record waited: it is as if it had failed.
+    pub(crate) fn overtaken(&mut self, group: GroupId, at: Position) {
+        let found = self.snapshots.writing.iter().find(|(_, writing)| {
+            writing.stage == Stage::Durable
+                && writing.make_current
+                && writing.group == group
+                && writing.meta.position == at
+        });
+        if let Some(id) = found.map(|(id, _)| *id) {
+            self.snapshots.writing.remove(&id);
+            self.snapshots.failed.push((group, id));
+            self.remove_unless_named(group, at);
+        }
+    }
+
+    pub(crate) fn say_failed(&mut self, events: &mut Vec<JournalEvent>) {
+        let failed = self.snapshots.failed.drain(..);
+        events.extend(failed.map(|(group, id)| JournalEvent::SnapshotFailed { group, id }));
     }
 
     /// A leader's snapshot, durable already, replaces the group's state and log: all of the log, or, with `keep_log_after`, only what it covers. Both at
     /// once, when the returned token is durable.
     pub fn install_snapshot(&mut self, group: GroupId, id: SnapshotId, keep_log_after: bool) -> WriteToken {
         let Some(writing) = self.snapshots.writing.remove(&id) else { return self.newest_token };
-        self.enqueue(Queued::Snapshot(SnapshotRecord { group, meta: writing.meta, install: true, keep_log_after }))
+        self.enqueue(Queued::Snapshot(SnapshotRecord {
+            group,
+            meta: writing.meta,
+            install: true,
+            keep_log_after,
+        }))
     }
 
     pub(crate) fn snapshot_step(
@@ -166,17 +249,28 @@ impl Journal {
         if writing.pending > 0 {
             return;
         }
+        if writing.refused && writing.stage == Stage::Sync {
+            let group = writing.group;
+            self.abort_snapshot(id);
+            events.push(JournalEvent::SnapshotFailed { group, id });
+            return;
+        }
         match writing.stage {
             Stage::Pieces | Stage::Durable => {}
             Stage::Sync => {
                 writing.stage = Stage::Rename;
-                writing.pending = 2;
+                writing.pending = 1;
                 let to = path(writing.group, writing.meta.position);
                 self.submit(DiskRequest::Rename { from: part_path(id), to }, Purpose::Snapshot(id));
-                self.submit(DiskRequest::SyncDirectory { path: FOLDER.into() }, Purpose::Snapshot(id));
-                self.submit(DiskRequest::SyncDirectory { path: "".into() }, Purpose::Ignored);
             }
             Stage::Rename => {
+                // Only now: nothing is ordered across a file and its directory (F08).
+                writing.stage = Stage::Name;
+                writing.pending = 2;
+                self.submit(DiskRequest::SyncDirectory { path: FOLDER.into() }, Purpose::Snapshot(id));
+                self.submit(DiskRequest::SyncDirectory { path: "".into() }, Purpose::Snapshot(id));
+            }
+            Stage::Name => {
                 writing.stage = Stage::Durable;
                 let (group, meta) = (writing.group, writing.meta.clone());
                 if writing.make_current {

@@ -641,7 +641,11 @@ impl Node {
                     }
                 }
             },
-            Some(Piece::State(group)) => self.loaded(group, outcome, out),
+            // A read for a snapshot that a newer one has replaced meanwhile says nothing of the newer one.
+            Some(Piece::State(group)) if self.loading.get(&group).is_some_and(|loading| loading.reading == token) => {
+                self.loaded(group, outcome, out);
+            }
+            Some(Piece::State(_)) => {}
             None => {}
         }
     }

@@ -1,0 +1,355 @@
+//! Failing syncs, full disks, damaged and hostile bytes.
+
+mod support;
+
+use std::collections::BTreeMap;
+
+use bytes::Bytes;
+use quorate_consensus::{DiskRequest, Entry, Epoch, Fetched, GroupId, Index, Payload, Position, Random};
+use quorate_journal::{Config, GroupWrite, Journal, JournalEvent, SnapshotPiece};
+use support::{
+    disk::{Crash, Disk},
+    world::{World, identity, meta, run},
+};
+
+#[test]
+fn f02_a_failed_sync_is_final_and_what_it_lost_was_never_promised() {
+    let mut failed = 0;
+    for seed in 0..400 {
+        let mut world = World::new(seed);
+        world.recover();
+        for life in 0..6 {
+            world.disk.fail_sync = Some(world.random.below(20));
+            for _ in 0..400 {
+                if world.failed {
+                    break;
+                }
+                if world.random.chance(1, 4) {
+                    world.act();
+                } else {
+                    world.step();
+                }
+            }
+            if world.failed {
+                failed += 1;
+                // Nothing more is done, whatever the disk says next.
+                let before = world.durable;
+                world.journal.flush();
+                world.settle();
+                assert_eq!(world.durable, before);
+            }
+            world.disk.fail_sync = None;
+            let how = if life % 2 == 0 { Crash::Process } else { Crash::Power };
+            world.crash_and_check(how);
+        }
+    }
+    assert!(failed > 300, "only {failed} syncs failed");
+}
+
+#[test]
+fn f13_a_full_disk_is_an_answer_and_votes_still_fit() {
+    let group = GroupId(1);
+    let mut world = World::new(1);
+    world.recover();
+    world.settle();
+    // Room for the segment and the reserve that are there, and nothing else.
+    world.disk.space = world.disk.files().values().map(Vec::len).sum::<usize>() + 100;
+    let mut next = 1;
+    while !world.full {
+        assert!(next < 1000, "the disk is never said to be full");
+        let payload = Payload::Command(Bytes::from(vec![1; 200]));
+        let entries = vec![Entry::new(Epoch(1), Index(next), payload)];
+        world.write(group, GroupWrite { entries, ..GroupWrite::default() });
+        world.journal.flush();
+        world.settle();
+        next += 1;
+    }
+    let token = world
+        .write(group, GroupWrite { hard_state: Some(Bytes::from_static(b"vote")), ..GroupWrite::default() });
+    world.journal.flush();
+    world.settle();
+    assert!(world.durable >= token && !world.failed, "a vote must fit");
+    // However much comes, it waits; it never fails.
+    let mut token = token;
+    for _ in 0..100 {
+        let payload = Payload::Command(Bytes::from(vec![2; 700]));
+        let entries = vec![Entry::new(Epoch(1), Index(next), payload)];
+        token = world.write(group, GroupWrite { entries, ..GroupWrite::default() });
+        world.journal.flush();
+        world.settle();
+        next += 1;
+    }
+    assert!(world.durable < token && !world.failed && world.full);
+    world.disk.space = usize::MAX;
+    world.journal.retry_reserve();
+    world.settle();
+    assert!(world.durable >= token && !world.full, "space is back, and what waited is durable");
+    world.crash_and_check(Crash::Power);
+}
+
+#[test]
+fn f13_full_disks_lose_nothing() {
+    let mut full = 0;
+    for seed in 1000..1200 {
+        run(seed, 1, |_, _| {});
+        let mut world = World::new(seed);
+        world.recover();
+        world.disk.space = world.disk.files().values().map(Vec::len).sum::<usize>() + 20_000;
+        for _ in 0..3000 {
+            if world.random.chance(1, 4) {
+                world.act();
+            } else {
+                world.step();
+            }
+            full += u32::from(world.full);
+        }
+        assert!(!world.failed, "seed {seed}: a full disk is no failure");
+        world.disk.space = usize::MAX;
+        world.crash_and_check(Crash::Power);
+    }
+    assert!(full > 0);
+}
+
+fn small() -> Config {
+    Config { segment_bytes: 1200, ..Config::default() }
+}
+
+/// Runs the journal on an orderly disk until it rests.
+fn rest(journal: &mut Journal, disk: &mut Disk, events: &mut Vec<JournalEvent>) {
+    disk.orderly = true;
+    for _ in 0..10_000 {
+        disk.submit(journal.operations());
+        match disk.step() {
+            Some(completion) => journal.complete(completion, events),
+            None => return,
+        }
+    }
+    panic!("the journal never comes to rest");
+}
+
+type Found = BTreeMap<u64, (Option<Bytes>, Position, Vec<Entry>)>;
+
+/// A small data directory, and what it says.
+fn small_directory() -> (BTreeMap<String, Vec<u8>>, Found) {
+    let mut disk = Disk::new(1);
+    let mut journal = Journal::open(small(), identity());
+    let mut events = Vec::new();
+    rest(&mut journal, &mut disk, &mut events);
+    for index in 1..=16u64 {
+        let group = GroupId(1 + index % 2);
+        let at = index.div_ceil(2);
+        let entries =
+            vec![Entry::new(Epoch(index), Index(at), Payload::Command(Bytes::from(vec![index as u8; 20])))];
+        let hard_state = Some(Bytes::from(vec![index as u8; 8]));
+        journal.append(group, GroupWrite { hard_state, truncate_from: None, entries });
+        journal.flush();
+        rest(&mut journal, &mut disk, &mut events);
+        if index == 12 {
+            let id = journal.begin_snapshot(group, meta(Position::new(index - 2, 5)));
+            journal.write_chunk(id, Bytes::from_static(b"one"));
+            journal.write_chunk(id, Bytes::from_static(b"two"));
+            journal.finish_snapshot(id, true);
+            rest(&mut journal, &mut disk, &mut events);
+        }
+        if index == 13 {
+            journal.compact(GroupId(1), Position::new(4, 2));
+        }
+    }
+    assert!(!events.iter().any(|event| matches!(event, JournalEvent::Failed(_) | JournalEvent::Damaged(_))));
+    let all = found(&mut journal, &mut disk).unwrap();
+    (disk.files(), all)
+}
+
+/// What a journal gives back: `None` if it says that it is damaged.
+fn found(journal: &mut Journal, disk: &mut Disk) -> Option<Found> {
+    let mut found = Found::new();
+    for group in [GroupId(1), GroupId(2)] {
+        let Some(state) = journal.group(group).cloned() else { continue };
+        let mut entries: Vec<Entry> = Vec::new();
+        let mut next = state.compacted.index.next();
+        while next <= state.last.index {
+            let token = journal.read(group, next, state.last.index, 1 << 20);
+            let mut events = Vec::new();
+            rest(journal, disk, &mut events);
+            let damaged = events.iter().any(|event| matches!(event, JournalEvent::Damaged(_)));
+            let read = events.into_iter().find_map(|event| match event {
+                JournalEvent::Read { token: t, outcome, .. } if t == token => Some(outcome),
+                _ => None,
+            });
+            match read.expect("every read is answered") {
+                Fetched::Entries(more) => {
+                    entries.extend(more);
+                    next = entries.last().map_or(next, |entry| entry.position.index.next());
+                }
+                Fetched::Failed if damaged => return None,
+                other => panic!("{other:?}"),
+            }
+        }
+        found.insert(group.0, (state.hard_state, state.compacted, entries));
+    }
+    Some(found)
+}
+
+fn open(files: &BTreeMap<String, Vec<u8>>) -> (Journal, Disk, Vec<JournalEvent>) {
+    let mut disk = Disk::with_files(1, files);
+    let mut journal = Journal::open(small(), identity());
+    let mut events = Vec::new();
+    rest(&mut journal, &mut disk, &mut events);
+    (journal, disk, events)
+}
+
+/// F04, F05, I17: every single bit of a small data directory, flipped. Said to be damaged, or harmless: only what is
+/// not synced, and a mark, may be lost.
+#[test]
+fn f04_f05_every_flipped_bit_is_found_or_harmless() {
+    let (files, all) = small_directory();
+    let (mut damaged, mut harmless) = (0, 0);
+    for (name, content) in &files {
+        for bit in 0..content.len() * 8 {
+            if name.ends_with(".snap") && bit / 8 % 66_048 > 64 {
+                // Between the pieces.
+                continue;
+            }
+            let mut files = files.clone();
+            files.get_mut(name).unwrap()[bit / 8] ^= 1 << (bit % 8);
+            let (mut journal, mut disk, events) = open(&files);
+            if events.iter().any(|event| matches!(event, JournalEvent::Damaged(_) | JournalEvent::Failed(_)))
+            {
+                damaged += 1;
+                continue;
+            }
+            assert!(events.iter().any(|event| matches!(event, JournalEvent::Recovered(_))));
+            let Some(found) = found(&mut journal, &mut disk) else {
+                damaged += 1;
+                continue;
+            };
+            assert_eq!(found, all, "{name}, bit {bit}");
+            harmless += 1;
+            let at = journal.group(GroupId(1)).and_then(|g| g.snapshot.clone()).unwrap().position;
+            for (number, expected) in ["one", "two"].into_iter().enumerate() {
+                let token = journal.read_snapshot(GroupId(1), at, number as u64);
+                let mut events = Vec::new();
+                rest(&mut journal, &mut disk, &mut events);
+                let piece = events.into_iter().find_map(|event| match event {
+                    JournalEvent::SnapshotRead { token: t, outcome } if t == token => Some(outcome),
+                    _ => None,
+                });
+                match piece.expect("answered") {
+                    SnapshotPiece::Gone => {}
+                    SnapshotPiece::Chunk { data, .. } => assert_eq!(data, expected, "{name}, bit {bit}"),
+                }
+            }
+        }
+    }
+    assert!(damaged > 10_000 && harmless > 100, "{damaged} {harmless}");
+}
+
+/// F18, D13, F16: every file of the directory, missing.
+#[test]
+fn f18_every_missing_file_that_is_needed_is_noticed() {
+    let (files, all) = small_directory();
+    for name in files.keys() {
+        let mut fewer = files.clone();
+        fewer.remove(name);
+        let (mut journal, mut disk, events) = open(&fewer);
+        let noticed =
+            events.iter().any(|event| matches!(event, JournalEvent::Damaged(_) | JournalEvent::Failed(_)));
+        assert!(noticed || name.ends_with("/reserve"), "{name}");
+        if !noticed {
+            assert_eq!(found(&mut journal, &mut disk), Some(all.clone()), "{name}");
+        }
+    }
+    let only_snapshots = files.into_iter().filter(|(name, _)| name.ends_with(".snap")).collect();
+    let (_, _, events) = open(&only_snapshots);
+    assert!(matches!(events[..], [JournalEvent::Damaged(_)]), "{events:?}");
+}
+
+/// F23 (CVE-2020-15106, CVE-2020-15112): bytes that a checksum vouches for and that are nonsense all the same; and bytes that are no journal.
+#[test]
+fn f23_hostile_bytes_neither_panic_nor_allocate() {
+    let (files, _) = small_directory();
+    let mut random = Random::new(3);
+    for round in 0..20_000u64 {
+        let mut files = files.clone();
+        let names: Vec<String> = files.keys().filter(|name| name.ends_with(".seg")).cloned().collect();
+        let name = &names[random.below(names.len() as u64) as usize];
+        let content = files.get_mut(name).unwrap();
+        if round % 10 == 0 {
+            let length = random.below(300) as usize;
+            *content = (0..length).map(|_| random.next_u64() as u8).collect();
+        } else {
+            forge(content, &mut random);
+        }
+        let (mut journal, mut disk, events) = open(&files);
+        if events.iter().any(|event| matches!(event, JournalEvent::Recovered(_))) {
+            for group in [GroupId(1), GroupId(2)] {
+                journal.read(group, Index(1), Index(u64::MAX / 4), u64::MAX);
+                journal.read_snapshot(group, Position::new(10, 5), u64::MAX);
+            }
+            rest(&mut journal, &mut disk, &mut Vec::new());
+        }
+    }
+}
+
+/// Changes a few bytes of one frame's payload, and makes its checksum right again.
+fn forge(content: &mut [u8], random: &mut Random) {
+    const HEADER: usize = 25;
+    let mut starts = Vec::new();
+    let mut at = 0;
+    while at + HEADER <= content.len() {
+        let length = u32::from_le_bytes(content[at..at + 4].try_into().unwrap()) as usize;
+        if content[at + 8..at + 16] == [0; 8] || at + HEADER + length > content.len() {
+            break;
+        }
+        starts.push((at, length));
+        at += HEADER + length;
+    }
+    let Some((at, length)) = starts.get(random.below(starts.len().max(1) as u64) as usize).copied() else {
+        return;
+    };
+    for _ in 0..random.between(1, 4) {
+        let place = at + HEADER - 1 + random.below(length as u64 + 1) as usize;
+        content[place] = if random.chance(1, 3) { 0xff } else { random.next_u64() as u8 };
+    }
+    let mut hasher = crc32fast::Hasher::new();
+    hasher.update(&content[at..at + 4]);
+    hasher.update(&content[at + 8..at + HEADER + length]);
+    let crc = hasher.finalize();
+    content[at + 4..at + 8].copy_from_slice(&crc.to_le_bytes());
+}
+
+/// Another node's data directory is refused, and nothing in it is touched.
+#[test]
+fn a_foreign_directory_is_refused() {
+    let (files, _) = small_directory();
+    let mut disk = Disk::with_files(1, &files);
+    let mut other = identity();
+    other.node.0 += 1;
+    let mut journal = Journal::open(small(), other);
+    let mut events = Vec::new();
+    rest(&mut journal, &mut disk, &mut events);
+    assert!(
+        matches!(&events[..], [JournalEvent::Damaged(report)] if report.what.contains("--data-dir")),
+        "{events:?}"
+    );
+    assert_eq!(disk.files(), files);
+}
+
+/// F22: what was right at the start and is wrong when it is read is said to be damaged, and is not handed out.
+#[test]
+fn f22_a_flip_after_the_start_is_found_by_the_read() {
+    let (files, _) = small_directory();
+    let (mut journal, mut disk, _) = open(&files);
+    let state = journal.group(GroupId(1)).unwrap().clone();
+    for (name, content) in files.iter().filter(|(name, _)| name.ends_with(".seg")) {
+        for at in 0..content.len() as u64 {
+            let pieces = vec![Bytes::from(vec![content[at as usize] ^ 1])];
+            disk.now(DiskRequest::WriteAt { path: name.as_str().into(), offset: at, pieces });
+        }
+    }
+    journal.read(GroupId(1), state.compacted.index.next(), state.last.index, 1 << 20);
+    let mut events = Vec::new();
+    rest(&mut journal, &mut disk, &mut events);
+    assert!(events.iter().any(|event| matches!(event, JournalEvent::Damaged(_))));
+    assert!(events.iter().any(|event| matches!(event, JournalEvent::Read { outcome: Fetched::Failed, .. })));
+}
