@@ -96,7 +96,7 @@ async fn client(
         let mixed = turn.wrapping_mul(0x9e37_79b9_7f4a_7c15) ^ name.len() as u64;
         let key = format!("torture/{}", (mixed >> 20) % KEYS);
         let begun = nanos(origin);
-        let call = if turn % 3 == 0 {
+        let call = if turn.is_multiple_of(3) {
             get(&client, &key).await
         } else {
             let value = format!("{name}-{turn}");

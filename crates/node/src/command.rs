@@ -47,7 +47,11 @@ const HAS_SESSION: u8 = 2;
 impl TaggedCommand {
     /// Writes the tags and then, with `command`, the command itself: one buffer, no copy.
     #[must_use]
-    pub fn encode(origin: Option<Origin>, session: Option<SessionTag>, command: impl FnOnce(&mut Writer)) -> Bytes {
+    pub fn encode(
+        origin: Option<Origin>,
+        session: Option<SessionTag>,
+        command: impl FnOnce(&mut Writer),
+    ) -> Bytes {
         let mut to = Writer::with_capacity(64);
         to.u8(VERSION);
         to.u8(if origin.is_some() { HAS_ORIGIN } else { 0 } | if session.is_some() { HAS_SESSION } else { 0 });

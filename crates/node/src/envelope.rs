@@ -10,7 +10,9 @@
 use std::fmt;
 
 use bytes::Bytes;
-use quorate_consensus::{ClusterId, DecodeError, GroupId, Incarnation, Index, NodeId, Position, Reader, Writer};
+use quorate_consensus::{
+    ClusterId, DecodeError, GroupId, Incarnation, Index, NodeId, Position, Reader, Writer,
+};
 
 /// The format version that this build writes, and the only one it reads.
 pub const FRAME_VERSION: u8 = 1;
@@ -185,7 +187,9 @@ impl FrameWriter {
                 to.bool(ack.end);
             }),
             PeerMessage::Refused(why) => {
-                self.add(group, REFUSED, |to| to.u8(REFUSALS.iter().position(|r| r == why).unwrap_or(0) as u8));
+                self.add(group, REFUSED, |to| {
+                    to.u8(REFUSALS.iter().position(|r| r == why).unwrap_or(0) as u8)
+                });
             }
         }
     }
@@ -303,7 +307,13 @@ mod tests {
             (GroupId(1), PeerMessage::Engine(Bytes::from_static(b"vote"))),
             (
                 GroupId(2),
-                PeerMessage::Chunk(Chunk { position, number: 0, head, last: false, data: Bytes::from_static(b"x") }),
+                PeerMessage::Chunk(Chunk {
+                    position,
+                    number: 0,
+                    head,
+                    last: false,
+                    data: Bytes::from_static(b"x"),
+                }),
             ),
             (
                 GroupId(2),

@@ -4,15 +4,15 @@ use std::collections::{BTreeMap, VecDeque};
 
 use bytes::Bytes;
 use quorate_consensus::{
-    Addressed, Duration, Effects, Engine, Entry, FetchToken, Fetched, GroupId, Index, Input, Instant, Membership,
-    MembershipChange, NodeId, Persist, PersistToken, Position, ProposalId, Reader, ReadRefusal, Refusal, Role, RoleChange,
-    SnapshotMeta, SnapshotSend,
+    Addressed, Duration, Effects, Engine, Entry, FetchToken, Fetched, GroupId, Index, Input, Instant,
+    Membership, MembershipChange, NodeId, Persist, PersistToken, Position, ProposalId, ReadRefusal, Reader,
+    Refusal, Role, RoleChange, SnapshotMeta, SnapshotSend,
 };
 use quorate_journal::{GroupWrite, Journal, ReadToken, WriteToken};
 
 use crate::{
-    Answer, Channel, Limits, Notice, Outputs, Ticket, ToState, links::Links, proposals::Proposals, reads::Reads,
-    transfer::Staged,
+    Answer, Channel, Limits, Notice, Outputs, Ticket, ToState, links::Links, proposals::Proposals,
+    reads::Reads, transfer::Staged,
 };
 
 /// The engine of a group. Raft for now; the groups of a later release choose between engines here and nowhere else.
@@ -181,7 +181,12 @@ impl Group {
         self.step(Input::ChangeMembership { id, change }, around)
     }
 
-    pub(crate) fn message(&mut self, from: NodeId, bytes: Bytes, around: &mut Surroundings<'_>) -> Result<Leftover, ()> {
+    pub(crate) fn message(
+        &mut self,
+        from: NodeId,
+        bytes: Bytes,
+        around: &mut Surroundings<'_>,
+    ) -> Result<Leftover, ()> {
         let mut reader = Reader::new(bytes);
         let message = GroupEngine::decode_message(&mut reader).map_err(|_| ())?;
         reader.finish().map_err(|_| ())?;
@@ -260,7 +265,11 @@ impl Group {
             around.out.answers.push((ticket, Answer::Unknown));
         }
         if lost > 0 {
-            around.out.notices.push(Notice::ProposedAgain { group: self.id, count: lost, epoch: position.epoch });
+            around.out.notices.push(Notice::ProposedAgain {
+                group: self.id,
+                count: lost,
+                epoch: position.epoch,
+            });
         }
     }
 
@@ -347,7 +356,12 @@ impl Group {
         left
     }
 
-    pub(crate) fn tell_membership(&self, index: Index, membership: Membership, around: &mut Surroundings<'_>) {
+    pub(crate) fn tell_membership(
+        &self,
+        index: Index,
+        membership: Membership,
+        around: &mut Surroundings<'_>,
+    ) {
         around.out.state.push(ToState::Membership { group: self.id, index, membership: membership.clone() });
         around.out.notices.push(Notice::Membership { group: self.id, index, membership });
     }
@@ -368,7 +382,11 @@ impl Group {
         links.engine(to, channel, self.id, |writer| GroupEngine::encode_message(message, writer));
     }
 
-    fn answer(&mut self, effects: &mut Effects<EngineMessage, EngineHardState>, around: &mut Surroundings<'_>) {
+    fn answer(
+        &mut self,
+        effects: &mut Effects<EngineMessage, EngineHardState>,
+        around: &mut Surroundings<'_>,
+    ) {
         for (id, position) in effects.accepted.drain(..) {
             if let Some(ticket) = self.changes.remove(&id) {
                 around.out.answers.push((ticket, Answer::Accepted(position)));
@@ -473,7 +491,8 @@ impl Group {
 
     /// How far the log may go once a snapshot at `snapshot` is durable: up to it, but for the last `keep_bytes` before it.
     pub(crate) fn compact_to(&mut self, snapshot: Index, keep_bytes: u64) -> Index {
-        let end = self.marks.iter().take_while(|(index, _)| *index <= snapshot).last().map_or(0, |(_, at)| *at);
+        let end =
+            self.marks.iter().take_while(|(index, _)| *index <= snapshot).last().map_or(0, |(_, at)| *at);
         let mut to = Index::ZERO;
         while let Some((index, at)) = self.marks.front().copied()
             && index <= snapshot

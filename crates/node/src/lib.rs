@@ -34,9 +34,12 @@ mod transfer;
 pub use command::{Origin, SessionTag, TaggedCommand, Ticket};
 pub use config::{Config, GroupConfig, Limits};
 pub use envelope::{
-    Address, Channel, Chunk, ChunkAck, FRAME_BYTES_MAX, FRAME_VERSION, Frame, FrameRefusal, FrameWriter, PeerMessage,
+    Address, Channel, Chunk, ChunkAck, FRAME_BYTES_MAX, FRAME_VERSION, Frame, FrameRefusal, FrameWriter,
+    PeerMessage,
 };
-pub use messages::{Answer, Chunks, Fatal, FromState, NodeInput, Notice, Outputs, StateHalf, StateOutputs, ToState};
+pub use messages::{
+    Answer, Chunks, Fatal, FromState, NodeInput, Notice, Outputs, StateHalf, StateOutputs, ToState,
+};
 pub use node::{GroupStatus, Node};
 pub use quorate_journal::Config as JournalConfig;
 pub use quorate_raft::Config as RaftConfig;

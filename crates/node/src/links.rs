@@ -88,7 +88,13 @@ impl Links {
         self.links.entry(peer).or_default().refused_by.insert(why)
     }
 
-    pub(crate) fn engine(&mut self, to: NodeId, channel: Channel, group: GroupId, write: impl FnOnce(&mut Writer)) {
+    pub(crate) fn engine(
+        &mut self,
+        to: NodeId,
+        channel: Channel,
+        group: GroupId,
+        write: impl FnOnce(&mut Writer),
+    ) {
         self.frame(to, channel, |frame| frame.engine(group, write));
     }
 

@@ -13,8 +13,8 @@ use std::fmt;
 
 use bytes::Bytes;
 use quorate_consensus::{
-    DiskCompletion, DiskOperation, Entry, Epoch, GroupId, Incarnation, Index, Membership, MembershipChange, NodeId,
-    Position, Reason, Refusal, RoleChange, SnapshotMeta,
+    DiskCompletion, DiskOperation, Entry, Epoch, GroupId, Incarnation, Index, Membership, MembershipChange,
+    NodeId, Position, Reason, Refusal, RoleChange, SnapshotMeta,
 };
 
 use crate::{Channel, FrameRefusal, Ticket};

@@ -10,8 +10,8 @@ use quorate_consensus::{
 use quorate_journal::{Identity, Journal, JournalEvent, ReadToken, SnapshotId, WriteToken};
 
 use crate::{
-    Answer, Channel, ChunkAck, Config, Fatal, Frame, FrameRefusal, FromState, NodeInput, Notice, Outputs, PeerMessage,
-    ToState,
+    Answer, Channel, ChunkAck, Config, Fatal, Frame, FrameRefusal, FromState, NodeInput, Notice, Outputs,
+    PeerMessage, ToState,
     group::{Group, GroupEngine, Leftover, Surroundings},
     links::Links,
     messages::Chunks,
@@ -91,7 +91,10 @@ const EARLY_INPUTS_MAX: usize = 10_000;
 
 impl std::fmt::Debug for Node {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Node").field("node", &self.config.node).field("phase", &self.phase).finish_non_exhaustive()
+        f.debug_struct("Node")
+            .field("node", &self.config.node)
+            .field("phase", &self.phase)
+            .finish_non_exhaustive()
     }
 }
 
@@ -179,19 +182,25 @@ impl Node {
         match input {
             NodeInput::Frame(bytes) => self.frame(now, bytes, out),
             NodeInput::Disk(completion) => self.disk(now, completion, out),
-            NodeInput::Propose { ticket, .. } if self.disk_full => out.answers.push((ticket, Answer::DiskFull)),
+            NodeInput::Propose { ticket, .. } if self.disk_full => {
+                out.answers.push((ticket, Answer::DiskFull))
+            }
             NodeInput::Propose { group, ticket, command } => {
                 self.with(group, now, out, |group, around| group.propose(ticket, command, around));
             }
             NodeInput::Read { group, ticket } => {
                 self.with(group, now, out, |group, around| group.read(ticket, around));
             }
-            NodeInput::Cancel { group, ticket } => self.with(group, now, out, |group, _| group.cancel(ticket)),
+            NodeInput::Cancel { group, ticket } => {
+                self.with(group, now, out, |group, _| group.cancel(ticket))
+            }
             NodeInput::ChangeMembership { group, ticket, change } => {
                 self.step(group, now, out, |group, around| group.change(ticket, change, around));
             }
             NodeInput::TransferLeadership { group, to } => {
-                self.step(group, now, out, |group, around| group.step(Input::TransferLeadership { to }, around));
+                self.step(group, now, out, |group, around| {
+                    group.step(Input::TransferLeadership { to }, around)
+                });
             }
             NodeInput::Desired { group, membership } => {
                 self.with(group, now, out, |group, _| group.desired = Some(membership));
@@ -200,7 +209,9 @@ impl Node {
             NodeInput::PeerLost(peer) => {
                 self.pending_peers.insert(peer);
             }
-            NodeInput::PeerKnown { peer, incarnation, removed } => self.peer_known(peer, incarnation, removed, out),
+            NodeInput::PeerKnown { peer, incarnation, removed } => {
+                self.peer_known(peer, incarnation, removed, out)
+            }
             NodeInput::Wake => {}
         }
     }
@@ -373,7 +384,14 @@ impl Node {
         }
     }
 
-    fn engine_message(&mut self, now: Instant, group: GroupId, from: NodeId, bytes: Bytes, out: &mut Outputs) {
+    fn engine_message(
+        &mut self,
+        now: Instant,
+        group: GroupId,
+        from: NodeId,
+        bytes: Bytes,
+        out: &mut Outputs,
+    ) {
         // With a full disk entries cannot be kept: they are lost, as messages may be. Heartbeats and votes go on.
         if self.disk_full && self.is_bulk(&bytes) {
             return;
@@ -449,7 +467,9 @@ impl Node {
             JournalEvent::Read { group, token, outcome } => {
                 self.step(group, now, out, |group, around| group.read_done(token, outcome, around));
             }
-            JournalEvent::SnapshotDurable { group, id, meta } => self.snapshot_durable(now, group, id, &meta, out),
+            JournalEvent::SnapshotDurable { group, id, meta } => {
+                self.snapshot_durable(now, group, id, &meta, out)
+            }
             JournalEvent::SnapshotFailed { group, id } => self.snapshot_failed(group, id),
             JournalEvent::SnapshotRead { token, outcome } => self.piece_read(now, token, outcome, out),
             JournalEvent::Full => {
@@ -497,7 +517,8 @@ impl Node {
             if taking.finishing || group.durable_index() < taking.meta.position.index {
                 continue;
             }
-            let snapshot = *taking.id.get_or_insert_with(|| self.journal.begin_snapshot(*id, taking.meta.clone()));
+            let snapshot =
+                *taking.id.get_or_insert_with(|| self.journal.begin_snapshot(*id, taking.meta.clone()));
             for _ in 0..PIECES_PER_BATCH {
                 match taking.chunks.next() {
                     Some(piece) => self.journal.write_chunk(snapshot, piece),
@@ -542,7 +563,9 @@ impl Node {
         let Some(group) = self.groups.get_mut(&id) else { return };
         group.snapshot_under_way = false;
         group.log_bytes = 0;
-        self.step(id, now, out, |group, around| group.step(Input::SnapshotTaken { meta: meta.clone() }, around));
+        self.step(id, now, out, |group, around| {
+            group.step(Input::SnapshotTaken { meta: meta.clone() }, around)
+        });
         let Some(group) = self.groups.get_mut(&id) else { return };
         let to = group.compact_to(meta.position.index, self.config.limits.catch_up_log_bytes);
         let status = group.engine.status();
@@ -577,7 +600,8 @@ impl Node {
             let mut message = quorate_consensus::Writer::new();
             GroupEngine::encode_message(&send.message, &mut message);
             let key = (group, send.peer);
-            let same = self.outgoing.get(&key).is_some_and(|transfer| transfer.meta.position == send.meta.position);
+            let same =
+                self.outgoing.get(&key).is_some_and(|transfer| transfer.meta.position == send.meta.position);
             if !same {
                 let transfer = Outgoing::new(send.meta, message.as_slice(), now);
                 self.outgoing.insert(key, transfer);
@@ -611,7 +635,9 @@ impl Node {
         out: &mut Outputs,
     ) {
         if self.outgoing.remove(&(group, peer)).is_some() {
-            self.step(group, now, out, |group, around| group.step(Input::SnapshotSent { peer, outcome }, around));
+            self.step(group, now, out, |group, around| {
+                group.step(Input::SnapshotSent { peer, outcome }, around)
+            });
         }
     }
 
@@ -634,15 +660,19 @@ impl Node {
                     self.links.message(peer, Channel::Bulk, group, &PeerMessage::Chunk(chunk));
                 }
                 SnapshotPiece::Gone => {
-                    let beyond =
-                        self.outgoing.get(&(group, peer)).is_some_and(|t| t.pieces.is_some_and(|n| number >= n));
+                    let beyond = self
+                        .outgoing
+                        .get(&(group, peer))
+                        .is_some_and(|t| t.pieces.is_some_and(|n| number >= n));
                     if !beyond {
                         self.transfer_ended(now, group, peer, SnapshotOutcome::Failed, out);
                     }
                 }
             },
             // A read for a snapshot that a newer one has replaced meanwhile says nothing of the newer one.
-            Some(Piece::State(group)) if self.loading.get(&group).is_some_and(|loading| loading.reading == token) => {
+            Some(Piece::State(group))
+                if self.loading.get(&group).is_some_and(|loading| loading.reading == token) =>
+            {
                 self.loaded(group, outcome, out);
             }
             Some(Piece::State(_)) => {}
@@ -667,11 +697,19 @@ impl Node {
     ///
     /// Pieces of two snapshots are never mixed (D11): a piece belongs to the position it names, and one of another position begins a new
     /// transfer only as its first piece.
-    fn chunk(&mut self, _now: Instant, group: GroupId, from: NodeId, chunk: crate::Chunk, _out: &mut Outputs) {
+    fn chunk(
+        &mut self,
+        _now: Instant,
+        group: GroupId,
+        from: NodeId,
+        chunk: crate::Chunk,
+        _out: &mut Outputs,
+    ) {
         if self.disk_full || !self.groups.contains_key(&group) {
             return;
         }
-        let current = self.staged.get(&group).map(|staged| (staged.meta.position, staged.next, staged.finishing));
+        let current =
+            self.staged.get(&group).map(|staged| (staged.meta.position, staged.next, staged.finishing));
         match current {
             Some((position, next, _)) if position == chunk.position && next != chunk.number => {
                 return self.ack_chunk(group, from, chunk.position, next, false);
@@ -746,7 +784,11 @@ impl Node {
 
     /// A leader's snapshot is in place, durably: the engine learns of it, and the state half gets it.
     fn installed(&mut self, now: Instant, id: GroupId, meta: SnapshotMeta, out: &mut Outputs) {
-        self.taking.remove(&id).and_then(|taking| taking.id).into_iter().for_each(|old| self.journal.abort_snapshot(old));
+        self.taking
+            .remove(&id)
+            .and_then(|taking| taking.id)
+            .into_iter()
+            .for_each(|old| self.journal.abort_snapshot(old));
         if let Some(group) = self.groups.get_mut(&id) {
             group.jumped_to(meta.position);
             group.snapshot_under_way = false;
@@ -777,7 +819,11 @@ impl Node {
                     if let Some(group) = self.groups.get_mut(&id) {
                         group.restoring = false;
                     }
-                    out.state.push(ToState::Restore { group: id, meta: loading.meta, chunks: loading.chunks });
+                    out.state.push(ToState::Restore {
+                        group: id,
+                        meta: loading.meta,
+                        chunks: loading.chunks,
+                    });
                 } else {
                     let next = loading.chunks.len() as u64;
                     loading.reading = self.journal.read_snapshot(id, loading.meta.position, next);
@@ -830,7 +876,10 @@ impl Node {
     ) {
         if let Some(group) = self.groups.get_mut(&id) {
             let limits = &self.config.limits;
-            act(group, &mut Surroundings { now, journal: &mut self.journal, links: &mut self.links, limits, out });
+            act(
+                group,
+                &mut Surroundings { now, journal: &mut self.journal, links: &mut self.links, limits, out },
+            );
         }
     }
 

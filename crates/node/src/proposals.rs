@@ -90,7 +90,12 @@ impl Proposals {
 
     /// Entries up to `position` were applied here. Returns how many proposals were certainly lost, and are ready to be made again, and, if a
     /// snapshot stepped over entries (`jumped`), whose fate can no longer be known.
-    pub(crate) fn applied(&mut self, position: Position, own: &[Ticket], jumped: bool) -> (usize, Vec<Ticket>) {
+    pub(crate) fn applied(
+        &mut self,
+        position: Position,
+        own: &[Ticket],
+        jumped: bool,
+    ) -> (usize, Vec<Ticket>) {
         for ticket in own {
             self.forget(*ticket);
         }

@@ -139,7 +139,13 @@ impl<S: StateMachine> Replica<S> {
         }
     }
 
-    fn once(&mut self, at: Position, tag: &SessionTag, command: &Bytes, out: &mut Applied<S>) -> Outcome<S::Response> {
+    fn once(
+        &mut self,
+        at: Position,
+        tag: &SessionTag,
+        command: &Bytes,
+        out: &mut Applied<S>,
+    ) -> Outcome<S::Response> {
         match self.sessions.verdict(tag) {
             Verdict::Execute => {
                 let response = self.execute(at, command, out);
@@ -250,7 +256,6 @@ impl<S: StateMachine> Replica<S> {
         self.membership_at = meta.membership_at;
         Ok(())
     }
-
 }
 
 /// A replica's snapshot being written: its header, then the state machine's own chunks.

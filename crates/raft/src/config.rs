@@ -97,7 +97,11 @@ impl Config {
         let refuse = |key, value: String, mend: String| Err(ConfigError { key, value, mend });
         let shown = |duration: Duration| format!("{} ms", duration.as_millis());
         if self.heartbeat_interval < Duration::from_millis(1) {
-            return refuse("heartbeat_interval", shown(self.heartbeat_interval), "must be at least 1 ms".into());
+            return refuse(
+                "heartbeat_interval",
+                shown(self.heartbeat_interval),
+                "must be at least 1 ms".into(),
+            );
         }
         if self.election_timeout_min < self.heartbeat_interval * 2 {
             let least = shown(self.heartbeat_interval * 2);
@@ -109,7 +113,11 @@ impl Config {
             return refuse("election_timeout_max", shown(self.election_timeout_max), mend);
         }
         if self.election_timeout_max > Duration::from_secs(50) {
-            return refuse("election_timeout_max", shown(self.election_timeout_max), "must be at most 50,000 ms".into());
+            return refuse(
+                "election_timeout_max",
+                shown(self.election_timeout_max),
+                "must be at most 50,000 ms".into(),
+            );
         }
         for (key, value) in [
             ("message_bytes_max", self.message_bytes_max),
@@ -125,7 +133,8 @@ impl Config {
         }
         if let Some(lease) = self.lease {
             if lease.clock_error >= self.election_timeout_min {
-                let mend = format!("must be below election_timeout_min, {}", shown(self.election_timeout_min));
+                let mend =
+                    format!("must be below election_timeout_min, {}", shown(self.election_timeout_min));
                 return refuse("lease.clock_error", shown(lease.clock_error), mend);
             }
             if !self.check_quorum {

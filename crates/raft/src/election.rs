@@ -38,7 +38,8 @@ impl Raft {
     fn ask_pre_votes(&mut self, now: Instant, out: &mut Out) {
         self.pre_vote_round += 1;
         let round = self.pre_vote_round;
-        self.role = Role::PreCandidate { round, granted: BTreeSet::from([self.id]), refused: BTreeSet::new() };
+        self.role =
+            Role::PreCandidate { round, granted: BTreeSet::from([self.id]), refused: BTreeSet::new() };
         out.because("R03", "pre_vote_begun", &[("term", self.term().next().0), ("round", round)]);
         let question = Message::PreVote { term: self.term().next(), last: self.log.last(), round };
         for peer in self.other_members() {
@@ -57,19 +58,30 @@ impl Raft {
         round: u64,
         out: &mut Out,
     ) {
-        let granted = term > self.term() && last >= self.log.last() && !self.is_content(now);
+        let granted = term > self.term() && last >= self.log.last() && !self.is_content(now, from);
         out.because("R07", "pre_vote_answered", &[("from", name(from)), ("granted", u64::from(granted))]);
         // The answer carries this node's own term: an asker that lags behind adopts it and asks better next time (A08, A09).
         self.send(from, Message::PreVoteReply { term: self.term(), round, granted }, out);
     }
 
-    pub(crate) fn on_pre_vote_reply(&mut self, now: Instant, from: NodeId, round: u64, yes: bool, out: &mut Out) {
+    pub(crate) fn on_pre_vote_reply(
+        &mut self,
+        now: Instant,
+        from: NodeId,
+        round: u64,
+        yes: bool,
+        out: &mut Out,
+    ) {
         let Role::PreCandidate { round: current, granted, refused } = &mut self.role else { return };
         // A late answer belongs to another asking (A10).
-        if *current != round {
+        if *current != round && !planted!("A10") {
             return;
         }
-        if yes { granted.insert(from) } else { refused.insert(from) };
+        if yes {
+            granted.insert(from)
+        } else {
+            refused.insert(from)
+        };
         self.count_pre_votes(now, out);
     }
 
@@ -117,7 +129,9 @@ impl Raft {
         if last < self.log.last() {
             return Some("vote_refused_older_log");
         }
-        if matches!(self.role, Role::Follower { leader: Some(_), .. } | Role::Leader(_)) && self.hard.vote != Some(from) {
+        if matches!(self.role, Role::Follower { leader: Some(_), .. } | Role::Leader(_))
+            && self.hard.vote != Some(from)
+        {
             return Some("vote_refused_term_has_leader");
         }
         None
@@ -128,12 +142,16 @@ impl Raft {
         now: Instant,
         from: NodeId,
         last: Position,
-        _transfer: bool,
+        transfer: bool,
         out: &mut Out,
     ) {
         let term = self.term();
         let own = self.log.last();
-        if let Some(why) = self.vote_refusal(from, last) {
+        // Adopting a larger term, from whatever message, does not end the promise to the leader heard last: under leases a vote in that
+        // term would let another lead while the old leader still reads by its lease (E08).
+        let held = !transfer && self.config.lease.is_some() && self.is_content(now, from);
+        let refusal = if held { Some("vote_refused_lease_promise") } else { self.vote_refusal(from, last) };
+        if let Some(why) = refusal {
             let values = [("from", name(from)), ("their_term", last.epoch.0), ("own_term", own.epoch.0)];
             out.because("R07", why, &values);
             return self.send(from, Message::VoteReply { term, granted: false }, out);
@@ -149,7 +167,11 @@ impl Raft {
 
     pub(crate) fn on_vote_reply(&mut self, now: Instant, from: NodeId, yes: bool, out: &mut Out) {
         let Role::Candidate { granted, refused, .. } = &mut self.role else { return };
-        if yes { granted.insert(from) } else { refused.insert(from) };
+        if yes {
+            granted.insert(from)
+        } else {
+            refused.insert(from)
+        };
         self.count_votes(now, out);
     }
 
@@ -202,6 +224,9 @@ impl Raft {
             forwarded: BTreeMap::new(),
         }));
         self.leader_heard_at = None;
+        // What an earlier lead of this node settled may have been truncated since: a joint membership must be left once more (C07).
+        self.memberships.unsettle();
+        self.led_up_to = self.term();
         if !planted!("B22") {
             self.append_own(Payload::Noop);
         }
@@ -210,8 +235,10 @@ impl Raft {
 
     /// Has this node lately heard the leader it knows, or does it lead with a quorum at its side? Then it does not help to disturb (thesis §4.2.3):
     /// a server that was removed, or was cut off for a while, would depose a working leader again and again.
-    pub(crate) fn is_content(&self, now: Instant) -> bool {
-        if !self.config.check_quorum {
+    ///
+    /// If that leader itself asks, it leads no more: to wait for it would be to wait for ever where the node-wide heartbeat vouches for it.
+    pub(crate) fn is_content(&self, now: Instant, asker: NodeId) -> bool {
+        if !self.config.check_quorum || (self.leader_id() == Some(asker) && !self.is_leader()) {
             return false;
         }
         match &self.role {
@@ -230,7 +257,10 @@ impl Raft {
         let Role::Leader(leader) = &self.role else { return false };
         self.membership().is_quorum(|node| {
             node == self.id
-                || leader.peers.get(&node).is_some_and(|p| now.since(p.heard_at) < self.config.election_timeout_max)
+                || leader
+                    .peers
+                    .get(&node)
+                    .is_some_and(|p| now.since(p.heard_at) < self.config.election_timeout_max)
         })
     }
 

@@ -1,6 +1,8 @@
 //! Raft behind the contract of floor 1.
 
-use quorate_consensus::{DecodeError, Effects, Engine, Entry, Epoch, Index, Input, Instant, Reader, Status, Writer, fingerprint_of};
+use quorate_consensus::{
+    DecodeError, Effects, Engine, Entry, Epoch, Index, Input, Instant, Reader, Status, Writer, fingerprint_of,
+};
 
 use crate::{HardState, Message, Raft, role::Role};
 
@@ -58,8 +60,11 @@ impl Engine for Raft {
 
     fn fingerprint(&self) -> u64 {
         let voting = (&self.role, self.hard, self.commit, &self.log, &self.memberships, &self.snapshot);
-        let waiting = (&self.installing, self.election_at, self.leader_heard_at, &self.asked_reads, &self.forwarded);
-        fingerprint_of(&(self.id, &self.random, voting, waiting, self.newest_token(), self.hard_token()))
+        let waiting =
+            (&self.installing, self.election_at, self.leader_heard_at, &self.asked_reads, &self.forwarded);
+        let counters =
+            (self.pre_vote_round, self.nonce, &self.fetches, self.next_fetch, self.led_up_to, self.tokens());
+        fingerprint_of(&(self.id, &self.random, voting, waiting, counters))
     }
 
     fn is_urgent(message: &Message) -> bool {

@@ -40,4 +40,3 @@ pub use config::{Config, ConfigError, Lease};
 pub use hard_state::HardState;
 pub use message::Message;
 pub use raft::{Raft, TERM_JUMP_MAX};
-

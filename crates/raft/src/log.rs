@@ -179,7 +179,9 @@ impl Log {
 
     /// Lets go of the oldest entries in memory while they take more than `bytes_max`, but of none beyond `up_to`.
     pub(crate) fn trim(&mut self, bytes_max: u64, up_to: Index) {
-        while self.tail_bytes > bytes_max && self.tail.front().is_some_and(|entry| entry.position.index <= up_to) {
+        while self.tail_bytes > bytes_max
+            && self.tail.front().is_some_and(|entry| entry.position.index <= up_to)
+        {
             if let Some(entry) = self.tail.pop_front() {
                 self.tail_bytes -= entry.size_bytes();
             }

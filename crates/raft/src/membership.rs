@@ -4,8 +4,8 @@
 //! the newest membership in its own log. One change at a time: a second one waits until the first has been committed and left.
 
 use quorate_consensus::{
-    ChangeRefusal, GroupStart, Index, Instant, Membership, MembershipChange, NodeId, Payload, ProposalId, Refusal,
-    planted,
+    ChangeRefusal, GroupStart, Index, Instant, Membership, MembershipChange, NodeId, Payload, ProposalId,
+    Refusal, planted,
 };
 
 use crate::{Message, Raft, progress::Progress, raft::Out, role::Role};
@@ -17,6 +17,8 @@ pub(crate) struct Memberships {
     later: Vec<(Index, Membership)>,
     /// What follows from this membership being committed has been done.
     settled: Index,
+    /// Counts every change: a membership may replace another at the same index, when its entry replaces the other's.
+    version: u64,
 }
 
 impl Memberships {
@@ -26,6 +28,7 @@ impl Memberships {
             base: (at, start.snapshot.membership.clone()),
             later: start.memberships.clone(),
             settled: Index::ZERO,
+            version: 0,
         }
     }
 
@@ -48,21 +51,38 @@ impl Memberships {
         self.current().is_voter(node) || (self.at() > commit && before.1.is_voter(node))
     }
 
+    pub(crate) fn version(&self) -> u64 {
+        self.version
+    }
+
     pub(crate) fn append(&mut self, at: Index, membership: Membership) {
+        self.version += 1;
         self.later.push((at, membership));
+    }
+
+    /// A new leader sees for itself what follows from the membership it finds.
+    ///
+    /// {S1 commits a joint membership at 5, appends the one that ends it at 6, loses its lead; 6 is truncated; S1 leads again}: with 5 still
+    /// marked as settled, nobody would leave the joint membership, and every later change would be refused as pending (C07).
+    pub(crate) fn unsettle(&mut self) {
+        self.settled = Index::ZERO;
     }
 
     /// Entries from `from` on are gone, and with them what they brought (C04).
     pub(crate) fn truncate(&mut self, from: Index) {
         if !planted!("C04") {
+            let before = self.later.len();
             self.later.retain(|(at, _)| *at < from);
+            self.version += u64::from(self.later.len() != before);
         }
     }
 
     /// A snapshot stands for the log up to `to`; what came after is kept only with the log there.
     pub(crate) fn rebase(&mut self, at: Index, membership: Membership, to: Index, keep: bool) {
+        let before = self.newest().clone();
         self.base = (at, membership);
         self.later.retain(|(at, _)| keep && *at > to);
+        self.version += u64::from(*self.newest() != before);
     }
 }
 
@@ -116,7 +136,7 @@ impl Raft {
         leader.peers.get(&node).is_some_and(|progress| {
             progress.heard
                 && now.since(progress.heard_at) < self.config.election_timeout_max
-                && progress.matched.0 + self.config.promotion_lag_max >= self.log.last().index.0
+                && progress.matched.0.saturating_add(self.config.promotion_lag_max) >= self.log.last().index.0
         })
     }
 

@@ -1,7 +1,9 @@
 //! What engines say to each other: every kind its own variant, with its own fields.
 
 use bytes::Bytes;
-use quorate_consensus::{DecodeError, Entry, Epoch, Index, NodeId, Position, ProposalId, ReadId, Reader, SnapshotMeta, Writer};
+use quorate_consensus::{
+    DecodeError, Entry, Epoch, Index, NodeId, Position, ProposalId, ReadId, Reader, SnapshotMeta, Writer,
+};
 
 /// A message between two engines of one group.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]

@@ -1,7 +1,9 @@
 //! Commands into the log (rule R11), and what a node that does not lead does with them (rule R18).
 
 use bytes::Bytes;
-use quorate_consensus::{Entry, Instant, NodeId, Payload, Position, Proposal, ProposalId, Refusal, planted};
+use quorate_consensus::{
+    Entry, Epoch, Instant, NodeId, Payload, Position, Proposal, ProposalId, Refusal, planted,
+};
 
 use crate::{
     Message, Raft,
@@ -11,6 +13,9 @@ use crate::{
 
 /// Forwarded messages of one sender that may arrive out of order and still be told from duplicates.
 const FORWARD_WINDOW: usize = 4096;
+/// Forwarded proposals that are remembered in case a refusal comes. An accepted one is never answered here, so without a limit they would add
+/// up for as long as the leader stays.
+const FORWARDED_MAX: usize = 65_536;
 
 impl Raft {
     pub(crate) fn propose(&mut self, now: Instant, proposals: Vec<Proposal>, out: &mut Out) {
@@ -40,7 +45,9 @@ impl Raft {
             return Err(Refusal::TooLarge { command_bytes_max });
         }
         // The first is always admitted, however large the limit makes it look: otherwise nothing could ever pass.
-        if leader.uncommitted_bytes > 0 && leader.uncommitted_bytes + command.len() as u64 > uncommitted_bytes_max {
+        if leader.uncommitted_bytes > 0
+            && leader.uncommitted_bytes + command.len() as u64 > uncommitted_bytes_max
+        {
             return Err(Refusal::Overloaded { uncommitted_bytes_max });
         }
         Ok(self.append_own(Payload::Command(command)))
@@ -68,13 +75,19 @@ impl Raft {
         for Proposal { id, command, forward } in proposals {
             let too_large = command.len() as u64 > self.config.command_bytes_max;
             match leader {
-                Some(_) if forward && !too_large => forwarded.push((id, command)),
+                Some(_) if forward && too_large => {
+                    let command_bytes_max = self.config.command_bytes_max;
+                    out.refused.push((id, Refusal::TooLarge { command_bytes_max }));
+                }
+                Some(_) if forward => forwarded.push((id, command)),
                 _ => out.refused.push((id, Refusal::NotLeader { leader })),
             }
         }
         let Some(leader) = leader.filter(|_| !forwarded.is_empty()) else { return };
         self.forwarded.sequence += 1;
         self.forwarded.ids.extend(forwarded.iter().map(|(id, _)| *id));
+        let too_many = self.forwarded.ids.len().saturating_sub(FORWARDED_MAX);
+        self.forwarded.ids.drain(..too_many);
         let (nonce, sequence) = (self.nonce, self.forwarded.sequence);
         let message = Message::Forward { term: self.term(), nonce, sequence, proposals: forwarded };
         self.send(leader, message, out);
@@ -96,8 +109,7 @@ impl Raft {
     ) {
         let term = self.term();
         let Some(leader) = self.leader() else {
-            let ids = proposals.into_iter().map(|(id, _)| id).collect();
-            return self.send(from, Message::ForwardRefused { term, nonce, ids }, out);
+            return self.refuse_forward(from, term, nonce, &proposals, out);
         };
         let fresh = leader.forwarded.entry((from, nonce)).or_default().take(sequence);
         if !fresh && !planted!("B28") {
@@ -115,13 +127,33 @@ impl Raft {
         self.replicate_to_all(now, out);
     }
 
+    /// Refuses what was meant for the leader of `term`, if it is certain that this node took no copy of it.
+    ///
+    /// {S1 leads term 1, takes S2's proposal, commits it, and is overtaken; the network delivers the message a second time}: a refusal would
+    /// let S2 tell its client that the command is in no log. Only of a term that this node neither led nor may have led in an earlier life can
+    /// it say so; of any other the log tells.
+    pub(crate) fn refuse_forward(
+        &mut self,
+        to: NodeId,
+        term: Epoch,
+        nonce: u64,
+        proposals: &[(ProposalId, Bytes)],
+        out: &mut Out,
+    ) {
+        if term > self.led_up_to {
+            let ids = proposals.iter().map(|(id, _)| *id).collect();
+            self.send(to, Message::ForwardRefused { term: self.term(), nonce, ids }, out);
+        }
+    }
+
     pub(crate) fn on_forward_refused(&mut self, nonce: u64, ids: &[ProposalId], out: &mut Out) {
         if nonce != self.nonce {
             return;
         }
         let leader = self.leader_id();
         for id in ids {
-            if self.forwarded.ids.remove(id) {
+            let waiting = self.forwarded.ids.iter().position(|waiting| waiting == id);
+            if waiting.and_then(|at| self.forwarded.ids.remove(at)).is_some() {
                 out.refused.push((*id, Refusal::NotLeader { leader }));
             }
         }

@@ -3,8 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use quorate_consensus::{
-    Effects, Entry, Epoch, FetchToken, GroupStart, Index, Input, Instant, Membership, NodeId, Persist, PersistToken,
-    Random, Role as RoleName, RoleChange, SnapshotMeta, planted,
+    Effects, Entry, Epoch, FetchToken, GroupStart, Index, Input, Instant, Membership, NodeId, Persist,
+    PersistToken, Random, Role as RoleName, RoleChange, SnapshotMeta, planted,
 };
 
 use crate::{
@@ -47,6 +47,8 @@ pub struct Raft {
     pub(crate) nonce: u64,
     pub(crate) fetches: BTreeMap<FetchToken, NodeId>,
     pub(crate) next_fetch: u64,
+    /// This node led no term above this one; at its start, the term in which an earlier life may have led.
+    pub(crate) led_up_to: Epoch,
     /// The newest token handed out.
     token: PersistToken,
     /// The newest durable token.
@@ -96,6 +98,7 @@ impl Raft {
             nonce,
             fetches: BTreeMap::new(),
             next_fetch: 0,
+            led_up_to: start.hard_state.unwrap_or_default().term,
             token: PersistToken::default(),
             persisted: PersistToken::default(),
             hard_token: PersistToken::default(),
@@ -153,7 +156,7 @@ impl Raft {
     // ── the funnel ──────────────────────────────────────────────────────────────────────────────────────────────────
 
     pub(crate) fn take(&mut self, now: Instant, input: Input<Message>, out: &mut Out) {
-        let before = (self.role_change(), self.commit, self.memberships.at());
+        let before = (self.role_change(), self.commit, self.memberships.version());
         match input {
             Input::Message { from, message } => self.message(now, from, message, out),
             Input::Propose(proposals) => self.propose(now, proposals, out),
@@ -185,7 +188,7 @@ impl Raft {
             debug_assert!(self.commit > before.1);
             out.commit = Some(self.commit);
         }
-        if self.memberships.at() != before.2 {
+        if self.memberships.version() != before.2 {
             out.membership = Some((self.memberships.at(), self.membership().clone()));
         }
     }
@@ -208,8 +211,12 @@ impl Raft {
         }
         match message {
             Message::PreVote { term, last, round } => self.on_pre_vote(now, from, term, last, round, out),
-            Message::PreVoteReply { round, granted, .. } => self.on_pre_vote_reply(now, from, round, granted, out),
-            Message::RequestVote { last, transfer, .. } => self.on_request_vote(now, from, last, transfer, out),
+            Message::PreVoteReply { round, granted, .. } => {
+                self.on_pre_vote_reply(now, from, round, granted, out)
+            }
+            Message::RequestVote { last, transfer, .. } => {
+                self.on_request_vote(now, from, last, transfer, out)
+            }
             Message::VoteReply { granted, .. } => self.on_vote_reply(now, from, granted, out),
             Message::AppendEntries { prev, commit, entries, .. } => {
                 if self.hear_leader(now, from) {
@@ -219,7 +226,8 @@ impl Raft {
             Message::Heartbeat { commit, round, .. } => {
                 if self.hear_leader(now, from) {
                     self.learn_commit(commit);
-                    let reply = Message::HeartbeatReply { term: self.term(), round, verified: self.verified() };
+                    let reply =
+                        Message::HeartbeatReply { term: self.term(), round, verified: self.verified() };
                     self.send(from, reply, out);
                 }
             }
@@ -248,7 +256,9 @@ impl Raft {
             }
             Message::ForwardRefused { nonce, ids, .. } => self.on_forward_refused(nonce, &ids, out),
             Message::ReadIndex { nonce, id, .. } => self.on_read_index(now, from, nonce, id, out),
-            Message::ReadIndexReply { nonce, id, index, .. } => self.on_read_index_reply(nonce, id, index, out),
+            Message::ReadIndexReply { nonce, id, index, .. } => {
+                self.on_read_index_reply(nonce, id, index, out)
+            }
         }
     }
 
@@ -258,7 +268,11 @@ impl Raft {
     /// ever in its old term.
     fn stale(&mut self, from: NodeId, message: &Message, out: &mut Out) {
         let term = self.term();
-        out.because("R05", "smaller_term_refused", &[("from", from.0), ("term", message.term().0), ("own", term.0)]);
+        out.because(
+            "R05",
+            "smaller_term_refused",
+            &[("from", from.0), ("term", message.term().0), ("own", term.0)],
+        );
         match message {
             // A01: an answer of an older term is counted all the same.
             Message::VoteReply { granted: true, .. } if planted!("A01") => self.plant_stale_vote(from, out),
@@ -266,14 +280,15 @@ impl Raft {
                 self.send(from, Message::PreVoteReply { term, round: *round, granted: false }, out);
             }
             Message::RequestVote { .. } => self.send(from, Message::VoteReply { term, granted: false }, out),
-            Message::Forward { nonce, proposals, .. } => {
-                let ids = proposals.iter().map(|(id, _)| *id).collect();
-                self.send(from, Message::ForwardRefused { term, nonce: *nonce, ids }, out);
+            Message::Forward { term, nonce, proposals, .. } => {
+                self.refuse_forward(from, *term, *nonce, proposals, out);
             }
             Message::ReadIndex { nonce, id, .. } => {
                 self.send(from, Message::ReadIndexReply { term, nonce: *nonce, id: *id, index: None }, out);
             }
-            _ if message.is_leaders() => self.send(from, Message::HeartbeatReply { term, round: 0, verified: Index::ZERO }, out),
+            _ if message.is_leaders() => {
+                self.send(from, Message::HeartbeatReply { term, round: 0, verified: Index::ZERO }, out)
+            }
             // Certain, however late: the refusal names one attempt of this life.
             Message::ForwardRefused { nonce, ids, .. } => self.on_forward_refused(*nonce, ids, out),
             _ => {}
@@ -285,8 +300,12 @@ impl Raft {
         match message {
             // A PreVote only asks; its term is the asker's wish, not its state.
             Message::PreVote { .. } => return true,
-            Message::RequestVote { transfer: false, .. } if self.is_content(now) => {
-                out.because("R08", "vote_ignored_leader_alive", &[("from", from.0), ("term", message.term().0)]);
+            Message::RequestVote { transfer: false, .. } if self.is_content(now, from) => {
+                out.because(
+                    "R08",
+                    "vote_ignored_leader_alive",
+                    &[("from", from.0), ("term", message.term().0)],
+                );
                 return false;
             }
             _ => {}
@@ -298,7 +317,7 @@ impl Raft {
 
     /// Word from the leader of this very term. False if it cannot be: this node leads the term itself.
     fn hear_leader(&mut self, now: Instant, from: NodeId) -> bool {
-        if self.is_leader() {
+        if self.is_leader() || (matches!(self.role, Role::Candidate { .. }) && planted!("A06")) {
             return false;
         }
         match &mut self.role {
@@ -311,7 +330,13 @@ impl Raft {
         true
     }
 
-    pub(crate) fn become_follower(&mut self, now: Instant, term: Epoch, leader: Option<NodeId>, out: &mut Out) {
+    pub(crate) fn become_follower(
+        &mut self,
+        now: Instant,
+        term: Epoch,
+        leader: Option<NodeId>,
+        out: &mut Out,
+    ) {
         if term > self.term() {
             self.hard = HardState { term, vote: None };
             self.write_hard_state();
@@ -373,8 +398,9 @@ impl Raft {
         self.token
     }
 
-    pub(crate) fn hard_token(&self) -> PersistToken {
-        self.hard_token
+    /// Handed out, durable, and of the newest hard state.
+    pub(crate) fn tokens(&self) -> [PersistToken; 3] {
+        [self.token, self.persisted, self.hard_token]
     }
 
     pub(crate) fn is_persisted(&self, token: PersistToken) -> bool {
@@ -391,9 +417,15 @@ impl Raft {
         }
         let hard_state = step.hard.then_some(self.hard);
         if planted!("B07") && step.truncate_from.is_some() && !step.append.is_empty() {
-            let truncate = Persist { token: self.token, hard_state, truncate_from: step.truncate_from, append: vec![] };
+            let truncate =
+                Persist { token: self.token, hard_state, truncate_from: step.truncate_from, append: vec![] };
             out.persist.push(truncate);
-            out.persist.push(Persist { token: self.token, hard_state: None, truncate_from: None, append: step.append });
+            out.persist.push(Persist {
+                token: self.token,
+                hard_state: None,
+                truncate_from: None,
+                append: step.append,
+            });
             return;
         }
         let (truncate_from, append) = (step.truncate_from, step.append);

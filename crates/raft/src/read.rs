@@ -25,7 +25,14 @@ impl Raft {
         self.send(leader, Message::ReadIndex { term: self.term(), nonce: self.nonce, id }, out);
     }
 
-    pub(crate) fn on_read_index(&mut self, now: Instant, from: NodeId, nonce: u64, id: ReadId, out: &mut Out) {
+    pub(crate) fn on_read_index(
+        &mut self,
+        now: Instant,
+        from: NodeId,
+        nonce: u64,
+        id: ReadId,
+        out: &mut Out,
+    ) {
         if self.is_leader() {
             return self.lead_read(now, Reader::Remote { peer: from, nonce, id }, out);
         }
@@ -33,7 +40,13 @@ impl Raft {
     }
 
     /// An answer from the leader; of an earlier life's question it is no answer (E02).
-    pub(crate) fn on_read_index_reply(&mut self, nonce: u64, id: ReadId, index: Option<Index>, out: &mut Out) {
+    pub(crate) fn on_read_index_reply(
+        &mut self,
+        nonce: u64,
+        id: ReadId,
+        index: Option<Index>,
+        out: &mut Out,
+    ) {
         if nonce != self.nonce || self.asked_reads.asked.remove(&id).is_none() {
             return;
         }
@@ -129,7 +142,7 @@ impl Raft {
             leader.reads.begun.pop_front();
         }
         if let Some((lease, begun)) = lease.zip(begun_at)
-            && leader.transfer.is_none()
+            && ((leader.transfer.is_none() && !leader.reads.lease_given_away) || planted!("E06"))
         {
             // From when the round began, not from when it was answered (E05): a voter's refusal to disturb counts from when it heard.
             let from = if planted!("E05") { now } else { begun };
@@ -193,7 +206,8 @@ impl Raft {
 
     pub(crate) fn expire_asked_reads(&mut self, now: Instant, out: &mut Out) {
         let asked = &mut self.asked_reads.asked;
-        let expired: Vec<ReadId> = asked.iter().filter(|(_, until)| **until <= now).map(|(id, _)| *id).collect();
+        let expired: Vec<ReadId> =
+            asked.iter().filter(|(_, until)| **until <= now).map(|(id, _)| *id).collect();
         for id in expired {
             asked.remove(&id);
             out.reads_refused.push((id, ReadRefusal::LeaderChanged));

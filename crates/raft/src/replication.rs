@@ -2,13 +2,7 @@
 
 use quorate_consensus::{Entry, FetchToken, Fetched, Index, Instant, NodeId, Position, planted};
 
-use crate::{
-    Message, Raft,
-    message::name,
-    progress::Flow,
-    raft::Out,
-    role::Role,
-};
+use crate::{Message, Raft, message::name, progress::Flow, raft::Out, role::Role};
 
 impl Raft {
     // ── the leader ──────────────────────────────────────────────────────────────────────────────────────────────────
@@ -58,13 +52,21 @@ impl Raft {
             Flow::Probe { waiting: false } => Some((progress.next, true)),
             Flow::Probe { waiting: true } | Flow::Snapshot { .. } => None,
             Flow::Replicate => {
-                let full = progress.is_full(self.config.inflight_messages_max, self.config.inflight_bytes_max);
+                let full =
+                    progress.is_full(self.config.inflight_messages_max, self.config.inflight_bytes_max);
                 (!full && progress.next <= self.log.last().index).then_some((progress.next, false))
             }
         }
     }
 
-    fn send_entries(&mut self, _now: Instant, peer: NodeId, prev: Position, entries: Vec<Entry>, out: &mut Out) {
+    fn send_entries(
+        &mut self,
+        _now: Instant,
+        peer: NodeId,
+        prev: Position,
+        entries: Vec<Entry>,
+        out: &mut Out,
+    ) {
         let (term, commit) = (self.term(), self.commit);
         let Some(progress) = self.leader().and_then(|leader| leader.peers.get_mut(&peer)) else { return };
         let last = entries.last().map_or(prev.index, |entry| entry.position.index);
@@ -146,7 +148,14 @@ impl Raft {
     ///
     /// The hint is the peer's best guess by terms; the leader improves on it by its own terms. Either side steps over a whole term at a time. An
     /// answer to a question that was not the last one asked is late and says nothing (B15).
-    pub(crate) fn on_rejected(&mut self, now: Instant, from: NodeId, prev: Index, hint: Position, out: &mut Out) {
+    pub(crate) fn on_rejected(
+        &mut self,
+        now: Instant,
+        from: NodeId,
+        prev: Index,
+        hint: Position,
+        out: &mut Out,
+    ) {
         let Some(progress) = self.leader().and_then(|leader| leader.peers.get_mut(&from)) else { return };
         progress.hear(now);
         let current = match progress.flow {
@@ -164,7 +173,11 @@ impl Raft {
         } else {
             self.log.agree_at_best(hint.index.min(prev.previous()), hint.epoch)
         };
-        out.because("R13", "peer_backs_up", &[("peer", name(from)), ("from", prev.0), ("to", agreed.index.0)]);
+        out.because(
+            "R13",
+            "peer_backs_up",
+            &[("peer", name(from)), ("from", prev.0), ("to", agreed.index.0)],
+        );
         if let Some(progress) = self.leader().and_then(|leader| leader.peers.get_mut(&from)) {
             progress.probe_from(agreed.index.next());
         }
@@ -204,7 +217,8 @@ impl Raft {
         progress.hear(now);
         progress.round = progress.round.max(round);
         let unsure = verified < commit.min(progress.matched);
-        let stalled = progress.matched == progress.matched_at_heartbeat && (progress.matched < last || unsure);
+        let stalled =
+            progress.matched == progress.matched_at_heartbeat && (progress.matched < last || unsure);
         match &mut progress.flow {
             Flow::Probe { waiting } => *waiting = false,
             Flow::Replicate if stalled && !planted!("B18") => {
@@ -214,7 +228,8 @@ impl Raft {
             Flow::Replicate | Flow::Snapshot { .. } => {}
         }
         self.confirm_reads(now, out);
-        let behind = self.leader().and_then(|leader| leader.peers.get(&from)).is_some_and(|p| p.matched < last);
+        let behind =
+            self.leader().and_then(|leader| leader.peers.get(&from)).is_some_and(|p| p.matched < last);
         if behind || unsure {
             self.replicate_to(now, from, out);
         }
@@ -235,7 +250,14 @@ impl Raft {
     ///
     /// Rule R13; Raft §5.3. Only what follows an entry that agrees is taken, and only a real conflict is cut: an old message that is delivered again
     /// must not cut off what a newer one brought (B06).
-    pub(crate) fn on_append(&mut self, from: NodeId, prev: Position, commit: Index, entries: Vec<Entry>, out: &mut Out) {
+    pub(crate) fn on_append(
+        &mut self,
+        from: NodeId,
+        prev: Position,
+        commit: Index,
+        entries: Vec<Entry>,
+        out: &mut Out,
+    ) {
         if self.installing.is_some() {
             return;
         }
@@ -245,7 +267,7 @@ impl Raft {
             return;
         }
         // What is committed here agrees with every later leader's log (leader completeness), so entries up to there need no look.
-        let known = prev.index < self.commit || self.log.holds(prev);
+        let known = prev.index < self.commit || self.log.holds(prev) || planted!("B25");
         if !known {
             let hint = self.log.agree_at_best(prev.index.previous(), prev.epoch);
             out.because("R13", "append_rejected", &[("prev", prev.index.0), ("hint", hint.index.0)]);
@@ -261,7 +283,7 @@ impl Raft {
         }
         // Not beyond what this message verified: what follows in this log may be another leader's (B02).
         let commit = if planted!("B02") { commit.min(self.log.last().index) } else { commit.min(verified) };
-        self.commit = self.commit.max(commit);
+        self.commit = if planted!("B03") { commit } else { self.commit.max(commit) };
         // The acknowledgement attests what is durable: it waits for the newest write, which covers all it speaks of.
         let accepted = Message::AppendAccepted { term, matched: verified };
         if self.log.durable() < verified && !planted!("B23") {
@@ -281,10 +303,18 @@ impl Raft {
         let from = first.position.index;
         if from <= self.log.last().index {
             if from <= self.commit || from <= self.log.compacted().index {
-                out.because("R14", "append_refused_would_cut_committed", &[("at", from.0), ("commit", self.commit.0)]);
+                out.because(
+                    "R14",
+                    "append_refused_would_cut_committed",
+                    &[("at", from.0), ("commit", self.commit.0)],
+                );
                 return false;
             }
-            out.because("R13", "conflicting_suffix_replaced", &[("from", from.0), ("last", self.log.last().index.0)]);
+            out.because(
+                "R13",
+                "conflicting_suffix_replaced",
+                &[("from", from.0), ("last", self.log.last().index.0)],
+            );
             self.log.truncate(from);
             self.memberships.truncate(from);
             self.write_truncate(from);
@@ -321,7 +351,8 @@ fn well_formed(prev: Position, entries: &[Entry], term: quorate_consensus::Epoch
     prev.epoch <= term
         && entries.iter().all(|entry| {
             let at = entry.position;
-            let follows = Some(at.index.0) == last.index.0.checked_add(1) && at.epoch >= last.epoch && at.epoch <= term;
+            let follows =
+                Some(at.index.0) == last.index.0.checked_add(1) && at.epoch >= last.epoch && at.epoch <= term;
             last = at;
             follows
         })

@@ -96,6 +96,8 @@ pub(crate) struct LeaderReads {
     pub(crate) begun: VecDeque<(u64, Instant)>,
     /// Reads need no round until then.
     pub(crate) lease_until: Option<Instant>,
+    /// TimeoutNow has left in this term. It may arrive however late, and then others vote without asking for the lease: no lease any more.
+    pub(crate) lease_given_away: bool,
 }
 
 /// A follower's reads: asked of the leader, answered or given up by then.
@@ -108,5 +110,6 @@ pub(crate) struct AskedReads {
 #[derive(Clone, Debug, Default, Hash)]
 pub(crate) struct Forwarded {
     pub(crate) sequence: u64,
-    pub(crate) ids: BTreeSet<ProposalId>,
+    /// Those whose refusal would still be passed on, oldest first; an answer takes a round trip, so the oldest are long in the log.
+    pub(crate) ids: VecDeque<ProposalId>,
 }

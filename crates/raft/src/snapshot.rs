@@ -2,13 +2,7 @@
 
 use quorate_consensus::{Index, Instant, NodeId, SnapshotMeta, SnapshotOutcome, SnapshotSend, planted};
 
-use crate::{
-    Message, Raft,
-    message::name,
-    progress::Flow,
-    raft::Out,
-    role::Role,
-};
+use crate::{Message, Raft, message::name, progress::Flow, raft::Out, role::Role};
 
 impl Raft {
     pub(crate) fn snapshot_taken(&mut self, meta: SnapshotMeta) {
@@ -33,7 +27,13 @@ impl Raft {
         out.snapshot_to.push(SnapshotSend { peer, message, meta });
     }
 
-    pub(crate) fn snapshot_sent(&mut self, now: Instant, peer: NodeId, outcome: SnapshotOutcome, out: &mut Out) {
+    pub(crate) fn snapshot_sent(
+        &mut self,
+        now: Instant,
+        peer: NodeId,
+        outcome: SnapshotOutcome,
+        out: &mut Out,
+    ) {
         let Some(progress) = self.leader().and_then(|leader| leader.peers.get_mut(&peer)) else { return };
         let Flow::Snapshot { index } = progress.flow else { return };
         match outcome {
@@ -59,12 +59,30 @@ impl Raft {
         }
         let term = self.term();
         if meta.position.index <= self.commit && !planted!("D03") {
-            out.because("R21", "older_snapshot_ignored", &[("index", meta.position.index.0), ("commit", self.commit.0)]);
+            out.because(
+                "R21",
+                "older_snapshot_ignored",
+                &[("index", meta.position.index.0), ("commit", self.commit.0)],
+            );
             let commit = self.commit;
-            return self.send_after(from, Message::AppendAccepted { term, matched: commit }, self.newest_token(), out);
+            return self.send_after(
+                from,
+                Message::AppendAccepted { term, matched: commit },
+                self.newest_token(),
+                out,
+            );
+        }
+        let of_the_future = meta.position.epoch > term || meta.membership_at > meta.position.index;
+        if of_the_future || meta.membership.voters().is_empty() {
+            out.because("R21", "snapshot_refused_malformed", &[("index", meta.position.index.0)]);
+            return;
         }
         let keep = self.log.holds(meta.position) || planted!("D02");
-        out.because("R21", "snapshot_installs", &[("index", meta.position.index.0), ("keep", u64::from(keep))]);
+        out.because(
+            "R21",
+            "snapshot_installs",
+            &[("index", meta.position.index.0), ("keep", u64::from(keep))],
+        );
         self.installing = Some((meta.clone(), keep));
         out.install = Some(meta);
         out.keep_log_after = keep;

@@ -25,7 +25,9 @@ impl Raft {
         let until = now + self.config.election_timeout_max;
         let able = to != self.id && self.membership().voters().contains(&to);
         let Some(leader) = self.leader() else { return };
-        if !able || !leader.peers.contains_key(&to) {
+        // Asking for the same again does not put off the moment at which a transfer that fails is given up.
+        let under_way = leader.transfer.is_some_and(|transfer| transfer.to == to);
+        if !able || under_way || !leader.peers.contains_key(&to) {
             return;
         }
         leader.transfer = Some(Transfer { to, until, told: false });
@@ -48,6 +50,7 @@ impl Raft {
         }
         if leader.peers.get(&peer).is_some_and(|progress| progress.matched == last) {
             transfer.told = true;
+            leader.reads.lease_given_away = true;
             self.send(peer, Message::TimeoutNow { term }, out);
         }
     }

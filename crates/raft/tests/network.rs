@@ -6,8 +6,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use quorate_consensus::{
     Addressed, Duration, Effects, Engine, Entry, Epoch, GroupStart, Index, Input, Instant, Membership,
-    MembershipChange, NodeId, Payload, Persist, PersistToken, Position, Proposal, ProposalId, Random, ReadId, Role,
-    SnapshotMeta, SnapshotOutcome,
+    MembershipChange, NodeId, Payload, Persist, PersistToken, Position, Proposal, ProposalId, Random, ReadId,
+    Role, SnapshotMeta, SnapshotOutcome,
 };
 use quorate_raft::{Config, HardState, Message, Raft};
 
@@ -82,7 +82,13 @@ fn start(node: NodeId, disk: &Disk, seed: u64, now: Instant) -> Raft {
         epochs,
         memberships,
     };
-    let config = Config { seed, tail_bytes_max: 400, message_bytes_max: 200, inflight_messages_max: 4, ..Config::default() };
+    let config = Config {
+        seed,
+        tail_bytes_max: 400,
+        message_bytes_max: 200,
+        inflight_messages_max: 4,
+        ..Config::default()
+    };
     Raft::new(config, start, now).expect("a valid configuration")
 }
 
@@ -180,7 +186,10 @@ impl World {
         }
         for (read, index) in out.reads_safe.drain(..) {
             let least = self.reads.remove(&(id, read)).expect("a read is answered once");
-            assert!(index >= least, "I18: read {read} got {index}, but {least} was committed when it was asked");
+            assert!(
+                index >= least,
+                "I18: read {read} got {index}, but {least} was committed when it was asked"
+            );
             self.reads_served += 1;
         }
         for (read, _) in out.reads_refused.drain(..) {
@@ -226,10 +235,14 @@ impl World {
             }
             let holds = |node: NodeId| {
                 self.hosts.get(&node).is_some_and(|host| {
-                    host.disk.snapshot.position.index >= at || host.disk.log.iter().any(|e| e.position == entry.position)
+                    host.disk.snapshot.position.index >= at
+                        || host.disk.log.iter().any(|e| e.position == entry.position)
                 })
             };
-            assert!(status.membership.is_quorum(holds) || status.role != Role::Leader, "I7: {entry:?} without a quorum of disks");
+            assert!(
+                status.membership.is_quorum(holds) || status.role != Role::Leader,
+                "I7: {entry:?} without a quorum of disks"
+            );
             let first = self.committed.entry(at).or_insert_with(|| entry.clone());
             assert_eq!(*first, entry, "I6: another entry was committed at {at}");
             self.commit_seen = at;
@@ -252,7 +265,10 @@ impl World {
         if let Some(hard) = write.hard_state {
             if let Some(old) = host.disk.hard {
                 assert!(hard.term >= old.term, "I2: the durable term fell");
-                assert!(hard.term > old.term || old.vote.is_none() || old.vote == hard.vote, "I3: two votes in a term");
+                assert!(
+                    hard.term > old.term || old.vote.is_none() || old.vote == hard.vote,
+                    "I3: two votes in a term"
+                );
             }
             host.disk.hard = Some(hard);
         }
@@ -266,7 +282,8 @@ impl World {
         }
         host.durable = write.token;
         let token = write.token;
-        let (ready, held) = std::mem::take(&mut host.held).into_iter().partition(|(after, ..)| *after <= token);
+        let (ready, held) =
+            std::mem::take(&mut host.held).into_iter().partition(|(after, ..)| *after <= token);
         host.held = held;
         let ready: Vec<(PersistToken, NodeId, Message)> = ready;
         for (_, to, message) in ready {
@@ -287,7 +304,9 @@ impl World {
     }
 
     fn snapshot(&mut self, id: NodeId) {
-        let Some(host) = self.hosts.get_mut(&id).filter(|host| host.up && host.installing.is_none()) else { return };
+        let Some(host) = self.hosts.get_mut(&id).filter(|host| host.up && host.installing.is_none()) else {
+            return;
+        };
         let status = host.engine.status();
         let at = status.commit.min(status.durable);
         let old = host.disk.snapshot.position.index;
@@ -316,7 +335,8 @@ impl World {
     }
 
     fn leader(&self) -> Option<NodeId> {
-        let leads = self.hosts.iter().filter(|(_, host)| host.up && host.engine.status().role == Role::Leader);
+        let leads =
+            self.hosts.iter().filter(|(_, host)| host.up && host.engine.status().role == Role::Leader);
         leads.max_by_key(|(_, host)| host.engine.status().epoch).map(|(id, _)| *id)
     }
 
@@ -439,7 +459,11 @@ impl World {
         for _ in 0..2_000 {
             self.tick(false);
         }
-        assert!(self.commit_seen.0 > before.0 + 10, "I20: no progress after healing: {before} {}", self.commit_seen);
+        assert!(
+            self.commit_seen.0 > before.0 + 10,
+            "I20: no progress after healing: {before} {}",
+            self.commit_seen
+        );
         let Some(leader) = self.leader() else {
             let statuses: Vec<_> = self.hosts.iter().map(|(id, host)| (id, host.engine.status())).collect();
             panic!("I20: no leader after healing: {statuses:?}");
@@ -480,7 +504,8 @@ fn r14_the_five_properties_hold_on_a_hostile_network_and_r23_it_heals() {
             *total += count;
         }
     }
-    let names = ["elections", "reads served", "snapshots installed", "suffixes replaced", "membership changes"];
+    let names =
+        ["elections", "reads served", "snapshots installed", "suffixes replaced", "membership changes"];
     for (name, total) in names.into_iter().zip(totals) {
         println!("{name}: {total}");
         assert!(total > 0, "no {name} in any seed: the test is empty");

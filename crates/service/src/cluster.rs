@@ -13,10 +13,22 @@ pub const LEARNERS_MAX_DEFAULT: u8 = 2;
 ///
 /// # Errors
 /// URLs that cannot be used.
-pub fn add(request: pb::MemberAddRequest, cluster_token: &str, salt: u64) -> Result<(NodeId, Command), ApiError> {
+pub fn add(
+    request: pb::MemberAddRequest,
+    cluster_token: &str,
+    salt: u64,
+) -> Result<(NodeId, Command), ApiError> {
     let urls = checked(request.peer_urls)?;
     let id = quorate_placement::member_id(&urls, cluster_token, salt);
-    Ok((id, Command::AddMember { id, peer_urls: urls, learner: request.is_learner, learners_max: LEARNERS_MAX_DEFAULT }))
+    Ok((
+        id,
+        Command::AddMember {
+            id,
+            peer_urls: urls,
+            learner: request.is_learner,
+            learners_max: LEARNERS_MAX_DEFAULT,
+        },
+    ))
 }
 
 /// What a MemberRemove wants.

@@ -6,13 +6,14 @@
 use bytes::Bytes;
 use quorate_keyspace as keyspace;
 use quorate_keyspace::{
-    Command, Compact, Compare, CompareResult, CompareTarget, DeleteRange, KeyValue, KeyspaceError, LeaseId, Operation,
-    OperationReply, Put, Range, RangeReply, Reply, SortOrder, SortTarget, Txn, TxnReply,
+    Command, Compact, Compare, CompareResult, CompareTarget, DeleteRange, KeyValue, KeyspaceError, LeaseId,
+    Operation, OperationReply, Put, Range, RangeReply, Reply, SortOrder, SortTarget, Txn, TxnReply,
 };
 use quorate_wire::{
     ApiError, EtcdError, Limits,
     etcdserverpb::{
-        self as pb, compare::TargetUnion, request_op::Request as OpRequest, response_op::Response as OpResponse,
+        self as pb, compare::TargetUnion, request_op::Request as OpRequest,
+        response_op::Response as OpResponse,
     },
     guard, mvccpb,
 };
@@ -98,7 +99,8 @@ pub fn txn(request: pb::TxnRequest, limits: &Limits) -> Result<Plan, ApiError> {
     size(prost::Message::encoded_len(&request), limits)?;
     let serializable = ranges(&request).all(|range| range.is_some_and(|range| range.serializable));
     let txn = txn_of(request).map_err(keyspace_error)?;
-    keyspace::check_txn(&txn, &keyspace::Limits { txn_operations_max: limits.txn_ops_max }).map_err(keyspace_error)?;
+    keyspace::check_txn(&txn, &keyspace::Limits { txn_operations_max: limits.txn_ops_max })
+        .map_err(keyspace_error)?;
     if txn.is_read_only() {
         return Ok(Plan::Read { query: Query::Txn(txn), serializable });
     }
@@ -155,7 +157,8 @@ fn delete_of(request: pb::DeleteRangeRequest) -> DeleteRange {
 }
 
 fn txn_of(request: pb::TxnRequest) -> Result<Txn, KeyspaceError> {
-    let operations = |ops: Vec<pb::RequestOp>| ops.into_iter().map(operation_of).collect::<Result<Vec<_>, _>>();
+    let operations =
+        |ops: Vec<pb::RequestOp>| ops.into_iter().map(operation_of).collect::<Result<Vec<_>, _>>();
     Ok(Txn {
         compare: request.compare.into_iter().map(compare_of).collect(),
         success: operations(request.success)?,
@@ -254,7 +257,10 @@ fn range_body(reply: RangeReply, header: Option<pb::ResponseHeader>) -> pb::Rang
     }
 }
 
-fn delete_body(reply: keyspace::DeleteRangeReply, header: Option<pb::ResponseHeader>) -> pb::DeleteRangeResponse {
+fn delete_body(
+    reply: keyspace::DeleteRangeReply,
+    header: Option<pb::ResponseHeader>,
+) -> pb::DeleteRangeResponse {
     pb::DeleteRangeResponse {
         header,
         deleted: signed(reply.deleted),
@@ -268,11 +274,14 @@ fn txn_body(reply: TxnReply, header: Option<pb::ResponseHeader>) -> pb::TxnRespo
         let at = Some(pb::ResponseHeader { revision: signed(operation.revision), ..Default::default() });
         let response = match operation.reply {
             Reply::Range(range) => Some(OpResponse::ResponseRange(range_body(range, at))),
-            Reply::Put(put) => {
-                Some(OpResponse::ResponsePut(pb::PutResponse { header: at, prev_kv: put.prev_kv.map(key_value) }))
-            }
+            Reply::Put(put) => Some(OpResponse::ResponsePut(pb::PutResponse {
+                header: at,
+                prev_kv: put.prev_kv.map(key_value),
+            })),
             Reply::DeleteRange(delete) => Some(OpResponse::ResponseDeleteRange(delete_body(delete, at))),
-            Reply::Txn(txn) => Some(OpResponse::ResponseTxn(txn_body(txn, Some(pb::ResponseHeader::default())))),
+            Reply::Txn(txn) => {
+                Some(OpResponse::ResponseTxn(txn_body(txn, Some(pb::ResponseHeader::default()))))
+            }
             Reply::Compact | Reply::Alarm(_) | Reply::SetQuota | Reply::Sweep => None,
         };
         pb::ResponseOp { response }

@@ -9,8 +9,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use quorate_consensus::{ClusterId, GroupId, Incarnation, Membership, NodeId, Role, StateMachine};
 use quorate_keyspace::{Keyspace, View as KeysView};
 use quorate_node::{
-    Applied, FromState, Node, NodeInput, Origin, Outcome, Replica, StateHalf, StateOutputs, TaggedCommand, Ticket,
-    ToState,
+    Applied, FromState, Node, NodeInput, Origin, Outcome, Replica, StateHalf, StateOutputs, TaggedCommand,
+    Ticket, ToState,
 };
 use quorate_placement::{Command as MetaCommand, Placement, View as MetaView};
 
@@ -128,7 +128,12 @@ impl State {
         self.settling.len()
     }
 
-    fn entries(&mut self, group: GroupId, entries: Vec<quorate_consensus::Entry>, out: &mut StateOutputs<Reply>) {
+    fn entries(
+        &mut self,
+        group: GroupId,
+        entries: Vec<quorate_consensus::Entry>,
+        out: &mut StateOutputs<Reply>,
+    ) {
         match group {
             META => {
                 for entry in entries {
@@ -184,14 +189,23 @@ impl State {
         }
     }
 
-    fn serve_meta(meta: &Replica<Placement>, applied: &mut Applied<Placement>, out: &mut StateOutputs<Reply>) {
+    fn serve_meta(
+        meta: &Replica<Placement>,
+        applied: &mut Applied<Placement>,
+        out: &mut StateOutputs<Reply>,
+    ) {
         if !applied.reads.is_empty() {
             let view = meta.machine().view();
             out.replies.extend(applied.reads.drain(..).map(|ticket| (ticket, Reply::MetaView(view.clone()))));
         }
     }
 
-    fn report<S: StateMachine>(group: GroupId, replica: &Replica<S>, own: Vec<Ticket>, jumped: bool) -> NodeInput {
+    fn report<S: StateMachine>(
+        group: GroupId,
+        replica: &Replica<S>,
+        own: Vec<Ticket>,
+        jumped: bool,
+    ) -> NodeInput {
         let state_bytes = replica.machine().size_bytes();
         NodeInput::State(FromState::Applied { group, position: replica.applied(), own, state_bytes, jumped })
     }

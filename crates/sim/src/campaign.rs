@@ -1,0 +1,201 @@
+//! Many seeds: what failed, how to see it again, and what was reached on the way.
+
+use std::{
+    fmt,
+    sync::atomic::{AtomicU64, Ordering},
+    sync::mpsc,
+};
+
+use crate::{
+    marks::Marks,
+    run::{Report, run_seed},
+    schedule::SECONDS,
+};
+
+/// Which engine is simulated.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum EngineName {
+    /// Raft.
+    #[default]
+    Raft,
+}
+
+impl fmt::Display for EngineName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("raft")
+    }
+}
+
+/// What to run.
+#[derive(Clone, Debug, Default)]
+pub struct Options {
+    /// How many seeds.
+    pub seeds: u64,
+    /// The first of them; the others follow.
+    pub first_seed: u64,
+    /// Which engine.
+    pub engine: EngineName,
+    /// A bug to plant, in builds that can.
+    pub plant: Option<String>,
+    /// Keep the events of failing seeds in words.
+    pub trace: bool,
+    /// Fail if anything that should be reached never was.
+    pub require_all: bool,
+    /// Seeds at a time; zero counts as one.
+    pub jobs: usize,
+}
+
+/// Told after each seed.
+#[derive(Debug)]
+pub struct Progress<'a> {
+    /// Seeds run so far.
+    pub done: u64,
+    /// Of so many.
+    pub seeds: u64,
+    /// The seed that has just ended.
+    pub report: &'a Report,
+}
+
+/// What a campaign came to.
+#[derive(Clone, Debug, Default)]
+pub struct Summary {
+    /// What was run.
+    pub options: Options,
+    /// Seeds run.
+    pub seeds: u64,
+    /// The reports of seeds that failed.
+    pub failures: Vec<Report>,
+    /// What was reached, over all seeds.
+    pub marks: Marks,
+    /// Nanoseconds of virtual time, over all seeds.
+    pub simulated: u64,
+    /// Client operations, over all seeds.
+    pub operations: u64,
+    /// Events, over all seeds.
+    pub events: u64,
+    /// A hash over the trace hashes in the order of seeds: equal for equal campaigns, whatever the number of jobs.
+    pub hash: u64,
+    /// Seeds with fewer than 200 operations, 5 faults, or 30 seconds.
+    pub thin: u64,
+}
+
+impl Summary {
+    /// Did every seed pass, and, if that was asked, was everything reached?
+    #[must_use]
+    pub fn is_clean(&self) -> bool {
+        self.failures.is_empty() && (!self.options.require_all || self.marks.missing().is_empty())
+    }
+}
+
+/// The command that runs one seed again, in words.
+#[must_use]
+pub fn replay_command(options: &Options, seed: u64) -> String {
+    let plant = options.plant.as_ref().map(|id| format!(" --plant {id}")).unwrap_or_default();
+    format!("quorate sim --engine {} --seeds 1 --first-seed {seed}{plant} --trace", options.engine)
+}
+
+/// Runs all seeds, several at a time.
+pub fn campaign(options: &Options, progress: &mut dyn FnMut(&Progress<'_>)) -> Summary {
+    let mut summary = Summary { options: options.clone(), ..Summary::default() };
+    let next = AtomicU64::new(0);
+    let (sender, receiver) = mpsc::channel();
+    let mut hashes: Vec<(u64, u64)> = Vec::new();
+    std::thread::scope(|scope| {
+        for _ in 0..options.jobs.max(1) {
+            let (sender, next) = (sender.clone(), &next);
+            scope.spawn(move || {
+                loop {
+                    let number = next.fetch_add(1, Ordering::Relaxed);
+                    if number >= options.seeds {
+                        break;
+                    }
+                    plant(options.plant.as_deref());
+                    if sender.send(run_seed(options.first_seed + number, options.trace)).is_err() {
+                        break;
+                    }
+                }
+            });
+        }
+        drop(sender);
+        for report in receiver {
+            summary.seeds += 1;
+            progress(&Progress { done: summary.seeds, seeds: options.seeds, report: &report });
+            hashes.push((report.seed, report.trace_hash));
+            summary.add(report);
+        }
+    });
+    hashes.sort_unstable();
+    summary.hash = quorate_consensus::fingerprint_of(&hashes);
+    summary.failures.sort_by_key(|report| report.seed);
+    summary
+}
+
+#[cfg(feature = "planted-bugs")]
+fn plant(id: Option<&str>) {
+    quorate_consensus::activate_plant(id.unwrap_or(""));
+}
+
+#[cfg(not(feature = "planted-bugs"))]
+fn plant(_id: Option<&str>) {}
+
+impl Summary {
+    fn add(&mut self, report: Report) {
+        self.marks.join(&report.marks);
+        self.simulated += report.simulated;
+        self.operations += report.operations;
+        self.events += report.events;
+        let thin = report.operations < 200 || report.marks.faults() < 5 || report.simulated < 30 * SECONDS;
+        if report.violations.is_empty() {
+            self.thin += u64::from(thin);
+        } else {
+            self.failures.push(report);
+        }
+    }
+}
+
+impl fmt::Display for Summary {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let last = self.options.first_seed + self.options.seeds.saturating_sub(1);
+        writeln!(
+            f,
+            "engine {}, seeds {} to {last}: {} run, {} failed",
+            self.options.engine,
+            self.options.first_seed,
+            self.seeds,
+            self.failures.len()
+        )?;
+        writeln!(
+            f,
+            "{} s of virtual time, {} client operations, {} events, {} faults; campaign hash {:016x}; {} thin seeds",
+            self.simulated / SECONDS,
+            self.operations,
+            self.events,
+            self.marks.faults(),
+            self.hash,
+            self.thin
+        )?;
+        write!(f, "{}", self.marks)?;
+        for mark in self.marks.missing() {
+            writeln!(f, "never reached: {}", mark.name())?;
+        }
+        for report in &self.failures {
+            writeln!(
+                f,
+                "seed {} failed; to see it: {}",
+                report.seed,
+                replay_command(&self.options, report.seed)
+            )?;
+            for violation in report.violations.iter().take(4) {
+                let host = violation.host.map(|host| format!(" host {host}")).unwrap_or_default();
+                writeln!(
+                    f,
+                    "  {} at {:.6} s{host}: {}",
+                    violation.id,
+                    violation.at as f64 / 1e9,
+                    violation.what
+                )?;
+            }
+        }
+        Ok(())
+    }
+}

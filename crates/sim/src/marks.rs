@@ -1,0 +1,176 @@
+//! What a campaign must have seen: every kind of fault and every rare state, counted. A simulator that never reaches a state proves nothing
+//! about it.
+
+use std::fmt;
+
+macro_rules! marks {
+    ($($name:ident $text:literal $(($why:literal))?,)*) => {
+        /// A kind of fault, or a state worth reaching.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+        pub enum Mark { $(#[doc = $text] $name,)* }
+
+        impl Mark {
+            /// All of them, in order.
+            pub const ALL: &'static [Mark] = &[$(Mark::$name,)*];
+
+            /// Its name in reports.
+            #[must_use]
+            pub fn name(self) -> &'static str {
+                match self { $(Mark::$name => $text,)* }
+            }
+        }
+    };
+}
+
+marks! {
+    // Faults.
+    PowerLoss "fault: power loss",
+    PowerLossOfAll "fault: power loss of all hosts",
+    ProcessKilled "fault: process killed",
+    CrashAtMoment "fault: crash at a chosen moment",
+    Restarted "fault: restart",
+    Paused "fault: process paused",
+    PartitionSymmetric "fault: partition, symmetric",
+    PartitionOneWay "fault: partition, one way",
+    LeaderIsolated "fault: leader isolated",
+    PartitionBridge "fault: partition with a bridge",
+    HostDeaf "fault: host receives nothing",
+    HostMute "fault: host sends nothing",
+    LinkFlapping "fault: link flapping",
+    FrameLost "fault: frame lost",
+    FrameDuplicated "fault: frame duplicated",
+    FrameReordered "fault: frame reordered",
+    FrameCut "fault: frame met a cut link",
+    ConnectionLost "fault: connection lost",
+    NetworkSlow "fault: network slow",
+    ClockDrift "fault: clock drifts",
+    ClockJump "fault: clock jumps",
+    DiskSlow "fault: disk slow",
+    DiskHung "fault: disk hung",
+    DiskFull "fault: disk full",
+    DiskFailed "fault: disk fails",
+    DiskLost "fault: disk lost",
+    DiskRot "fault: durable bit flipped",
+    ApplySlow "fault: apply slow",
+    ClientRequestLost "fault: client request or answer lost",
+    // What a disk came to.
+    UnsyncedAtCrash "disk: something was unsynced at a crash",
+    TornAtCrash "disk: a file came back torn",
+    NamesLostAtCrash "disk: a name vanished at a crash",
+    TornTailCut "disk: torn tail cut at recovery",
+    DamageFound "disk: damage found and refused",
+    FullRefusedWrites "disk: full disk refused a client's write",
+    SpaceBack "disk: room again",
+    // Elections.
+    LeaderElected "election: won",
+    SplitVote "election: candidate timed out without a winner",
+    TermWithoutLeader "election: a term passed without a leader",
+    TwoLeadersAtOnce "election: two leaders of different terms at once",
+    LeaderSteppedDown "election: leader stepped down",
+    LeaderCrashed "election: leader crashed",
+    LeaderCrashedWithTail "election: leader crashed with an uncommitted tail",
+    // Log.
+    LogTruncated "log: a suffix was truncated",
+    LogCompacted "log: compacted behind a snapshot",
+    EntryOfEarlierTermCommitted "log: an entry of an earlier term was committed",
+    ProposedAgain "log: a lost proposal was proposed again",
+    // Snapshots.
+    SnapshotTaken "snapshot: taken",
+    SnapshotInstalled "snapshot: installed from a leader",
+    SnapshotInManyChunks "snapshot: several chunks",
+    SnapshotResumed "snapshot: transfer resumed in the middle",
+    SnapshotRestoredAtStart "snapshot: restored at start",
+    // Membership.
+    MembershipChanged "membership: change accepted",
+    ChangeRefused "membership: change refused",
+    JointCommitted "membership: joint consensus entered and committed",
+    JointLeaderCrashed "membership: leader crashed while joint",
+    JointTruncated "membership: uncommitted membership truncated",
+    LearnerAdded "membership: learner added",
+    LearnerPromoted "membership: learner promoted",
+    MemberRemoved "membership: member removed",
+    MemberReplaced "membership: member replaced",
+    LeaderRemoved "membership: leader removed itself",
+    TransferStarted "leadership: transfer started",
+    TransferCompleted "leadership: transfer completed",
+    TransferAborted "leadership: transfer aborted",
+    // Clients.
+    WriteAcknowledged "client: write acknowledged",
+    WriteUnknown "client: fate of a write unknown",
+    WriteRefused "client: write refused",
+    WriteThroughFollower "client: write through a follower",
+    CommandRetried "client: command retried under its session",
+    DuplicateAnswered "client: duplicate answered from the session table",
+    SessionExpired "client: session expired",
+    SwapFailed "client: comparison failed",
+    ReadServed "client: linearizable read served",
+    FollowerRead "client: linearizable read served by a follower",
+    StaleReadServed "client: serializable read served",
+    ReadRetried "client: read asked again through another host",
+    // Checkers.
+    WglChecked "checker: history searched for a linearization",
+    WglGaveUp "checker: search given up",
+    Healed "checker: cluster healed, converged and served",
+    RecoveryCompared "checker: recovery compared with the durable image",
+}
+
+/// How often each mark was reached.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Marks([u64; Mark::ALL.len()]);
+
+impl Default for Marks {
+    fn default() -> Self {
+        Marks([0; Mark::ALL.len()])
+    }
+}
+
+impl Marks {
+    /// Reached once more.
+    pub fn hit(&mut self, mark: Mark) {
+        self.0[mark as usize] += 1;
+    }
+
+    /// Reached so many times more.
+    pub fn add(&mut self, mark: Mark, times: u64) {
+        self.0[mark as usize] += times;
+    }
+
+    /// How often.
+    #[must_use]
+    pub fn get(&self, mark: Mark) -> u64 {
+        self.0[mark as usize]
+    }
+
+    /// Adds another run's counts.
+    pub fn join(&mut self, other: &Marks) {
+        for (mine, theirs) in self.0.iter_mut().zip(other.0) {
+            *mine += theirs;
+        }
+    }
+
+    /// Those never reached, but for the ones that need not be.
+    #[must_use]
+    pub fn missing(&self) -> Vec<Mark> {
+        let optional = [Mark::WglGaveUp];
+        Mark::ALL.iter().copied().filter(|mark| self.get(*mark) == 0 && !optional.contains(mark)).collect()
+    }
+
+    /// Faults that struck, over all kinds.
+    #[must_use]
+    pub fn faults(&self) -> u64 {
+        Mark::ALL
+            .iter()
+            .filter(|mark| mark.name().starts_with("fault: ") && !mark.name().starts_with("fault: frame"))
+            .map(|mark| self.get(*mark))
+            .sum()
+    }
+}
+
+impl fmt::Display for Marks {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for mark in Mark::ALL {
+            writeln!(f, "{:>12}  {}", self.get(*mark), mark.name())?;
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,96 @@
+//! The committed log, and what it says: a second, naive execution of every committed command, from what the client asked rather than from
+//! the bytes in the entry.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use quorate_consensus::{Entry, Epoch, NodeId, Payload};
+use quorate_node::TaggedCommand;
+
+use crate::history::{Call, Model, Truth};
+
+/// A committed entry, as the oracle remembers it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Committed {
+    pub(crate) epoch: Epoch,
+    /// The greatest epoch in which it was first seen committed.
+    pub(crate) seen_in: Epoch,
+}
+
+#[derive(Debug, Default)]
+struct NaiveSession {
+    forgotten_below: u64,
+    done: BTreeSet<u64>,
+}
+
+/// What an entry came to in the naive execution.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Step {
+    pub(crate) revision: u64,
+    pub(crate) duplicate: bool,
+    pub(crate) expired: bool,
+    /// An operation without a session was executed a second time.
+    pub(crate) twice: Option<u64>,
+}
+
+#[derive(Debug, Default)]
+pub(crate) struct Reference {
+    model: Model,
+    sessions: BTreeMap<u64, NaiveSession>,
+    /// The revision after each index; index 0 is revision 1.
+    steps: Vec<Step>,
+    pub(crate) truth: BTreeMap<u64, Truth>,
+}
+
+pub(crate) type Origins = BTreeMap<(NodeId, u64, u64), (u64, Call)>;
+
+impl Reference {
+    /// What the entry at `index` came to.
+    pub(crate) fn step(&self, index: u64) -> Option<Step> {
+        self.steps.get(index.checked_sub(1)? as usize).copied()
+    }
+
+    /// The last entry executed.
+    pub(crate) fn last(&self) -> u64 {
+        self.steps.len() as u64
+    }
+
+    /// Executes the next committed entry.
+    pub(crate) fn execute(&mut self, entry: &Entry, origins: &Origins) -> Step {
+        let index = entry.position.index.0;
+        let mut step = Step::default();
+        if let Payload::Command(bytes) = &entry.payload
+            && let Ok(tagged) = TaggedCommand::decode(bytes.clone())
+        {
+            let operation =
+                tagged.origin.and_then(|origin| origins.get(&(origin.node, origin.life, origin.ticket.0)));
+            let run = match tagged.session {
+                None => true,
+                Some(tag) => {
+                    let known = self.sessions.contains_key(&tag.session);
+                    let session = self.sessions.entry(tag.session).or_default();
+                    step.expired = (!known && tag.sequence != 1) || tag.sequence < session.forgotten_below;
+                    step.duplicate = !step.expired && session.done.contains(&tag.sequence);
+                    let run = !step.expired && !step.duplicate;
+                    if run {
+                        session.done.insert(tag.sequence);
+                        session.forgotten_below =
+                            session.forgotten_below.max(tag.lowest_wanted.min(tag.sequence));
+                    } else if !known {
+                        self.sessions.remove(&tag.session);
+                    }
+                    run
+                }
+            };
+            if let (true, Some((id, call))) = (run, operation) {
+                let (changed, previous) = self.model.apply(call);
+                let truth = Truth { index, revision: self.model.revision, changed, previous };
+                if self.truth.insert(*id, truth).is_some() {
+                    step.twice = Some(*id);
+                }
+            }
+        }
+        step.revision = self.model.revision;
+        self.steps.push(step);
+        step
+    }
+}

@@ -1,0 +1,397 @@
+//! Carries actions out: crashes, cuts, slow disks, wrong clocks, changes of membership.
+
+use quorate_consensus::{Incarnation, MembershipChange, NodeId};
+use quorate_node::{Fatal, NodeInput, Ticket};
+
+use crate::{
+    faults::{Action, Who},
+    half::KEYS,
+    host::Trap,
+    marks::Mark,
+    network::Style,
+    schedule::{MICROS, MILLIS, Time},
+    world::{Event, OPERATOR, REVIVE_AFTER, World},
+};
+
+impl World {
+    /// The host that an action means.
+    fn resolve(&self, who: Who) -> usize {
+        match who {
+            Who::Host(host) => (host as usize).min(self.hosts.len() - 1),
+            Who::Leader => self.checker.leader(&self.hosts).unwrap_or(0),
+        }
+    }
+
+    fn node_id(&self, host: u64) -> NodeId {
+        self.hosts[(host as usize).min(self.hosts.len() - 1)].id
+    }
+
+    /// The end of something that lasts: no trouble outlives the phase of faults.
+    fn until(&self, ms: u64) -> Time {
+        (self.now() + ms * MILLIS).min(self.shape.faults_end)
+    }
+
+    pub(crate) fn act(&mut self, number: usize) {
+        let action = self.action(number);
+        let now = self.now();
+        if self.faults_over {
+            return;
+        }
+        self.trace.event(now, 9, number as u64, 0);
+        self.trace.say(now, || format!("──── {action}"));
+        match action {
+            Action::Crash { who, down_ms } => {
+                let host = self.resolve(who);
+                self.marks.hit(Mark::PowerLoss);
+                self.crash(host, down_ms, true);
+            }
+            Action::CrashAll { down_ms } => {
+                self.marks.hit(Mark::PowerLossOfAll);
+                for host in 0..self.hosts.len() {
+                    let own = self.random.below(down_ms + 1);
+                    self.crash(host, own, true);
+                }
+            }
+            Action::Kill { who, down_ms } => {
+                let host = self.resolve(who);
+                self.marks.hit(Mark::ProcessKilled);
+                self.crash(host, down_ms, false);
+            }
+            Action::CrashAt { who, moment, skip, down_ms } => {
+                let host = self.resolve(who);
+                self.hosts[host].trap = Some(Trap { moment, skip, down_ms });
+            }
+            Action::Pause { who, ms } => {
+                let (host, until) = (self.resolve(who), self.until(ms));
+                self.marks.hit(Mark::Paused);
+                self.hosts[host].paused_until = until;
+            }
+            Action::Heal {} => self.network.heal(),
+            Action::Split { .. }
+            | Action::OneWay { .. }
+            | Action::Isolate { .. }
+            | Action::Deaf { .. }
+            | Action::Mute { .. }
+            | Action::Bridge { .. } => self.cut(action),
+            Action::Flap { a, b, half_ms, ms } => {
+                let (a, b, until) = (self.node_id(a), self.node_id(b), self.until(ms));
+                self.network.flap(a, b, half_ms * MILLIS, until);
+            }
+            Action::Style { loss, duplicate, reorder, delay_us } => {
+                self.network.style = Style {
+                    loss_permille: loss,
+                    duplicate_permille: duplicate,
+                    reorder_permille: reorder,
+                    delay_max_micros: delay_us,
+                };
+                if delay_us > 1_000 {
+                    self.marks.hit(Mark::NetworkSlow);
+                }
+            }
+            Action::Drift { who, ppm } => {
+                let host = self.resolve(who);
+                let drift = if ppm >= 1_000_000 { 1_000_000 - ppm as i64 } else { ppm as i64 };
+                self.marks.hit(Mark::ClockDrift);
+                self.hosts[host].clock.set_drift(now, drift);
+                self.wake(host, now);
+            }
+            Action::Jump { who, ms } => {
+                let host = self.resolve(who);
+                self.marks.hit(Mark::ClockJump);
+                self.hosts[host].clock.jump(now, ms * MILLIS);
+                self.wake(host, now);
+            }
+            Action::SlowApply { who, more_us, ms } => {
+                let (host, until) = (self.resolve(who), self.until(ms));
+                self.marks.hit(Mark::ApplySlow);
+                self.hosts[host].slow_apply = more_us * MICROS;
+                self.hosts[host].slow_apply_until = until;
+            }
+            Action::Burst { ms } => self.burst_until = self.until(ms),
+            Action::DiskSlow { .. }
+            | Action::DiskHang { .. }
+            | Action::DiskFull { .. }
+            | Action::DiskFail { .. }
+            | Action::LoseDisk { .. }
+            | Action::Rot { .. } => self.disk_trouble(action),
+            Action::Transfer { .. }
+            | Action::AddLearner { .. }
+            | Action::AddVoter { .. }
+            | Action::Promote { .. }
+            | Action::Remove { .. }
+            | Action::Replace { .. } => self.operate(action),
+        }
+    }
+
+    // ── crashes ─────────────────────────────────────────────────────────────────────────────────────────────────────
+
+    /// The host's power fails, or its process alone is killed; it starts again after `down_ms`.
+    pub(crate) fn crash(&mut self, host: usize, down_ms: u64, power: bool) {
+        let now = self.now();
+        if self.hosts[host].process.is_some() {
+            if power {
+                self.checker.before_crash(host, &self.hosts, &mut self.marks);
+            } else {
+                self.checker.stopped(host);
+            }
+            let this = &mut self.hosts[host];
+            this.process = None;
+            this.trap = None;
+            this.paused_until = 0;
+            if power {
+                let report = this.disk.crash();
+                self.marks.add(Mark::UnsyncedAtCrash, u64::from(report.unsynced > 0));
+                self.marks.add(Mark::TornAtCrash, report.torn as u64);
+                self.marks.add(Mark::NamesLostAtCrash, report.names_lost as u64);
+            } else {
+                this.disk.process_ended();
+            }
+            self.trace.say(now, || format!("host {host} is down"));
+        }
+        let this = &mut self.hosts[host];
+        if !this.starting && !this.lost {
+            this.starting = true;
+            let at = (now + down_ms * MILLIS + MICROS).min(self.shape.faults_end.max(now + MICROS));
+            self.schedule.at(at, Event::Start { host });
+        }
+    }
+
+    /// Does the trap of a host spring?
+    pub(crate) fn spring(&mut self, host: usize, moments: &[bool; 7]) {
+        let Some(trap) = &mut self.hosts[host].trap else { return };
+        if !moments.get(trap.moment as usize).copied().unwrap_or(false) || self.faults_over {
+            return;
+        }
+        if trap.skip > 0 {
+            trap.skip -= 1;
+            return;
+        }
+        let down_ms = trap.down_ms;
+        self.marks.hit(Mark::CrashAtMoment);
+        self.crash(host, down_ms, true);
+    }
+
+    /// A process stopped by itself.
+    pub(crate) fn fatal(&mut self, host: usize, fatal: &Fatal) {
+        let now = self.now();
+        let troubled = self.hosts[host].rotten;
+        if let Some(process) = &mut self.hosts[host].process {
+            process.stopped = true;
+        }
+        self.checker.stopped(host);
+        let life = self.hosts[host].life;
+        match fatal {
+            Fatal::Disk(_) => self.schedule.at(now + REVIVE_AFTER, Event::Revive { host, life }),
+            Fatal::Damaged(why) | Fatal::Restore(why) if troubled => {
+                self.marks.hit(Mark::DamageFound);
+                self.trace.say(now, || format!("host {host} is lost: {why}"));
+                self.lose(host);
+            }
+            Fatal::Damaged(why) => {
+                self.checker.fail("I17", Some(host), format!("damage found where none was done: {why}"));
+            }
+            Fatal::Restore(why) => self.checker.fail("I16", Some(host), why.clone()),
+            Fatal::Refused(_) => self.lose(host),
+        }
+    }
+
+    fn lose(&mut self, host: usize) {
+        self.hosts[host].process = None;
+        self.hosts[host].lost = true;
+        self.checker.lost(host);
+    }
+
+    // ── the network ─────────────────────────────────────────────────────────────────────────────────────────────────
+
+    fn cut(&mut self, action: Action) {
+        let count = self.hosts.len();
+        let inside = |mask: u64, host: usize| mask >> host & 1 == 1;
+        let mut cuts: Vec<(usize, usize)> = Vec::new();
+        let pairs = || (0..count).flat_map(move |a| (0..count).map(move |b| (a, b))).filter(|(a, b)| a != b);
+        match action {
+            Action::Split { mask } => {
+                self.marks.hit(Mark::PartitionSymmetric);
+                cuts.extend(pairs().filter(|(a, b)| inside(mask, *a) != inside(mask, *b)));
+            }
+            Action::OneWay { mask } => {
+                self.marks.hit(Mark::PartitionOneWay);
+                cuts.extend(pairs().filter(|(a, b)| inside(mask, *a) && !inside(mask, *b)));
+            }
+            Action::Isolate { who } => {
+                let host = self.resolve(who);
+                self.marks.hit(if who == Who::Leader {
+                    Mark::LeaderIsolated
+                } else {
+                    Mark::PartitionSymmetric
+                });
+                cuts.extend(pairs().filter(|(a, b)| *a == host || *b == host));
+            }
+            Action::Deaf { who } => {
+                let host = self.resolve(who);
+                self.marks.hit(Mark::HostDeaf);
+                cuts.extend(pairs().filter(|(_, b)| *b == host));
+            }
+            Action::Mute { who } => {
+                let host = self.resolve(who);
+                self.marks.hit(Mark::HostMute);
+                cuts.extend(pairs().filter(|(a, _)| *a == host));
+            }
+            Action::Bridge { who, mask } => {
+                let host = self.resolve(who);
+                self.marks.hit(Mark::PartitionBridge);
+                let apart = |a: usize, b: usize| a != host && b != host && inside(mask, a) != inside(mask, b);
+                cuts.extend(pairs().filter(|(a, b)| apart(*a, *b)));
+            }
+            _ => {}
+        }
+        for (a, b) in cuts {
+            let (a, b) = (self.hosts[a].id, self.hosts[b].id);
+            self.network.cut(a, b);
+        }
+    }
+
+    // ── disks ───────────────────────────────────────────────────────────────────────────────────────────────────────
+
+    fn disk_trouble(&mut self, action: Action) {
+        match action {
+            Action::DiskSlow { who, more_ms, ms } => {
+                let (host, until) = (self.resolve(who), self.until(ms));
+                self.marks.hit(Mark::DiskSlow);
+                self.hosts[host].disk.trouble.slow = more_ms * MILLIS;
+                self.hosts[host].disk.trouble.slow_until = until;
+            }
+            Action::DiskHang { who, ms } => {
+                let (host, until) = (self.resolve(who), self.until(ms));
+                self.marks.hit(Mark::DiskHung);
+                self.hosts[host].disk.trouble.hang_until = until;
+            }
+            Action::DiskFull { who, ms } => {
+                let (host, until) = (self.resolve(who), self.until(ms));
+                self.marks.hit(Mark::DiskFull);
+                self.hosts[host].disk.trouble.full_until = until;
+            }
+            Action::DiskFail { who, .. } => {
+                let host = self.resolve(who);
+                self.marks.hit(Mark::DiskFailed);
+                self.hosts[host].disk.trouble.fail_next = true;
+            }
+            Action::LoseDisk { who, down_ms } => {
+                let host = self.resolve(who);
+                if self.may_lose(host) {
+                    self.marks.hit(Mark::DiskLost);
+                    self.crash(host, down_ms, true);
+                    let this = &mut self.hosts[host];
+                    this.disk.erase();
+                    this.reborn = Some(Incarnation(this.incarnation.0 + 0x1000));
+                    self.checker.lost(host);
+                }
+            }
+            Action::Rot { who, down_ms } => {
+                let host = self.resolve(who);
+                if self.may_lose(host) {
+                    self.crash(host, down_ms, true);
+                    if self.hosts[host].disk.rot() {
+                        self.marks.hit(Mark::DiskRot);
+                        self.hosts[host].rotten = true;
+                    }
+                }
+            }
+            _ => {}
+        }
+    }
+
+    /// One host may be lost for good, and only while the others are enough and of one mind about the membership.
+    fn may_lose(&self, host: usize) -> bool {
+        let membership = self.checker.membership();
+        let agree =
+            |other: usize| self.hosts[other].runs() && self.checker.status(other).membership == *membership;
+        membership.voters().len() >= 3
+            && !membership.is_joint()
+            && self.hosts.iter().all(|other| !other.is_lost())
+            && (0..self.hosts.len()).filter(|other| membership.contains(self.hosts[*other].id)).all(agree)
+            && self.hosts[host].process.is_some()
+    }
+
+    // ── operators ───────────────────────────────────────────────────────────────────────────────────────────────────
+
+    fn operate(&mut self, action: Action) {
+        let Some(leader) = self.checker.leader(&self.hosts) else { return };
+        let gone = self.hosts.iter().find(|host| host.is_lost()).map(|host| host.id);
+        let change = match action {
+            Action::Transfer { to } => {
+                let to = self.hosts.get(to as usize).map(|host| host.id);
+                return self.input(leader, NodeInput::TransferLeadership { group: KEYS, to });
+            }
+            Action::AddLearner { host } => MembershipChange::AddLearner(self.node_id(host)),
+            Action::AddVoter { host } => MembershipChange::AddVoter(self.node_id(host)),
+            Action::Promote { host } => MembershipChange::Promote(self.node_id(host)),
+            Action::Remove { who } => MembershipChange::Remove(self.hosts[self.resolve(who)].id),
+            Action::Replace { old, new } => {
+                MembershipChange::Replace { old: self.node_id(old), new: self.node_id(new) }
+            }
+            _ => return,
+        };
+        // A lost host is dealt with first, and never comes back under its id.
+        let change = match (gone, change) {
+            (None, change) => change,
+            (Some(gone), _) if self.checker.membership().contains(gone) => MembershipChange::Remove(gone),
+            (Some(gone), MembershipChange::Replace { old, new }) if new != gone => {
+                MembershipChange::Replace { old, new }
+            }
+            (Some(_), MembershipChange::Remove(_)) => return,
+            (Some(gone), MembershipChange::AddLearner(node) | MembershipChange::AddVoter(node))
+                if node == gone =>
+            {
+                return;
+            }
+            (Some(gone), MembershipChange::Replace { new, .. }) if new == gone => return,
+            (Some(_), change) => change,
+        };
+        let Some(process) = &mut self.hosts[leader].process else { return };
+        process.next_ticket += 1;
+        let ticket = Ticket(process.next_ticket);
+        process.tickets.insert(ticket.0, (OPERATOR, 0));
+        self.input(leader, NodeInput::ChangeMembership { group: KEYS, ticket, change });
+    }
+
+    fn faulty_for_ever(&mut self) {
+        let membership = self.checker.membership();
+        let steady = membership.voters().len() >= 3 && !membership.is_joint();
+        if !steady || self.hosts.iter().any(|host| host.is_lost()) || !self.random.chance(1, 3) {
+            return;
+        }
+        let leader = self.random.chance(2, 3);
+        let victim = self.resolve(if leader { Who::Leader } else { Who::Host(0) });
+        let who = Who::Host(victim as u64);
+        let action = match self.random.below(3) {
+            0 => Action::Mute { who },
+            1 => Action::Deaf { who },
+            _ => Action::Isolate { who },
+        };
+        self.cut(action);
+        self.outcast = Some(victim);
+    }
+
+    /// The phase of faults is over: everything is mended that can be. In some runs one host stays deaf or mute for ever; the others must do
+    /// without it.
+    pub(crate) fn heal(&mut self) {
+        let now = self.now();
+        self.network.heal();
+        self.faulty_for_ever();
+        self.faults_over = true;
+        self.network.style = Style::CALM;
+        self.burst_until = 0;
+        for host in 0..self.hosts.len() {
+            let this = &mut self.hosts[host];
+            this.trap = None;
+            this.paused_until = 0;
+            this.slow_apply_until = 0;
+            this.clock.set_drift(now, 0);
+            this.disk.trouble = crate::disk::Trouble::default();
+            if this.process.as_ref().is_some_and(|process| process.stopped) {
+                self.crash(host, 0, true);
+            }
+            self.wake(host, now);
+        }
+    }
+}
