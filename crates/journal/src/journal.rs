@@ -282,6 +282,20 @@ impl Journal {
         self.next_read += 1;
         let token = ReadToken(self.next_read);
         let bytes_max = bytes_max.min(self.config.read_bytes_max);
+        // What the disk holds from where a queued write begins is not the log any more: {5 and 6 of epoch 1 on the disk, 6 of epoch 2 queued here and
+        // committed elsewhere: whoever reads 5 to 6 must not get the old 6}. Found by the simulator (I10).
+        let queued = self.queue.iter().filter_map(|(_, queued)| match queued {
+            Queued::Write(id, write) if *id == group => {
+                write.truncate_from.or(write.entries.first().map(|entry| entry.position.index))
+            }
+            Queued::Snapshot(snapshot) if snapshot.group == group && snapshot.install => Some(Index::ZERO),
+            Queued::Write(..)
+            | Queued::Compact(..)
+            | Queued::Snapshot(_)
+            | Queued::Moved(..)
+            | Queued::Drop(_) => None,
+        });
+        let to = queued.min().map_or(to, |first| to.min(first.previous()));
         let mut frames = self.groups.get(&group).map(|g| g.frames(from, to)).unwrap_or_default();
         let mut bytes = 0;
         let fits = frames.iter().take_while(|(_, span)| {

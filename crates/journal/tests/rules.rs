@@ -151,6 +151,26 @@ fn compaction_without_a_snapshot_is_refused() {
     assert_eq!(world.journal.group(ONE).unwrap().compacted, Position::ZERO);
 }
 
+/// {1 to 6 of epoch 1 on the disk, 6 of epoch 2 queued}: the old 6 is not handed out. A follower that learns by one message that its 6 is another
+/// leader's and committed would apply it.
+#[test]
+fn what_a_queued_write_replaces_is_not_read() {
+    let mut world = world();
+    fill(&mut world, ONE, 1..=6);
+    let entries = vec![Entry::new(Epoch(2), Index(6), Payload::Noop)];
+    let write = GroupWrite { truncate_from: Some(Index(6)), entries, ..GroupWrite::default() };
+    world.journal.append(ONE, write);
+    world.journal.read(ONE, Index(6), Index(6), u64::MAX);
+    // The answer comes while the write still waits.
+    world.disk.submit(world.journal.operations());
+    let mut events = Vec::new();
+    while let Some(completion) = world.disk.step() {
+        world.journal.complete(completion, &mut events);
+    }
+    let old = |event: &JournalEvent| matches!(event, JournalEvent::Read { outcome: Fetched::Entries(_), .. });
+    assert!(!events.iter().any(old), "{events:?}");
+}
+
 /// A piece that is too long, as a broken peer might send, fails its snapshot and nothing else.
 #[test]
 fn a_piece_that_is_too_long_fails_its_snapshot() {

@@ -374,6 +374,9 @@ impl Group {
         });
         let write = GroupWrite { hard_state, truncate_from: persist.truncate_from, entries: persist.append };
         let token = around.journal.append(self.id, write);
+        if quorate_consensus::planted!("B07") && persist.truncate_from.is_some() {
+            around.journal.flush();
+        }
         self.writing.push_back((token, persist.token));
     }
 

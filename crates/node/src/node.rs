@@ -414,21 +414,25 @@ impl Node {
         GroupEngine::decode_message(&mut reader).is_ok_and(|message| !GroupEngine::is_urgent(&message))
     }
 
+    /// Says once to people that a frame was refused; to its sender, if it is one who should know, each time: the word may be lost like any other.
     fn refuse(&mut self, sender: Option<NodeId>, why: FrameRefusal, out: &mut Outputs) {
-        if !self.links.say_once(sender, why) {
-            return;
-        }
-        out.notices.push(Notice::FrameRefused { sender, why });
         if let Some(sender) = sender
             && matches!(why, FrameRefusal::Incarnation | FrameRefusal::Removed)
         {
             self.links.message(sender, Channel::Urgent, GroupId(0), &PeerMessage::Refused(why));
+        }
+        if self.links.say_once(sender, why) {
+            out.notices.push(Notice::FrameRefused { sender, why });
         }
     }
 
     fn refused_by(&mut self, peer: NodeId, why: FrameRefusal, out: &mut Outputs) {
         if self.links.hear_once(peer, why) {
             out.notices.push(Notice::RefusedBy { peer, why });
+        }
+        // A peer says so only by the cluster's committed records, once every group has followed them; this node may never hear of that otherwise.
+        if why == FrameRefusal::Removed {
+            self.stop(Fatal::Refused(why), out);
         }
     }
 
@@ -519,6 +523,9 @@ impl Node {
             }
             let snapshot =
                 *taking.id.get_or_insert_with(|| self.journal.begin_snapshot(*id, taking.meta.clone()));
+            if quorate_consensus::planted!("D05") {
+                self.journal.compact(*id, taking.meta.position);
+            }
             for _ in 0..PIECES_PER_BATCH {
                 match taking.chunks.next() {
                     Some(piece) => self.journal.write_chunk(snapshot, piece),

@@ -373,15 +373,8 @@ async fn follow_members(handle: Handle<Reply>, mut known: BTreeMap<NodeId, PeerA
         if !view.is_initialised() {
             continue;
         }
-        // A member in force that the records do not name any more (it is being removed) keeps its address until it has left.
-        let mut peers: BTreeMap<NodeId, PeerAddress> = BTreeMap::new();
-        let in_force: Vec<Membership> =
-            memberships.borrow().values().map(|(_, membership)| membership.clone()).collect();
-        for (id, address) in &known {
-            if in_force.iter().any(|membership| membership.contains(*id)) {
-                peers.insert(*id, address.clone());
-            }
-        }
+        // A member that the records name no more keeps its address: it is needed until it has left, and must be told that it was removed.
+        let mut peers: BTreeMap<NodeId, PeerAddress> = known.clone();
         for (id, member) in view.members() {
             if let Some(url) = member.peer_urls.first() {
                 peers.insert(*id, address(url));

@@ -77,8 +77,9 @@ pub(crate) fn check(
 fn check_message(host: usize, message: &Message, hosts: &[Host], checker: &mut Checker) -> bool {
     if matches!(message, Message::RequestVote { .. } | Message::PreVote { .. })
         && !checker.status(host).membership.is_voter(hosts[host].id)
+        && !checker.was_voter(hosts[host].id)
     {
-        // Learners do not campaign (A13), nor does a node that its log says was removed.
+        // Learners do not campaign (A13). A voter that its newest membership leaves out may still be needed (thesis §4.2.2).
         checker.fail("I12", Some(host), format!("{message:?} from one who does not vote"));
     }
     let promises = match message {

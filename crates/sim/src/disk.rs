@@ -18,6 +18,8 @@ use crate::schedule::{MICROS, MILLIS, Time};
 
 const SECTOR: usize = 512;
 const FREE_BYTES: u64 = 1 << 40;
+/// The last bytes of a file, which rot leaves alone.
+const ROT_SPARES_BYTES: usize = 3 << 10;
 
 /// The files of a disk by name, as they would be read back if the power failed and nothing unsynced survived.
 pub(crate) type Image = BTreeMap<Arc<str>, Arc<Vec<u8>>>;
@@ -470,17 +472,21 @@ impl Disk {
         *self = Disk { version: self.version + 1, ..Disk::new(random, self.sync_nanos) };
     }
 
-    /// Flips one bit of something durable. False if there is nothing.
+    /// Flips one bit of something durable. False if there is nothing it could be.
+    ///
+    /// Not near a file's end: damage there cannot be told from a torn tail by any journal, and what was acknowledged is gone.
     pub(crate) fn rot(&mut self) -> bool {
-        let candidates: Vec<u64> =
-            self.inodes.iter().filter(|(_, i)| i.durable.iter().any(|b| *b != 0)).map(|(n, _)| *n).collect();
+        let used = |inode: &Inode| inode.durable.iter().rposition(|b| *b != 0).map_or(0, |last| last + 1);
+        let candidates: Vec<(u64, usize)> =
+            self.inodes.iter().map(|(number, inode)| (*number, used(inode))).collect();
+        let candidates: Vec<(u64, usize)> =
+            candidates.into_iter().filter(|(_, used)| *used > ROT_SPARES_BYTES).collect();
         if candidates.is_empty() {
             return false;
         }
-        let number = candidates[self.random.below(candidates.len() as u64) as usize];
+        let (number, used) = candidates[self.random.below(candidates.len() as u64) as usize];
         let Some(inode) = self.inodes.get_mut(&number) else { return false };
-        let used = inode.durable.iter().rposition(|b| *b != 0).map_or(1, |last| last + 1);
-        let at = self.random.below(used as u64) as usize;
+        let at = self.random.below((used - ROT_SPARES_BYTES) as u64) as usize;
         let bit = 1 << self.random.below(8);
         Arc::make_mut(&mut inode.durable)[at] ^= bit;
         if let Some(byte) = inode.content.get_mut(at) {

@@ -129,6 +129,11 @@ impl Checker {
         &self.watches[host].status
     }
 
+    /// Did `node` vote in any membership that was committed?
+    pub(crate) fn was_voter(&self, node: NodeId) -> bool {
+        self.configs.values().any(|membership| membership.is_voter(node))
+    }
+
     /// The host that leads in the greatest epoch.
     pub(crate) fn leader(&self, hosts: &[Host]) -> Option<usize> {
         let leads = |host: &usize| hosts[*host].runs() && self.watches[*host].status.role == Role::Leader;

@@ -67,7 +67,7 @@ pub(crate) fn shape(random: &mut Random) -> Shape {
 
 /// Small limits, so that what is rare with large ones happens all the time.
 fn raft(random: &mut Random) -> RaftConfig {
-    let lease = random.chance(1, 5).then_some(Lease { clock_error: Duration::from_millis(15) });
+    let lease = random.chance(1, 3).then_some(Lease { clock_error: Duration::from_millis(15) });
     RaftConfig {
         message_bytes_max: [200, 1 << 10, 1 << 20][random.below(3) as usize],
         inflight_messages_max: [1, 4, 256][random.below(3) as usize],
@@ -81,7 +81,7 @@ fn raft(random: &mut Random) -> RaftConfig {
 /// Classes of single faults; the others are storms.
 const SINGLE_CLASSES: u64 = 14;
 /// The classes that a run turns on or off.
-const CLASSES: u64 = 20;
+const CLASSES: u64 = 22;
 
 pub(crate) fn plan(shape: &Shape, random: &mut Random) -> Vec<Planned> {
     let on: Vec<u64> = (0..CLASSES).filter(|_| random.chance(2, 5)).collect();
@@ -172,7 +172,11 @@ fn draw(class: u64, at: Time, shape: &Shape, random: &mut Random, actions: &mut 
         ),
         11 => {
             let action = match random.below(8) {
-                0..=2 => Action::DiskFull { who, ms },
+                0..=2 => {
+                    // Only who writes notices a full disk.
+                    add(at, Action::Burst { ms: 3_000 });
+                    Action::DiskFull { who, ms }
+                }
                 3..=5 => Action::DiskFail { who, down_ms },
                 6 => Action::LoseDisk { who, down_ms },
                 _ => Action::Rot { who, down_ms },
@@ -272,6 +276,7 @@ fn storm(class: u64, at: Time, shape: &Shape, random: &mut Random, actions: &mut
         }
         // A handover, and the one who hands over is cut off from what follows.
         18 => {
+            add(at, Action::Burst { ms: 1_000 });
             add(at, Action::Transfer { to: other });
             let cut = if random.chance(2, 3) {
                 Action::Deaf { who: Who::Leader }
@@ -280,6 +285,26 @@ fn storm(class: u64, at: Time, shape: &Shape, random: &mut Random, actions: &mut
             };
             add(at + random.between(50, 1_500) * 1_000, cut);
             add(at + random.between(100, 800) * MILLIS, Action::Heal {});
+        }
+        // Answers that are long on their way reach a leader that nobody hears any more.
+        20 | 21 => {
+            let mut at = at;
+            for _ in 0..random.between(1, 3) {
+                add(at, Action::Burst { ms: 2_500 });
+                let delay_us = [100_000, 200_000, 400_000][random.below(3) as usize];
+                add(at, Action::Style { loss: 0, duplicate: 0, reorder: random.below(2) * 500, delay_us });
+                at += random.between(500, 1_200) * MILLIS;
+                add(at, Action::Isolate { who: Who::Leader });
+                add(at, Action::Style { loss: 0, duplicate: 0, reorder: 0, delay_us: 400 });
+                for h in 0..shape.hosts() {
+                    if random.chance(2, 3) {
+                        add(at + random.below(5) * MILLIS, Action::Jump { who: Who::Host(h), ms: 350 });
+                    }
+                }
+                at += random.between(200, 900) * MILLIS;
+                add(at, Action::Heal {});
+                at += random.between(100, 600) * MILLIS;
+            }
         }
         // A host sleeps while the log goes on without it, and is hit again as the snapshot arrives.
         _ => {

@@ -30,7 +30,7 @@ plants! {
     // Elections, terms, votes.
     "A01" "a vote of an older term is counted" ["I1"],
     "A02" "a grant is sent before the vote is durable" ["I15" "I3" "I1"],
-    "A04" "logs are compared by length alone" ["I5" "I6"],
+    "A04" "logs are compared by length alone" ["I5" "I6" "I20"],
     "A12" "a leader that hears no quorum does not step down" ["I18" "I20" "I21"],
     "A13" "a learner campaigns" ["I12" "I20" "I21" "I15" "I1" "I5"],
     "A21" "a candidate counts its own vote before it is durable" ["I15" "I1" "I3"],

@@ -17,6 +17,8 @@ use crate::{
 
 /// Ten of the longest election timeouts, and a moment to start.
 const HEAL_WITHIN: Time = 7 * SECONDS / 2;
+/// Client operations that every run has at least.
+const OPERATIONS_MIN: usize = 205;
 const WGL_STEPS_MAX: u64 = 60_000;
 
 /// What a run came to.
@@ -93,6 +95,18 @@ fn phases(world: &mut World) {
     world.run_until(shape.faults_end + HEAL_WITHIN);
     let served_before = answered(&world.history);
     let leader = healed(world);
+    world.run_until(shape.clients_end - SECONDS);
+    // A run in which the cluster was down most of the time goes on until clients have had their say.
+    while world.history.len() < OPERATIONS_MIN
+        && world.shape.clients_end < 120 * SECONDS
+        && world.checker.violations.is_empty()
+    {
+        world.shape.clients_end += 4 * SECONDS;
+        world.shape.end += 4 * SECONDS;
+        let until = world.shape.clients_end - SECONDS;
+        world.run_until(until);
+    }
+    let shape = world.shape.clone();
     world.run_until(shape.clients_end);
     if world.checker.violations.is_empty() && leader.is_some() {
         served(world, served_before);

@@ -356,7 +356,11 @@ impl World {
 
     fn faulty_for_ever(&mut self) {
         let membership = self.checker.membership();
-        let steady = membership.voters().len() >= 3 && !membership.is_joint();
+        // A membership that some host has and that is not committed may need the very host that is cut off.
+        let agree = self.hosts.iter().enumerate().all(|(place, host)| {
+            !membership.contains(host.id) || self.checker.status(place).membership == *membership
+        });
+        let steady = membership.voters().len() >= 3 && !membership.is_joint() && agree;
         if !steady || self.hosts.iter().any(|host| host.is_lost()) || !self.random.chance(1, 3) {
             return;
         }
@@ -368,6 +372,7 @@ impl World {
             1 => Action::Deaf { who },
             _ => Action::Isolate { who },
         };
+        self.trace.say(self.schedule.now(), || format!("for ever: {action}"));
         self.cut(action);
         self.outcast = Some(victim);
     }
