@@ -128,7 +128,7 @@ fn able() -> bool {
 fn campaign(losses: u64, no_sync: bool) -> Fallible<usize> {
     let scratch = Scratch::new("power")?;
     let mut mounts =
-        (1..=3).map(|n| Mount::new(&scratch.0, &format!("n{n}"), 400)).collect::<Fallible<Vec<_>>>()?;
+        (1..=3).map(|n| Mount::new(&scratch.0, &format!("n{n}"), 2048)).collect::<Fallible<Vec<_>>>()?;
     let directories: Vec<PathBuf> = mounts.iter().map(|mount| mount.path.clone()).collect();
     let options = Options { no_sync, ..Options::default() };
     let mut cluster = Cluster::start(Kind::Quorate, &directories, &options)?;

@@ -7,7 +7,7 @@ use crate::{Fallible, cluster::binary, etcdctl, power, torture};
 pub(crate) fn run() -> Fallible<()> {
     etcdctl::run()?;
     let status = Command::new(binary())
-        .args(["sim", "--engine", "raft", "--seeds", "200", "--first-seed", "1"])
+        .args(["sim", "--engine", "raft", "--seeds", "60", "--first-seed", "1"])
         .status()?;
     if !status.success() {
         return Err("the simulator found something; its last lines say how to see it".into());

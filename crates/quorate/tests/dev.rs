@@ -176,11 +176,17 @@ fn a_cluster_serves_through_every_endpoint_and_survives_its_leader() {
 
     let status = ok(&["status", "--endpoints", &dev.all()]);
     assert_eq!(status.lines().filter(|line| line.contains(" leader ")).count(), 1, "{status}");
-    let moved_to = dev.nodes().into_iter().map(|(name, ..)| name).find(|name| {
-        let row = status.lines().find(|line| line.split_whitespace().nth(2) == Some(name));
-        row.is_some_and(|row| row.contains("follower"))
+    // A member that was away shows its role and its name as soon as it has caught up with the records.
+    let mut moved_to = String::new();
+    eventually("one follows, and says its name", || {
+        let status = ok(&["status", "--endpoints", &dev.all(), "--timeout", "30s"]);
+        let follows = dev.nodes().into_iter().map(|(name, ..)| name).find(|name| {
+            let row = status.lines().find(|line| line.split_whitespace().nth(2) == Some(name));
+            row.is_some_and(|row| row.contains("follower"))
+        });
+        moved_to = follows.unwrap_or_default();
+        !moved_to.is_empty()
     });
-    let moved_to = moved_to.expect("one follows");
     ok(&["move-leader", &moved_to, "--endpoints", &dev.all(), "--timeout", "30s"]);
     dev.until(&format!("{moved_to} leads now"));
 
