@@ -483,7 +483,8 @@ impl Checker {
         let Some(epoch) = self.watches[host].mirror.epoch(commit) else { return };
         let mut holders = Vec::new();
         for other in 0..hosts.len() {
-            let member = after.membership.is_voter(hosts[other].id);
+            let id = hosts[other].id;
+            let member = after.membership.is_voter(id) || self.watches[host].status.membership.is_voter(id);
             // What a lost disk held counted while it was there.
             let lost =
                 hosts[other].is_lost() && after.matched.get(&hosts[other].id).is_some_and(|m| m.0 >= commit);
@@ -491,7 +492,9 @@ impl Checker {
                 holders.push(hosts[other].id);
             }
         }
-        if !quorum(&after.membership, &holders) {
+        // The commit may have come before the membership changed, within one event.
+        let memberships = [&self.watches[host].status.membership, &after.membership];
+        if !memberships.into_iter().any(|membership| quorum(membership, &holders)) {
             let what = format!(
                 "{epoch}.{commit} committed as {:?} of term {}, durable only on {holders:?} of {:?}",
                 after.role, after.epoch, after.membership
@@ -607,7 +610,9 @@ impl Checker {
             let Some(other) = hosts.iter().position(|other| other.id == *node) else { continue };
             let epoch = self.watches[host].mirror.epoch(matched.0);
             let Some(epoch) = epoch.filter(|_| !hosts[other].is_lost()) else { continue };
-            if !self.durable(other, hosts).holds(*matched, epoch) {
+            // A member that follows a later leader may have replaced what it acknowledged to this one.
+            let durable = self.durable(other, hosts);
+            if epoch_of(durable) <= after.epoch && !durable.holds(*matched, epoch) {
                 let end = self.watches[other].durable.last;
                 let what = format!("believes {node} holds {epoch}.{matched}; durable there is up to {end}");
                 self.fail("I11", Some(host), what);
