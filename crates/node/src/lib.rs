@@ -8,7 +8,7 @@
 //! ```
 //!
 //! Architecture Invariant: whatever an engine marks "after this token" leaves the node only once the journal has reported that write
-//! durable; [`Group`](group) holds it back until then, so no engine has to be trusted with it.
+//! durable; the module `group` holds it back until then, so no engine has to be trusted with it.
 //!
 //! Architecture Invariant: a proposal is made for one epoch. Once an entry of a later epoch has been applied here and the proposal was not
 //! among what was applied, it is in no log and never will be: epochs never fall along a log. Only then is it proposed again, so a client

@@ -11,12 +11,12 @@
 //! ```
 //!
 //! The invariants, each argued where it is kept:
-//! - **Election safety**: at most one leader a term. One vote a term, durable before it leaves ([`election`]).
-//! - **Leader append-only, log matching**: entries follow only where the one before agrees ([`replication`]).
-//! - **Leader completeness**: votes go only to logs at least as new; only entries of the own term are committed by counting ([`commit`]).
+//! - **Election safety**: at most one leader a term. One vote a term, durable before it leaves (module `election`).
+//! - **Leader append-only, log matching**: entries follow only where the one before agrees (module `replication`).
+//! - **Leader completeness**: votes go only to logs at least as new; only entries of the own term are committed by counting (module `commit`).
 //! - **Durable before said**: whatever is sent waits for the term that it claims to be durable; an acknowledgement also for its entries.
-//! - **Linearizable reads**: a round, begun after the read came, confirms the leader ([`read`]).
-//! - **Memberships** are in force when appended and leave force when truncated; two adjacent ones share a quorum ([`membership`]).
+//! - **Linearizable reads**: a round, begun after the read came, confirms the leader (module `read`).
+//! - **Memberships** are in force when appended and leave force when truncated; two adjacent ones share a quorum (module `membership`).
 #![forbid(unsafe_code)]
 
 mod commit;
