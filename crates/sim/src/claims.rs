@@ -111,8 +111,14 @@ fn check_message(host: usize, message: &Message, hosts: &[Host], checker: &mut C
         }
         Message::AppendAccepted { matched, .. } => {
             let epoch = checker.epoch_in_log(host, *matched);
+            let moved_on = checker.status(host).epoch > term;
             let durable = checker.durable(host, hosts);
             let held = match epoch {
+                // The log in memory has gone on to a later term; the promise is about what was there in this one.
+                _ if moved_on => {
+                    matched.0 <= durable.snapshot_index().0
+                        || durable.epoch_at(*matched).is_some_and(|e| e <= term)
+                }
                 Some(epoch) => durable.holds(*matched, epoch),
                 None => *matched <= durable.snapshot_index() || *matched == durable.compacted.index,
             };
