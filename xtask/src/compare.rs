@@ -173,13 +173,10 @@ fn bench(endpoints: &str, row: &Row, warm_up: bool) -> Fallible<Measured> {
         endpoints,
         "--target",
         "leader",
-        "--value-size",
-        "256",
         "-o",
         "json",
     ]);
     if warm_up {
-        command.args(["--total", "1000"]);
         let plain: Vec<&str> =
             row.arguments.iter().copied().take_while(|argument| *argument != "--total").collect();
         command = Command::new(binary());

@@ -161,12 +161,7 @@ impl<T> Inbox<T> {
         loop {
             if !state.items.is_empty() {
                 std::mem::swap(&mut state.items, into);
-                state.bytes = 0;
-                let crowded = state.crowded > 0;
-                drop(state);
-                if crowded {
-                    self.shared.room.notify_all();
-                }
+                self.taken(state);
                 return Waited::Items;
             }
             if state.closed {
@@ -189,6 +184,23 @@ impl<T> Inbox<T> {
                 }
             }
             state.sleeping = false;
+        }
+    }
+
+    /// Adds what has come since [`wait`](Self::wait) returned, without waiting.
+    pub(crate) fn take_more(&self, into: &mut Vec<T>) {
+        let mut state = lock(&self.shared.state);
+        into.append(&mut state.items);
+        self.taken(state);
+    }
+
+    /// Everything was taken: producers that wait for room may go on.
+    fn taken(&self, mut state: MutexGuard<'_, State<T>>) {
+        state.bytes = 0;
+        let crowded = state.crowded > 0;
+        drop(state);
+        if crowded {
+            self.shared.room.notify_all();
         }
     }
 
@@ -223,6 +235,9 @@ mod tests {
         assert_eq!(inbox.wait(&mut taken, None), Waited::Items);
         assert_eq!(taken, [1, 2, 3]);
         assert_eq!(wakeups.get(), 0, "nobody slept");
+        inbox.push(4).unwrap();
+        inbox.take_more(&mut taken);
+        assert_eq!(taken, [1, 2, 3, 4]);
     }
 
     #[test]

@@ -31,6 +31,7 @@ mod counters;
 mod data_directory;
 mod disk;
 mod files;
+mod gather;
 mod handle;
 mod hub;
 mod inbox;
