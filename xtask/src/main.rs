@@ -10,12 +10,15 @@ mod client;
 mod cluster;
 mod compare;
 mod etcdctl;
+mod failover;
 mod floor;
 mod history;
 mod ledger;
+mod nothing;
 mod plants;
 mod power;
 mod process;
+mod saturate;
 mod smoke;
 mod torture;
 mod workload;
@@ -31,7 +34,8 @@ cargo xtask etcdctl                    the etcdctl that people have, against our
 cargo xtask torture --kills N          kill -9 and restart real processes under load; the history is checked
 cargo xtask power --losses N           power losses on loop-mounted ext4 (root); a build without syncs must fail
 cargo xtask plants [ID…]               every planted bug must be found by its named checker
-cargo xtask compare                    beside etcd, in one run; writes the table of docs/performance.md";
+cargo xtask compare --rounds N         beside etcd, in one run, with floor and ceiling; writes docs/comparison.md
+cargo xtask saturate --seconds N       as much load as the machine can make, for so long: no leader may change";
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = env::args().skip(1).collect();
@@ -45,7 +49,9 @@ fn main() -> ExitCode {
         Some("torture") => torture::run(number("--kills", 1000), true),
         Some("power") => power::run(number("--losses", 50), true),
         Some("plants") => plants::run(&arguments[1..]),
-        Some("compare") => compare::run(number("--kills", 20)),
+        Some("compare") => compare::run(number("--rounds", 3), number("--kills", 20)),
+        Some("saturate") => saturate::run(number("--seconds", 600)),
+        Some("nothing") => nothing::serve(arguments.get(1).map_or("127.0.0.1:0", String::as_str)),
         Some("help" | "--help" | "-h") | None => {
             println!("{HELP}");
             Ok(())

@@ -256,6 +256,29 @@ mod tests {
     }
 
     #[test]
+    fn zeros_written_ahead_show_nowhere_and_cover_nothing() {
+        let scratch = Scratch::new();
+        let path: Arc<str> = "a".into();
+        let length = 1 << 20;
+        let requests = vec![
+            DiskRequest::Create { path: path.clone() },
+            DiskRequest::Allocate { path: path.clone(), length },
+            write("a", 0, &["one"]),
+            write("a", 5, &["two"]),
+            DiskRequest::Rename { from: "a".into(), to: "b".into() },
+            write("b", 3, &["--"]),
+            write("b", 300_000, &["three"]),
+            write("b", 299_998, &["--"]),
+            DiskRequest::Read { path: "b".into(), offset: 0, length: 2 * length },
+        ];
+        let (outcomes, _) = run(scratch.path(), requests);
+        let mut expected = vec![0; length as usize];
+        expected[..8].copy_from_slice(b"one--two");
+        expected[299_998..300_005].copy_from_slice(b"--three");
+        assert!(outcomes[8] == Ok(DiskOutcome::Read(expected.into())));
+    }
+
+    #[test]
     fn a_renamed_file_takes_its_writes_along_and_a_removed_one_is_gone() {
         let scratch = Scratch::new();
         let requests = vec![
