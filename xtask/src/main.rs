@@ -12,6 +12,7 @@ mod compare;
 mod etcdctl;
 mod failover;
 mod floor;
+mod foreign;
 mod history;
 mod ledger;
 mod nothing;
@@ -31,6 +32,7 @@ type Fallible<T> = Result<T, Box<dyn std::error::Error + Send + Sync>>;
 const HELP: &str = "\
 cargo xtask smoke                      a little of everything below; part of .ci/run
 cargo xtask etcdctl                    the etcdctl that people have, against our cluster, through a kill of the leader
+cargo xtask foreign                    the etcd-client crate, which we did not write, against our cluster (needs protoc)
 cargo xtask torture --kills N          kill -9 and restart real processes under load; the history is checked
 cargo xtask power --losses N           power losses on loop-mounted ext4 (root); a build without syncs must fail
 cargo xtask plants [ID…]               every planted bug must be found by its named checker
@@ -46,6 +48,7 @@ fn main() -> ExitCode {
     let done = match arguments.first().map(String::as_str) {
         Some("smoke") => smoke::run(),
         Some("etcdctl") => etcdctl::run(),
+        Some("foreign") => foreign::run(),
         Some("torture") => torture::run(number("--kills", 1000), true),
         Some("power") => power::run(number("--losses", 50), true),
         Some("plants") => plants::run(&arguments[1..]),

@@ -2,10 +2,11 @@
 
 use std::process::Command;
 
-use crate::{Fallible, cluster::binary, etcdctl, power, torture};
+use crate::{Fallible, cluster::binary, etcdctl, foreign, power, torture};
 
 pub(crate) fn run() -> Fallible<()> {
     etcdctl::run()?;
+    foreign::run()?;
     let status = Command::new(binary())
         .args(["sim", "--engine", "raft", "--seeds", "60", "--first-seed", "1"])
         .status()?;
