@@ -12,7 +12,9 @@ use quorate_consensus::{
 };
 
 use crate::{
-    Config, GroupState, Identity, SnapshotId, frame,
+    Config, GroupState, Identity, SnapshotId,
+    forward::Part,
+    frame,
     index::Span,
     record::{self, SnapshotRecord},
     recovery::Recovering,
@@ -204,7 +206,7 @@ pub(crate) enum Purpose {
     Snapshot(SnapshotId),
     Entries(ReadToken, usize),
     Piece { token: ReadToken, group: GroupId, position: Position, number: u64 },
-    Forward(Span),
+    Forward(Part),
 }
 
 /// One durable log for all groups, and their snapshots.
@@ -376,7 +378,7 @@ impl Journal {
             Purpose::Piece { token, group, position, number } => {
                 self.piece_read(token, (group, position, number), completion, events);
             }
-            Purpose::Forward(span) => self.forward(span, completion, events),
+            Purpose::Forward(part) => self.forward(part, completion, events),
             Purpose::IdleMark => {
                 if let Err(error) = completion.outcome {
                     self.fail("writing the log", error, events);

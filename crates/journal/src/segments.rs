@@ -207,6 +207,7 @@ impl Journal {
         let sealed = self.writer.sealing.map(|(sequence, _)| sequence);
         self.seal();
         if let Some(mut recovering) = self.recovering.take() {
+            self.writer.forward_credit = self.config.segment_bytes;
             recovering.notes.append(&mut self.writer.notes);
             if fresh {
                 recovering.let_go();

@@ -55,6 +55,8 @@ pub(crate) struct Writer {
     pub(crate) notes: Vec<String>,
     snapshots_in_flight: Vec<crate::record::SnapshotRecord>,
     pub(crate) forwarding: bool,
+    /// So many bytes may still be copied forward.
+    pub(crate) forward_credit: u64,
 }
 
 /// What can be done with what waits longest.
@@ -75,6 +77,7 @@ impl Journal {
         let idle = self.recovering.is_none()
             && self.writer.in_flight.is_none()
             && self.writer.beginning.is_none()
+            && self.too_long.is_none()
             && !self.stopped;
         if !idle {
             return;
@@ -144,7 +147,9 @@ impl Journal {
         while let Some((next, queued)) = self.queue.pop_front() {
             token = next;
             self.queued_bytes = self.queued_bytes.saturating_sub(queued.bytes_max());
+            let (copies, before) = (matches!(queued, Queued::Moved(..)), buffer.len());
             self.encode(queued, base, &mut buffer);
+            self.pay_for_copies(copies, (buffer.len() - before) as u64);
             let end = base + buffer.len() as u64;
             // Past the room, the next segment takes what follows, if there is one.
             if (end >= self.room() && self.has_reserve()) || !self.next_fits(end) {
@@ -161,6 +166,12 @@ impl Journal {
             self.submit(DiskRequest::SyncFile { path }, Purpose::Batch);
             self.writer.pending += 1;
         }
+    }
+
+    fn pay_for_copies(&mut self, copies: bool, bytes: u64) {
+        let credit = &mut self.writer.forward_credit;
+        *credit = if copies { credit.saturating_sub(bytes) } else { credit.saturating_add(bytes) };
+        *credit = (*credit).min(2 * self.config.segment_bytes);
     }
 
     fn encode(&mut self, queued: Queued, base: u64, buffer: &mut Buffer) {
