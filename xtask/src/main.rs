@@ -11,6 +11,7 @@ mod cluster;
 mod compare;
 mod etcdctl;
 mod floor;
+mod full_disk;
 mod history;
 mod ledger;
 mod plants;
@@ -30,6 +31,7 @@ cargo xtask smoke                      a little of everything below; part of .ci
 cargo xtask etcdctl                    the etcdctl that people have, against our cluster, through a kill of the leader
 cargo xtask torture --kills N          kill -9 and restart real processes under load; the history is checked
 cargo xtask power --losses N           power losses on loop-mounted ext4 (root); a build without syncs must fail
+cargo xtask full-disk                  one member's file system fills up (root): NOSPACE, kill -9, restart, room again
 cargo xtask plants [ID…]               every planted bug must be found by its named checker
 cargo xtask compare                    beside etcd, in one run; writes the table of docs/performance.md";
 
@@ -44,6 +46,7 @@ fn main() -> ExitCode {
         Some("etcdctl") => etcdctl::run(),
         Some("torture") => torture::run(number("--kills", 1000), true),
         Some("power") => power::run(number("--losses", 50), true),
+        Some("full-disk") => full_disk::run(),
         Some("plants") => plants::run(&arguments[1..]),
         Some("compare") => compare::run(number("--kills", 20)),
         Some("help" | "--help" | "-h") | None => {

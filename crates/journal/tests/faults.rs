@@ -373,7 +373,8 @@ fn d13_d14_a_damaged_newest_snapshot_is_found_at_the_start_and_nothing_is_remove
     }));
     let count = damaged.len();
     // Every cut is tried where it matters; between the pieces, where there are zeros, now and then.
-    let matters = |at: &usize| *at < 200 || *at > count - 1_000 || at % 500 == 0 || *at >= whole.len();
+    let matters =
+        |at: &usize| *at < 200 || *at > count - 1_000 || at.is_multiple_of(500) || *at >= whole.len();
     for (_, content) in damaged.into_iter().enumerate().filter(|(at, _)| matters(at)) {
         let mut files = files.clone();
         match content {
