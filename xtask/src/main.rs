@@ -13,6 +13,7 @@ mod etcdctl;
 mod failover;
 mod floor;
 mod foreign;
+mod full_disk;
 mod history;
 mod ledger;
 mod nothing;
@@ -35,6 +36,7 @@ cargo xtask etcdctl                    the etcdctl that people have, against our
 cargo xtask foreign                    the etcd-client crate, which we did not write, against our cluster (needs protoc)
 cargo xtask torture --kills N          kill -9 and restart real processes under load; the history is checked
 cargo xtask power --losses N           power losses on loop-mounted ext4 (root); a build without syncs must fail
+cargo xtask full-disk                  one member's file system fills up (root): NOSPACE, kill -9, restart, room again
 cargo xtask plants [ID…]               every planted bug must be found by its named checker
 cargo xtask compare --rounds N         beside etcd, in one run, with floor and ceiling; writes docs/comparison.md
 cargo xtask saturate --seconds N       as much load as the machine can make, for so long: no leader may change";
@@ -51,6 +53,7 @@ fn main() -> ExitCode {
         Some("foreign") => foreign::run(),
         Some("torture") => torture::run(number("--kills", 1000), true),
         Some("power") => power::run(number("--losses", 50), true),
+        Some("full-disk") => full_disk::run(),
         Some("plants") => plants::run(&arguments[1..]),
         Some("compare") => compare::run(number("--rounds", 3), number("--kills", 20)),
         Some("saturate") => saturate::run(number("--seconds", 600)),

@@ -2,7 +2,7 @@
 
 use std::process::Command;
 
-use crate::{Fallible, cluster::binary, etcdctl, foreign, power, torture};
+use crate::{Fallible, cluster::binary, etcdctl, full_disk, power, torture};
 
 pub(crate) fn run() -> Fallible<()> {
     etcdctl::run()?;
@@ -14,5 +14,6 @@ pub(crate) fn run() -> Fallible<()> {
         return Err("the simulator found something; its last lines say how to see it".into());
     }
     torture::run(20, false)?;
+    full_disk::run()?;
     power::run(3, false)
 }

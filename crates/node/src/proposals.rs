@@ -43,6 +43,21 @@ impl Proposals {
         !self.ready.is_empty()
     }
 
+    /// Bytes of what waits to be proposed.
+    pub(crate) fn ready_bytes(&self) -> u64 {
+        let ready = self.ready.iter().filter_map(|ticket| self.waiting.get(ticket));
+        ready.map(|waiting| waiting.command.len() as u64 + 128).sum()
+    }
+
+    /// What waits to be proposed will not be: no attempt of it is under way.
+    pub(crate) fn refuse_ready(&mut self) -> Vec<Ticket> {
+        let tickets: Vec<Ticket> = std::mem::take(&mut self.ready).into();
+        let waiting: Vec<Ticket> =
+            tickets.into_iter().filter(|ticket| self.waiting.contains_key(ticket)).collect();
+        waiting.iter().for_each(|ticket| self.forget(*ticket));
+        waiting
+    }
+
     /// Everything that waits to be proposed, as attempts for `epoch`.
     pub(crate) fn attempts(&mut self, epoch: Epoch) -> Vec<Proposal> {
         let mut proposals = Vec::with_capacity(self.ready.len());

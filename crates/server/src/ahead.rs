@@ -15,7 +15,7 @@ pub(crate) static ZEROS: [u8; STEP_BYTES as usize] = [0; STEP_BYTES as usize];
 /// The files whose space was reserved here and has not all been written.
 ///
 /// Invariant: at and behind `written`, nothing was written since the file was made. So zeros there change nothing that anyone can read.
-/// A file that another process made is not here: what it holds is not known.
+/// A file that held anything when this process came to it is not here: where it ends is not known.
 #[derive(Debug, Default)]
 pub(crate) struct Ahead {
     files: HashMap<Arc<str>, Reserved>,
@@ -28,7 +28,7 @@ struct Reserved {
 }
 
 impl Ahead {
-    /// An empty file got `length` bytes reserved.
+    /// A file that holds no written byte got `length` bytes reserved.
     pub(crate) fn reserved(&mut self, path: &Arc<str>, length: u64) {
         self.files.insert(Arc::clone(path), Reserved { written: 0, length });
     }
@@ -71,7 +71,7 @@ mod tests {
     fn zeros_follow_the_write_that_reaches_new_space_and_never_cover_what_was_written() {
         let mut ahead = Ahead::default();
         let path: Arc<str> = "a".into();
-        assert_eq!(ahead.behind("a", 10), None, "somebody else's file");
+        assert_eq!(ahead.behind("a", 10), None, "a file of which nothing is known");
         ahead.reserved(&path, 3 * STEP_BYTES);
         assert_eq!(ahead.behind("a", 10), Some(10..10 + STEP_BYTES));
         // Within the zeros, also backwards: whatever stands behind may have been written since.

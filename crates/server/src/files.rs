@@ -13,7 +13,7 @@ use std::{
 use bytes::Bytes;
 use quorate_consensus::{DiskError, DiskErrorKind, DiskOutcome, DiskRequest};
 use rustix::{
-    fs::{FallocateFlags, fallocate, statvfs},
+    fs::{FallocateFlags, SeekFrom, fallocate, seek, statvfs},
     io::Errno,
 };
 
@@ -152,7 +152,8 @@ impl Files {
 
     fn allocate(&mut self, path: &Arc<str>, length: u64) -> io::Result<DiskOutcome> {
         let file = self.file(path)?;
-        let empty = file.metadata()?.len() == 0;
+        // Also a reserve that an earlier process made, and nobody has written to yet.
+        let unwritten = matches!(seek(file, SeekFrom::Data(0)), Err(Errno::NXIO));
         let allocated = loop {
             match fallocate(file, FallocateFlags::empty(), 0, length) {
                 Err(Errno::INTR) => {}
@@ -161,7 +162,7 @@ impl Files {
         };
         match allocated {
             Ok(()) => {
-                if empty {
+                if unwritten {
                     self.ahead.reserved(path, length);
                 }
                 Ok(DiskOutcome::Done)
