@@ -382,8 +382,8 @@ impl Journal {
 
     /// One piece after the other, a snapshot that is in force is read at the start, before the node takes part in anything.
     ///
-    /// A damaged one is damage of the node (D13, D14). There is no older one to fall back to: the log goes when a newer one is durable, and with it
-    /// the older one's use; what is not kept cannot be mistaken for current. The file stays as it is, for whoever wants to look at it.
+    /// A damaged one is damage of the node, and nothing is removed (D13, D14). There is no older one to fall back to: {snapshot 5, snapshot 9, the log
+    /// from 8 on}: once 9 is current the log is compacted behind it, and 5 would leave a hole. A peer's copy of the whole state is what mends it.
     pub(crate) fn verify_piece(&mut self, group: GroupId, position: Position, number: u64) {
         let request = DiskRequest::Read {
             path: path(group, position),

@@ -167,6 +167,16 @@ mod tests {
     }
 
     #[test]
+    fn what_was_not_proposed_is_refused_and_what_was_is_not() {
+        let (mut proposals, _) = with_attempt(3);
+        proposals.add(Ticket(2), Bytes::from_static(b"y"));
+        assert_eq!(proposals.ready_bytes(), 129);
+        assert_eq!(proposals.refuse_ready(), [Ticket(2)]);
+        assert!(!proposals.has_ready());
+        assert_eq!(proposals.drain(), [Ticket(1)]);
+    }
+
+    #[test]
     fn a_late_refusal_of_an_earlier_attempt_is_ignored() {
         let (mut proposals, first) = with_attempt(3);
         proposals.applied(Position::new(4, 11), &[], false);

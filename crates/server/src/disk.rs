@@ -6,8 +6,8 @@
 //! ```
 //! Everything goes through the writer's queue, so a read sees every write that was submitted before it. It is carried out on the reader's
 //! thread, so that a long read of an old segment delays no sync. What a read could miss in exchange is order against *later* operations on
-//! its file, and the journal submits none that would disturb it: it appends behind what it reads, and removes or renames a file only when
-//! it waits for no read of it.
+//! its file, and the journal submits none that would disturb it: it appends behind what it reads, cuts a file only behind what is
+//! ever read of it, and removes or renames one only when it waits for no read of it.
 
 use std::{
     io,
