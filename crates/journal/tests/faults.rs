@@ -121,6 +121,7 @@ fn rest(journal: &mut Journal, disk: &mut Disk, events: &mut Vec<JournalEvent>) 
         disk.submit(journal.operations());
         match disk.step() {
             Some(completion) => journal.complete(completion, events),
+            None if journal.wants_mark() => journal.mark(),
             None => return,
         }
     }

@@ -60,12 +60,14 @@ fn d01_a_snapshot_that_is_named_before_it_is_there_is_found() {
 fn rest(journal: &mut Journal, disk: &mut Disk) -> Vec<JournalEvent> {
     let mut events = Vec::new();
     disk.orderly = true;
-    disk.submit(journal.operations());
-    while let Some(completion) = disk.step() {
-        journal.complete(completion, &mut events);
+    loop {
         disk.submit(journal.operations());
+        match disk.step() {
+            Some(completion) => journal.complete(completion, &mut events),
+            None if journal.wants_mark() => journal.mark(),
+            None => return events,
+        }
     }
-    events
 }
 
 /// A journal with three batches of one entry each.

@@ -72,6 +72,8 @@ pub struct Node {
     disk_full: bool,
     /// While the disk is full: when to look again.
     full_retry_at: Option<Instant>,
+    /// When the journal gets its mark, if nothing else is written before.
+    mark_at: Option<Instant>,
     /// While the disk is full: leadership is not handed over before.
     give_way_at: Instant,
     taking: BTreeMap<GroupId, Taking>,
@@ -87,6 +89,8 @@ pub struct Node {
 
 /// Snapshot pieces drawn from a state machine in one batch: bounded, so that taking a snapshot delays no heartbeat.
 const PIECES_PER_BATCH: usize = 4;
+/// How long the journal rests before it is marked.
+const MARK_AFTER: Duration = Duration::from_millis(20);
 /// How often a full disk is looked at again.
 const FULL_RETRY_AFTER: Duration = Duration::from_secs(1);
 /// How often a leader whose disk is full hands over.
@@ -121,6 +125,7 @@ impl Node {
             events: Vec::new(),
             disk_full: false,
             full_retry_at: None,
+            mark_at: None,
             give_way_at: Instant::START,
             taking: BTreeMap::new(),
             loading: BTreeMap::new(),
@@ -175,7 +180,7 @@ impl Node {
         }
         let groups = self.groups.values().filter_map(Group::poll_timeout);
         let transfers = self.outgoing.values().map(|transfer| transfer.poll_timeout(&self.config.limits));
-        groups.chain(transfers).chain(self.full_retry_at).min()
+        groups.chain(transfers).chain(self.full_retry_at).chain(self.mark_at).min()
     }
 
     /// Takes one input. What it causes may wait until [`settle`](Self::settle), so that inputs that come together share their steps, their
@@ -243,6 +248,7 @@ impl Node {
             self.take_snapshots();
             self.send_pieces(now, out);
             self.journal.flush();
+            self.mark(now);
         }
         out.disk.extend(self.journal.operations());
         if let Phase::Stopped(_) = self.phase {
@@ -251,6 +257,16 @@ impl Node {
             return;
         }
         self.links.take(&mut out.frames);
+    }
+
+    /// A journal at rest is marked: what it holds was synced, and damage to it is no torn tail.
+    fn mark(&mut self, now: Instant) {
+        if !self.journal.wants_mark() {
+            self.mark_at = None;
+        } else if *self.mark_at.get_or_insert(now + MARK_AFTER) <= now {
+            self.mark_at = None;
+            self.journal.mark();
+        }
     }
 
     /// A leader whose disk is full takes no writes, and nobody else does: it hands over to a member that may have room. Rarely, because each election

@@ -28,12 +28,14 @@ pub(crate) fn meta(position: Position) -> SnapshotMeta {
 pub(crate) fn rest(journal: &mut Journal, disk: &mut Disk) -> Vec<JournalEvent> {
     let mut events = Vec::new();
     disk.orderly = true;
-    disk.submit(journal.operations());
-    while let Some(completion) = disk.step() {
-        journal.complete(completion, &mut events);
+    loop {
         disk.submit(journal.operations());
+        match disk.step() {
+            Some(completion) => journal.complete(completion, &mut events),
+            None if journal.wants_mark() => journal.mark(),
+            None => return events,
+        }
     }
-    events
 }
 
 fn entry(epoch: u64, index: u64) -> Entry {

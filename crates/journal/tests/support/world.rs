@@ -185,6 +185,10 @@ impl World {
             }
             self.events = events;
         }
+        // A rest of the owner's choosing: sometimes there is one between two batches, sometimes not.
+        if self.journal.wants_mark() && self.random.chance(1, 2) {
+            self.journal.mark();
+        }
         self.disk.submit(self.journal.operations());
     }
 
