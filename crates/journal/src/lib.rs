@@ -22,6 +22,7 @@
 mod config;
 mod frame;
 mod index;
+mod inspect;
 mod journal;
 mod record;
 mod recovery;
@@ -30,6 +31,7 @@ mod writer;
 
 pub use config::{Config, Identity, LOCK_FILE};
 pub use index::GroupState;
+pub use inspect::Inspected;
 pub use journal::{
     DamageReport, GroupWrite, Journal, JournalEvent, JournalFailure, ReadToken, Recovery, SnapshotPiece,
     WriteToken,

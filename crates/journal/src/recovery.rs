@@ -52,7 +52,7 @@ impl Recovering {
 }
 
 /// What a segment's bytes came to.
-enum Parsed {
+pub(crate) enum Parsed {
     /// All of it was read; it ends here. By its marks it was synced up to the second number.
     Whole(usize, u64),
     /// Damage at this offset.
@@ -258,7 +258,7 @@ impl Journal {
         recovering: &mut Recovering,
         events: &mut Vec<JournalEvent>,
     ) -> Option<Step> {
-        match self.parse(sequence, length, &bytes, recovering) {
+        match self.parse(sequence, length, (0, 0), &bytes, &mut recovering.notes) {
             Parsed::Whole(end, synced) => {
                 if length.is_none() && end > 0 {
                     self.writer.before.insert(sequence, end as u64);
@@ -274,19 +274,20 @@ impl Journal {
         }
     }
 
-    fn parse(
+    /// Replays a segment's frames from byte `at` on; below it, by its marks, it was synced up to `synced`.
+    pub(crate) fn parse(
         &mut self,
         sequence: u64,
         length: Option<u64>,
+        (mut at, mut synced): (usize, u64),
         bytes: &Bytes,
-        recovering: &mut Recovering,
+        notes: &mut Vec<String>,
     ) -> Parsed {
-        let (mut at, mut synced) = (0, 0);
         while length.is_none_or(|length| (at as u64) < length) {
             let Some(frame) = frame::read(bytes, at, sequence) else {
                 return match length {
                     Some(_) => Parsed::Damaged(at, "synced data does not parse".into()),
-                    None => self.tail(sequence, (at, synced), bytes, recovering),
+                    None => self.tail(sequence, (at, synced), bytes, notes),
                 };
             };
             let (offset, whole) = (at as u64, frame.length as u64);
@@ -313,7 +314,7 @@ impl Journal {
         sequence: u64,
         (at, marked): (usize, u64),
         bytes: &Bytes,
-        recovering: &mut Recovering,
+        notes: &mut Vec<String>,
     ) -> Parsed {
         let rest = &bytes[at.min(bytes.len())..];
         if rest.iter().all(|byte| *byte == 0) && marked <= at as u64 {
@@ -336,7 +337,7 @@ impl Journal {
                 format!("does not parse, although the log was synced up to byte {synced}"),
             ),
             _ => {
-                recovering.notes.push(format!("{}: torn tail cut at byte {at}", segment_path(sequence)));
+                notes.push(format!("{}: torn tail cut at byte {at}", segment_path(sequence)));
                 Parsed::Whole(at, marked)
             }
         }

@@ -62,6 +62,14 @@ pub(crate) struct Writer {
     forwarding: bool,
 }
 
+impl Writer {
+    /// The segment right before the present one, with its length.
+    pub(crate) fn newest_before(&self) -> Option<(u64, u64)> {
+        let (sequence, length) = self.before.last_key_value()?;
+        (sequence + 1 == self.sequence).then_some((*sequence, *length))
+    }
+}
+
 pub(crate) const LOG: &str = "log";
 const RESERVE: &str = "log/reserve";
 

@@ -74,6 +74,8 @@ pub(crate) struct Group {
     /// Marks along the log: (index, bytes fed up to it since the start), for compaction by bytes.
     marks: VecDeque<(Index, u64)>,
     fed_bytes: u64,
+    /// Counts what may have changed how the group stands.
+    pub(crate) version: u64,
 }
 
 /// What a step left for the node to do, beyond what the group did itself.
@@ -117,6 +119,7 @@ impl Group {
             snapshot_under_way: false,
             marks: VecDeque::new(),
             fed_bytes: 0,
+            version: 1,
         }
     }
 
@@ -259,6 +262,7 @@ impl Group {
         jumped: bool,
         around: &mut Surroundings<'_>,
     ) {
+        self.version += 1;
         self.applied = self.applied.max(position);
         let (lost, unknown) = self.proposals.applied(position, own, jumped);
         for ticket in unknown {
@@ -311,6 +315,7 @@ impl Group {
     // ── the engine ──────────────────────────────────────────────────────────────────────────────────────────────────
 
     pub(crate) fn step(&mut self, input: Input<EngineMessage>, around: &mut Surroundings<'_>) -> Leftover {
+        self.version += 1;
         self.engine.step(around.now, input, &mut self.effects);
         self.carry_out(around)
     }

@@ -154,6 +154,12 @@ impl Node {
         })
     }
 
+    /// Grows whenever [`status`](Self::status) of a group may have changed, for checkers; zero before recovery.
+    #[must_use]
+    pub fn status_version(&self, group: GroupId) -> u64 {
+        self.groups.get(&group).map_or(0, |group| group.version)
+    }
+
     /// A group's engine, for checkers.
     #[must_use]
     pub fn engine(&self, group: GroupId) -> Option<&GroupEngine> {

@@ -133,17 +133,20 @@ impl State {
         group: GroupId,
         entries: Vec<quorate_consensus::Entry>,
         out: &mut StateOutputs<Reply>,
+        mut observe: impl FnMut(&State, GroupId),
     ) {
         match group {
             META => {
                 for entry in entries {
                     self.meta.apply(entry, &mut self.meta_applied);
+                    observe(self, META);
                 }
                 self.meta_done(false, out);
             }
             KEYS => {
                 for entry in entries {
                     self.keys.apply(entry, &mut self.keys_applied);
+                    observe(self, KEYS);
                 }
                 self.keys_done(false, out);
             }
@@ -294,12 +297,17 @@ impl State {
     }
 }
 
-impl StateHalf for State {
-    type Reply = Reply;
-
-    fn handle(&mut self, input: ToState, out: &mut StateOutputs<Reply>) {
+impl State {
+    /// Takes one input, as [`StateHalf::handle`] does, and shows the state to `observe` after every single entry: for checkers, which compare the
+    /// states of replicas that were given their entries in other batches.
+    pub fn handle_observed(
+        &mut self,
+        input: ToState,
+        out: &mut StateOutputs<Reply>,
+        observe: impl FnMut(&State, GroupId),
+    ) {
         match input {
-            ToState::Entries { group, entries } => self.entries(group, entries, out),
+            ToState::Entries { group, entries } => self.entries(group, entries, out, observe),
             ToState::Restore { group, meta, chunks } => {
                 let restored = match group {
                     META => self.meta.restore(&meta, chunks),
@@ -361,5 +369,13 @@ impl StateHalf for State {
             // In force is not yet committed; what is committed shows when it is applied.
             ToState::Membership { .. } => {}
         }
+    }
+}
+
+impl StateHalf for State {
+    type Reply = Reply;
+
+    fn handle(&mut self, input: ToState, out: &mut StateOutputs<Reply>) {
+        self.handle_observed(input, out, |_, _| {});
     }
 }
