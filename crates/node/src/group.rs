@@ -11,8 +11,8 @@ use quorate_consensus::{
 use quorate_journal::{GroupWrite, Journal, ReadToken, WriteToken};
 
 use crate::{
-    Answer, Channel, Limits, Notice, Outputs, Ticket, ToState, links::Links, proposals::Proposals,
-    reads::Reads, transfer::Staged,
+    Answer, Channel, Desired, Limits, Notice, Outputs, PeerMessage, Ticket, ToState, links::Links,
+    proposals::Proposals, reads::Reads, transfer::Staged,
 };
 
 /// The engine of a group. Raft for now; the groups of a later release choose between engines here and nowhere else.
@@ -39,15 +39,18 @@ enum Reading {
 #[derive(Debug)]
 pub(crate) struct Group {
     pub(crate) id: GroupId,
+    node: NodeId,
     pub(crate) engine: GroupEngine,
     effects: Effects<EngineMessage, EngineHardState>,
     pub(crate) role: RoleChange,
     /// The membership in force.
     membership: Membership,
-    /// The membership that the cluster's records want.
-    pub(crate) desired: Option<Membership>,
+    /// The membership that the cluster's records want, by the newest that was heard of them.
+    desired: Option<Desired>,
     /// A change towards it is asked for not before this.
     desire_at: Instant,
+    /// When a peer was last heard in this group, or a silent one was last asked.
+    heard_at: Instant,
     /// Everything up to here is committed.
     commit: Index,
     /// Everything up to here was handed to the state half.
@@ -87,20 +90,32 @@ pub(crate) struct Leftover {
 
 /// How often a leader tries to bring its group to the membership that is wanted.
 const DESIRE_EVERY: Duration = Duration::from_millis(100);
+/// How long one who does not lead leaves that to the leader before telling it, and how often it does.
+const DESIRE_TOLD_EVERY: Duration = Duration::from_millis(500);
+/// After so long without a word from anybody in the group, its members are asked whether this node is still one of them.
+const HELLO_AFTER: Duration = Duration::from_secs(1);
 const MARK_EVERY_BYTES: u64 = 64 * 1024;
 
 impl Group {
-    pub(crate) fn new(id: GroupId, engine: GroupEngine, snapshot: &SnapshotMeta, explain: bool) -> Group {
+    pub(crate) fn new(
+        (id, node): (GroupId, NodeId),
+        engine: GroupEngine,
+        snapshot: &SnapshotMeta,
+        explain: bool,
+        now: Instant,
+    ) -> Group {
         let status = engine.status();
         let at = snapshot.position;
         Group {
             id,
+            node,
             engine,
             effects: Effects { explain, ..Effects::default() },
             role: RoleChange { role: status.role, epoch: status.epoch, leader: status.leader },
             membership: status.membership,
             desired: None,
             desire_at: Instant::START,
+            heard_at: now,
             commit: at.index,
             fed: at.index,
             applied: at,
@@ -125,26 +140,68 @@ impl Group {
 
     pub(crate) fn poll_timeout(&self) -> Option<Instant> {
         let desire = self.wants_change().then_some(self.desire_at);
-        [self.engine.poll_timeout(), self.retry_at, desire].into_iter().flatten().min()
+        let hello = self.has_peers().then_some(self.heard_at + HELLO_AFTER);
+        [self.engine.poll_timeout(), self.retry_at, desire, hello].into_iter().flatten().min()
     }
 
-    /// Does this node lead the group, and is its membership not what the cluster's records want?
-    fn wants_change(&self) -> bool {
+    fn has_peers(&self) -> bool {
+        let this = self.node;
+        self.membership.voters().iter().chain(self.membership.outgoing()).any(|node| *node != this)
+    }
+
+    /// What the cluster's records want, as far as this node or the one who says so has heard of them.
+    pub(crate) fn wish(&mut self, desired: Desired, now: Instant) {
+        if self.desired.as_ref().is_none_or(|known| known.version < desired.version) {
+            self.desired = Some(desired);
+            self.desire_at = now + if self.leads() { Duration::ZERO } else { DESIRE_TOLD_EVERY };
+        }
+    }
+
+    fn leads(&self) -> bool {
         self.role.role == Role::Leader
+    }
+
+    /// Is there a leader, and is the group's membership not what the cluster's records want?
+    fn wants_change(&self) -> bool {
+        self.role.leader.is_some()
             && !self.membership.is_joint()
-            && self.desired.as_ref().is_some_and(|desired| *desired != self.membership)
+            && self.desired.as_ref().is_some_and(|desired| desired.membership != self.membership)
     }
 
     /// Asks for the desired membership; refused or lost, it is asked for again after a rest.
+    ///
+    /// One who follows tells the leader what the records want. {1 and 2 lose 2, which leads this group; `meta` lets 2 go before 2 has heard why}: 2 never
+    /// hears of the records again, and leads on in a group that should be without it, for ever. Found by the simulator (I20).
     fn desire(&mut self, around: &mut Surroundings<'_>) -> Leftover {
         if !self.wants_change() || around.now < self.desire_at {
             return Leftover::default();
         }
-        self.desire_at = around.now + DESIRE_EVERY;
         let Some(desired) = self.desired.clone() else { return Leftover::default() };
+        if !self.leads() {
+            self.desire_at = around.now + DESIRE_TOLD_EVERY;
+            if let Some(leader) = self.role.leader {
+                around.links.message(leader, Channel::Urgent, self.id, &PeerMessage::Desired(desired));
+            }
+            return Leftover::default();
+        }
+        self.desire_at = around.now + DESIRE_EVERY;
         let id = self.proposals.other_attempt();
-        let (voters, learners) = (desired.voters().to_vec(), desired.learners().to_vec());
+        let membership = desired.membership;
+        let (voters, learners) = (membership.voters().to_vec(), membership.learners().to_vec());
         self.step(Input::ChangeMembership { id, change: MembershipChange::Set { voters, learners } }, around)
+    }
+
+    /// Nobody was heard for long: perhaps this node was removed and nobody who leads speaks to it any more. A learner, or a voter that its own newest
+    /// membership leaves out, would never say a word by itself, and so never be told. Found by the simulator (I20).
+    fn hello(&mut self, around: &mut Surroundings<'_>) {
+        if !self.has_peers() || around.now < self.heard_at + HELLO_AFTER {
+            return;
+        }
+        self.heard_at = around.now;
+        let this = self.node;
+        for peer in self.membership.members().filter(|peer| *peer != this) {
+            around.links.message(peer, Channel::Urgent, self.id, &PeerMessage::Hello);
+        }
     }
 
     // ── what comes in ───────────────────────────────────────────────────────────────────────────────────────────────
@@ -193,6 +250,7 @@ impl Group {
         let mut reader = Reader::new(bytes);
         let message = GroupEngine::decode_message(&mut reader).map_err(|_| ())?;
         reader.finish().map_err(|_| ())?;
+        self.heard_at = around.now;
         Ok(self.step(Input::Message { from, message }, around))
     }
 
@@ -308,6 +366,7 @@ impl Group {
             }
         }
         left.join(self.desire(around));
+        self.hello(around);
         self.feed(around);
         left
     }

@@ -60,10 +60,12 @@ pub enum NodeInput {
         change: MembershipChange,
     },
     /// The membership that the cluster's records want for the group. While this node leads it, it brings the group there, change by change,
-    /// and tries again what cannot be done yet.
+    /// and tries again what cannot be done yet; while another leads, that one is told, should it not have heard.
     Desired {
         /// The group.
         group: GroupId,
+        /// Of the records that want it: a smaller one is older, and is not listened to.
+        version: u64,
         /// What is wanted.
         membership: Membership,
     },

@@ -78,6 +78,10 @@ pub struct State {
     /// Removed members that the core has been told of.
     let_go: BTreeSet<NodeId>,
     next_own_ticket: u64,
+    /// Reads of the keys that say how far this node's keys have come: the read under way, with the version of the records before it was asked for.
+    catching_up: Option<(Ticket, u64)>,
+    /// The keys here have everything that was committed before this version of the records was applied here.
+    caught_up: u64,
     meta_applied: Applied<Placement>,
     keys_applied: Applied<Keyspace>,
 }
@@ -105,6 +109,8 @@ impl State {
             announced: BTreeSet::new(),
             let_go: BTreeSet::new(),
             next_own_ticket: Node::OWN_TICKETS_FROM,
+            catching_up: None,
+            caught_up: 0,
             meta_applied: Applied::default(),
             keys_applied: Applied::default(),
         }
@@ -161,7 +167,8 @@ impl State {
         // Events are for watchers, which come with the whole etcd API; until then nobody listens.
         applied.events.clear();
         let own = std::mem::take(&mut applied.own);
-        Self::serve_keys(&self.keys, applied, out);
+        self.own_reads();
+        Self::serve_keys(&self.keys, &mut self.keys_applied, out);
         out.core.push(Self::report(KEYS, &self.keys, own, jumped));
         self.followed(KEYS, self.keys.membership().clone(), out);
     }
@@ -179,6 +186,7 @@ impl State {
         out.core.push(Self::report(META, &self.meta, own, jumped));
         if changed {
             self.records_changed(out);
+            self.catch_up(out);
         }
         self.announce(out);
         self.followed(META, self.meta.membership().clone(), out);
@@ -222,7 +230,8 @@ impl State {
             return;
         }
         for group in [META, KEYS] {
-            out.core.push(NodeInput::Desired { group, membership: view.desired_membership() });
+            let (version, membership) = (view.version(), view.desired_membership());
+            out.core.push(NodeInput::Desired { group, version, membership });
         }
         for member in view.members().values() {
             let (peer, incarnation) = (member.id, member.incarnation);
@@ -242,6 +251,35 @@ impl State {
         }
     }
 
+    /// Asks how far the keys have come, once per version of the records, and again when a leader has come who may not know of the asking.
+    ///
+    /// What the keys' membership is here says nothing by itself: a replica that is behind goes through memberships of long ago. {Members 1 to 5, 7 comes, 7
+    /// is to go; 5 starts again, and applies its old log}: it sees the keys without 7, as the records want them, before it has seen 7 come. Found by the
+    /// simulator (I12).
+    fn catch_up(&mut self, out: &mut StateOutputs<Reply>) {
+        let version = self.meta.machine().view().version();
+        if self.caught_up < version {
+            self.next_own_ticket += 1;
+            let ticket = Ticket(self.next_own_ticket);
+            self.catching_up = Some((ticket, version));
+            out.core.push(NodeInput::Read { group: KEYS, ticket });
+        }
+    }
+
+    /// Takes this state's own reads out of those that may be served. True if the newest was among them.
+    fn own_reads(&mut self) -> bool {
+        let catching_up = self.catching_up;
+        let mut served = None;
+        self.keys_applied.reads.retain(|ticket| {
+            served = served.or(catching_up.filter(|(own, _)| own == ticket));
+            ticket.0 < Node::OWN_TICKETS_FROM
+        });
+        if let Some((_, version)) = served {
+            (self.catching_up, self.caught_up) = (None, version);
+        }
+        served.is_some()
+    }
+
     /// A group's committed membership may have moved: whoever waited for that is answered.
     fn followed(&mut self, group: GroupId, committed: Membership, out: &mut StateOutputs<Reply>) {
         if let Some(known) = self.known.get_mut(&group) {
@@ -252,7 +290,8 @@ impl State {
             return;
         }
         let desired = view.desired_membership();
-        let settled = self.known.values().all(|known| known.committed == desired);
+        let settled =
+            self.caught_up >= view.version() && self.known.values().all(|known| known.committed == desired);
         let gone = view.is_initialised() && view.member(self.identity.node).is_none();
         if settled || gone || !view.is_initialised() {
             out.replies.append(&mut self.settling);
@@ -334,6 +373,9 @@ impl State {
                     for ticket in tickets {
                         self.keys.read_at(index, ticket, &mut self.keys_applied);
                     }
+                    if self.own_reads() {
+                        self.followed(KEYS, self.keys.membership().clone(), out);
+                    }
                     Self::serve_keys(&self.keys, &mut self.keys_applied, out);
                 }
                 _ => {}
@@ -364,6 +406,9 @@ impl State {
                 if group == META && change.leader.is_some() {
                     self.announced.clear();
                     self.announce(out);
+                }
+                if group == KEYS && change.leader.is_some() {
+                    self.catch_up(out);
                 }
             }
             // In force is not yet committed; what is committed shows when it is applied.

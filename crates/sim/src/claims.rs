@@ -73,7 +73,10 @@ pub(crate) fn check(
                 }
                 oracle.chunk_sent(host, chunk.position, chunk.number, marks);
             }
-            PeerMessage::ChunkAck(_) | PeerMessage::Refused(_) => {}
+            PeerMessage::ChunkAck(_)
+            | PeerMessage::Refused(_)
+            | PeerMessage::Desired(_)
+            | PeerMessage::Hello => {}
         }
     }
     promises
