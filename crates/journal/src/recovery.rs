@@ -51,6 +51,12 @@ impl Recovering {
     }
 }
 
+/// Sixty-four bytes at a time: most of a segment is often still empty.
+fn is_zero(bytes: &[u8]) -> bool {
+    let (words, rest) = bytes.as_chunks::<64>();
+    words.iter().all(|word| *word == [0; 64]) && rest.iter().all(|byte| *byte == 0)
+}
+
 /// What a segment's bytes came to.
 pub(crate) enum Parsed {
     /// All of it was read; it ends here. By its marks it was synced up to the second number.
@@ -317,7 +323,7 @@ impl Journal {
         notes: &mut Vec<String>,
     ) -> Parsed {
         let rest = &bytes[at.min(bytes.len())..];
-        if rest.iter().all(|byte| *byte == 0) && marked <= at as u64 {
+        if marked <= at as u64 && is_zero(rest) {
             return Parsed::Whole(at, marked);
         }
         let mark = (at + 1..bytes.len()).find_map(|place| {

@@ -65,7 +65,9 @@ impl World {
         let (id, life) = (this.id, this.life);
         let Some(process) = this.process.as_mut().filter(|process| !process.stopped) else {
             let delay = self.clients[client].network_delay();
-            return self.schedule.at(now + delay, Event::Told { client, attempt, told: Told::NotReached });
+            return self
+                .schedule
+                .at(now + delay, Event::Told { client, attempt, told: Box::new(Told::NotReached) });
         };
         let ticket = process.ticket(Waiter::Client { client, attempt });
         let filling = fingerprint_of(&operation) % (self.shape.filling_max + 1);
@@ -105,7 +107,7 @@ impl World {
         if this.loses(if self.faults_over { 0 } else { self.client_loss }) {
             return self.marks.hit(Mark::ClientRequestLost);
         }
-        self.schedule.at(now + delay, Event::Told { client, attempt, told });
+        self.schedule.at(now + delay, Event::Told { client, attempt, told: Box::new(told) });
     }
 
     pub(crate) fn told(&mut self, client: usize, attempt: u64, told: Told) {

@@ -64,7 +64,7 @@ pub(crate) enum Event {
     Told {
         client: usize,
         attempt: u64,
-        told: Told,
+        told: Box<Told>,
     },
     Impatient {
         client: usize,
@@ -188,7 +188,7 @@ impl World {
             Event::Act { number } => self.act(number),
             Event::Next { client } => self.begin(client),
             Event::Request { client, attempt } => self.request(client, attempt),
-            Event::Told { client, attempt, told } => self.told(client, attempt, told),
+            Event::Told { client, attempt, told } => self.told(client, attempt, *told),
             Event::Impatient { client, attempt } => {
                 let (now, hosts) = (self.now(), self.asked());
                 let next = self.clients[client].timed_out(attempt, now, &hosts, &mut self.marks);
