@@ -47,6 +47,8 @@ pub(crate) struct Group {
     membership: Membership,
     /// The membership that the cluster's records want, by the newest that was heard of them.
     desired: Option<Desired>,
+    /// The records are being asked whether they still want it.
+    confirming: bool,
     /// A change towards it is asked for not before this.
     desire_at: Instant,
     /// When a peer was last heard in this group, or a silent one was last asked.
@@ -114,6 +116,7 @@ impl Group {
             role: RoleChange { role: status.role, epoch: status.epoch, leader: status.leader },
             membership: status.membership,
             desired: None,
+            confirming: false,
             desire_at: Instant::START,
             heard_at: now,
             commit: at.index,
@@ -149,14 +152,6 @@ impl Group {
         self.membership.voters().iter().chain(self.membership.outgoing()).any(|node| *node != this)
     }
 
-    /// What the cluster's records want, as far as this node or the one who says so has heard of them.
-    pub(crate) fn wish(&mut self, desired: Desired, now: Instant) {
-        if self.desired.as_ref().is_none_or(|known| known.version < desired.version) {
-            self.desired = Some(desired);
-            self.desire_at = now + if self.leads() { Duration::ZERO } else { DESIRE_TOLD_EVERY };
-        }
-    }
-
     fn leads(&self) -> bool {
         self.role.role == Role::Leader
     }
@@ -168,27 +163,53 @@ impl Group {
             && self.desired.as_ref().is_some_and(|desired| desired.membership != self.membership)
     }
 
-    /// Asks for the desired membership; refused or lost, it is asked for again after a rest.
+    /// What the cluster's records want, as they were a moment ago. Whoever leads asks the engine for it; refused or lost, it is asked for again after a
+    /// rest. Whoever follows tells the leader, if that has not done it by itself.
     ///
-    /// One who follows tells the leader what the records want. {1 and 2 lose 2, which leads this group; `meta` lets 2 go before 2 has heard why}: 2 never
-    /// hears of the records again, and leads on in a group that should be without it, for ever. Found by the simulator (I20).
-    fn desire(&mut self, around: &mut Surroundings<'_>) -> Leftover {
-        if !self.wants_change() || around.now < self.desire_at {
+    /// {1 and 2 lose 2, which leads this group; `meta` lets 2 go before 2 has heard why}: 2 never hears of the records again, and without being told would
+    /// lead on in a group that should be without it, for ever. Found by the simulator (I20).
+    pub(crate) fn wish(&mut self, desired: Desired, around: &mut Surroundings<'_>) -> Leftover {
+        if self.desired.as_ref().is_some_and(|known| known.version > desired.version) {
             return Leftover::default();
         }
-        let Some(desired) = self.desired.clone() else { return Leftover::default() };
-        if !self.leads() {
+        let asked = std::mem::take(&mut self.confirming);
+        self.desired = Some(desired.clone());
+        if !self.wants_change() {
+            return Leftover::default();
+        }
+        if self.leads() {
+            return self.change_to(desired.membership, around);
+        }
+        if let (true, Some(leader)) = (asked, self.role.leader) {
+            around.links.message(leader, Channel::Urgent, self.id, &PeerMessage::Desired(desired));
+        } else {
             self.desire_at = around.now + DESIRE_TOLD_EVERY;
-            if let Some(leader) = self.role.leader {
-                around.links.message(leader, Channel::Urgent, self.id, &PeerMessage::Desired(desired));
-            }
-            return Leftover::default();
         }
+        Leftover::default()
+    }
+
+    /// A follower says what the records want.
+    pub(crate) fn told(&mut self, desired: Desired, around: &mut Surroundings<'_>) -> Leftover {
+        if self.leads() { self.wish(desired, around) } else { Leftover::default() }
+    }
+
+    fn change_to(&mut self, membership: Membership, around: &mut Surroundings<'_>) -> Leftover {
         self.desire_at = around.now + DESIRE_EVERY;
         let id = self.proposals.other_attempt();
-        let membership = desired.membership;
         let (voters, learners) = (membership.voters().to_vec(), membership.learners().to_vec());
         self.step(Input::ChangeMembership { id, change: MembershipChange::Set { voters, learners } }, around)
+    }
+
+    /// The group is not there yet: the records are asked again before anything is done.
+    ///
+    /// What they wanted once is not enough. {1 and 3 were 1 to 4; 1 starts again, leads, and applies its old log of the records}: it would bring 2 and 4 back,
+    /// which are gone for good, and with them {1, 2, 3, 4} never has a majority again. Found by the simulator (I20).
+    fn desire(&mut self, around: &mut Surroundings<'_>) {
+        if self.wants_change() && around.now >= self.desire_at {
+            self.desire_at = around.now + if self.leads() { DESIRE_EVERY } else { DESIRE_TOLD_EVERY };
+            self.confirming = true;
+            around.out.state.push(ToState::Confirm { group: self.id });
+        }
     }
 
     /// Nobody was heard for long: perhaps this node was removed and nobody who leads speaks to it any more. A learner, or a voter that its own newest
@@ -365,7 +386,7 @@ impl Group {
                 left.join(self.step(Input::ReadBarrier { id }, around));
             }
         }
-        left.join(self.desire(around));
+        self.desire(around);
         self.hello(around);
         self.feed(around);
         left

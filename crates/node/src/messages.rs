@@ -59,8 +59,8 @@ pub enum NodeInput {
         /// What is wanted.
         change: MembershipChange,
     },
-    /// The membership that the cluster's records want for the group. While this node leads it, it brings the group there, change by change,
-    /// and tries again what cannot be done yet; while another leads, that one is told, should it not have heard.
+    /// The membership that the cluster's records want for the group, by a linearizable read of them that has just ended: acted upon at once or not at
+    /// all. While the group is not there it is asked for again, by [`ToState::Confirm`].
     Desired {
         /// The group.
         group: GroupId,
@@ -139,6 +139,11 @@ pub enum ToState {
         group: GroupId,
         /// To what.
         change: RoleChange,
+    },
+    /// The group is not what the cluster's records were last known to want. Do they still want it? Answered with [`NodeInput::Desired`].
+    Confirm {
+        /// The group.
+        group: GroupId,
     },
     /// Another membership is in force (appended, not necessarily committed).
     Membership {

@@ -210,7 +210,7 @@ impl Node {
             }
             NodeInput::Desired { group, version, membership } => {
                 let desired = Desired { version, membership };
-                self.with(group, now, out, |group, around| group.wish(desired, around.now));
+                self.step(group, now, out, |group, around| group.wish(desired, around));
             }
             NodeInput::State(report) => self.report(now, report, out),
             NodeInput::PeerLost(peer) => {
@@ -389,7 +389,7 @@ impl Node {
                 PeerMessage::ChunkAck(ack) => self.chunk_ack(now, group, from, ack, out),
                 PeerMessage::Refused(why) => self.refused_by(from, why, out),
                 PeerMessage::Desired(desired) => {
-                    self.with(group, now, out, |group, around| group.wish(desired, around.now));
+                    self.step(group, now, out, |group, around| group.told(desired, around));
                 }
                 PeerMessage::Hello => {}
             }

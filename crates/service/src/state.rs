@@ -78,6 +78,8 @@ pub struct State {
     /// Removed members that the core has been told of.
     let_go: BTreeSet<NodeId>,
     next_own_ticket: u64,
+    /// The read of the records under way that says what they want.
+    confirming: Option<Ticket>,
     /// Reads of the keys that say how far this node's keys have come: the read under way, with the version of the records before it was asked for.
     catching_up: Option<(Ticket, u64)>,
     /// The keys here have everything that was committed before this version of the records was applied here.
@@ -109,6 +111,7 @@ impl State {
             announced: BTreeSet::new(),
             let_go: BTreeSet::new(),
             next_own_ticket: Node::OWN_TICKETS_FROM,
+            confirming: None,
             catching_up: None,
             caught_up: 0,
             meta_applied: Applied::default(),
@@ -182,10 +185,12 @@ impl State {
         let changed = !applied.events.is_empty() || jumped;
         applied.events.clear();
         let own = std::mem::take(&mut applied.own);
-        Self::serve_meta(&self.meta, applied, out);
+        self.confirmed(out);
+        Self::serve_meta(&self.meta, &mut self.meta_applied, out);
         out.core.push(Self::report(META, &self.meta, own, jumped));
         if changed {
             self.records_changed(out);
+            self.confirm(out);
             self.catch_up(out);
         }
         self.announce(out);
@@ -223,15 +228,11 @@ impl State {
 
     // ── what follows from the records ───────────────────────────────────────────────────────────────────────────────
 
-    /// The records changed: tell the core what every group should become, and whom it may believe.
+    /// The records changed: tell the core whom it may believe, and, once it is certain that they are the newest, what every group should become.
     fn records_changed(&mut self, out: &mut StateOutputs<Reply>) {
         let view = self.meta.machine().view();
         if !view.is_initialised() {
             return;
-        }
-        for group in [META, KEYS] {
-            let (version, membership) = (view.version(), view.desired_membership());
-            out.core.push(NodeInput::Desired { group, version, membership });
         }
         for member in view.members().values() {
             let (peer, incarnation) = (member.id, member.incarnation);
@@ -251,6 +252,37 @@ impl State {
         }
     }
 
+    /// Reads the records, to tell the core what they want now: a replica that is behind wants what they wanted long ago.
+    fn confirm(&mut self, out: &mut StateOutputs<Reply>) {
+        let ticket = self.own_ticket();
+        self.confirming = Some(ticket);
+        out.core.push(NodeInput::Read { group: META, ticket });
+    }
+
+    /// The read of the records, if it is among those that may be served, says what every group should become.
+    fn confirmed(&mut self, out: &mut StateOutputs<Reply>) {
+        let confirming = self.confirming;
+        let mut served = false;
+        self.meta_applied.reads.retain(|ticket| {
+            served |= confirming == Some(*ticket);
+            ticket.0 < Node::OWN_TICKETS_FROM
+        });
+        let view = self.meta.machine().view();
+        if !served || !view.is_initialised() {
+            return;
+        }
+        self.confirming = None;
+        for group in [META, KEYS] {
+            let (version, membership) = (view.version(), view.desired_membership());
+            out.core.push(NodeInput::Desired { group, version, membership });
+        }
+    }
+
+    fn own_ticket(&mut self) -> Ticket {
+        self.next_own_ticket += 1;
+        Ticket(self.next_own_ticket)
+    }
+
     /// Asks how far the keys have come, once per version of the records, and again when a leader has come who may not know of the asking.
     ///
     /// What the keys' membership is here says nothing by itself: a replica that is behind goes through memberships of long ago. {Members 1 to 5, 7 comes, 7
@@ -259,8 +291,7 @@ impl State {
     fn catch_up(&mut self, out: &mut StateOutputs<Reply>) {
         let version = self.meta.machine().view().version();
         if self.caught_up < version {
-            self.next_own_ticket += 1;
-            let ticket = Ticket(self.next_own_ticket);
+            let ticket = self.own_ticket();
             self.catching_up = Some((ticket, version));
             out.core.push(NodeInput::Read { group: KEYS, ticket });
         }
@@ -328,8 +359,7 @@ impl State {
         if !self.announced.insert(what) {
             return;
         }
-        self.next_own_ticket += 1;
-        let ticket = Ticket(self.next_own_ticket);
+        let ticket = self.own_ticket();
         let origin = Origin { node: self.identity.node, life: self.identity.life, ticket };
         let command = TaggedCommand::encode(Some(origin), None, |to| to.raw(&command.encode()));
         out.core.push(NodeInput::Propose { group: META, ticket, command });
@@ -367,6 +397,7 @@ impl State {
                     for ticket in tickets {
                         self.meta.read_at(index, ticket, &mut self.meta_applied);
                     }
+                    self.confirmed(out);
                     Self::serve_meta(&self.meta, &mut self.meta_applied, out);
                 }
                 KEYS => {
@@ -406,11 +437,16 @@ impl State {
                 if group == META && change.leader.is_some() {
                     self.announced.clear();
                     self.announce(out);
+                    if self.confirming.is_some() {
+                        self.confirm(out);
+                    }
                 }
                 if group == KEYS && change.leader.is_some() {
                     self.catch_up(out);
                 }
             }
+            ToState::Confirm { .. } if self.confirming.is_none() => self.confirm(out),
+            ToState::Confirm { .. } => {}
             // In force is not yet committed; what is committed shows when it is applied.
             ToState::Membership { .. } => {}
         }

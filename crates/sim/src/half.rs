@@ -51,6 +51,7 @@ impl Half {
             | ToState::ReadSafe { .. }
             | ToState::ReadLocal { .. }
             | ToState::Role { .. }
+            | ToState::Confirm { .. }
             | ToState::Membership { .. } => None,
         };
         let said = out.core.len();
