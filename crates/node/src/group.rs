@@ -51,7 +51,7 @@ pub(crate) struct Group {
     confirming: bool,
     /// A change towards it is asked for not before this.
     desire_at: Instant,
-    /// When a peer was last heard in this group, or a silent one was last asked.
+    /// When the group was last heard, or was asked because it was silent.
     heard_at: Instant,
     /// Everything up to here is committed.
     commit: Index,
@@ -94,7 +94,7 @@ pub(crate) struct Leftover {
 const DESIRE_EVERY: Duration = Duration::from_millis(100);
 /// How long one who does not lead leaves that to the leader before telling it, and how often it does.
 const DESIRE_TOLD_EVERY: Duration = Duration::from_millis(500);
-/// After so long without a word from anybody in the group, its members are asked whether this node is still one of them.
+/// After so long without a word from the group's leader, or from those it leads, its members are asked whether this node is still one of them.
 const HELLO_AFTER: Duration = Duration::from_secs(1);
 const MARK_EVERY_BYTES: u64 = 64 * 1024;
 
@@ -271,8 +271,13 @@ impl Group {
         let mut reader = Reader::new(bytes);
         let message = GroupEngine::decode_message(&mut reader).map_err(|_| ())?;
         reader.finish().map_err(|_| ())?;
-        self.heard_at = around.now;
-        Ok(self.step(Input::Message { from, message }, around))
+        let left = self.step(Input::Message { from, message }, around);
+        // Of a leader, or of those whom this node leads. Others may be as far behind as this node is: two that were removed can ask each other for votes for
+        // ever.
+        if self.leads() || self.role.leader == Some(from) {
+            self.heard_at = around.now;
+        }
+        Ok(left)
     }
 
     pub(crate) fn wake(&mut self, around: &mut Surroundings<'_>) -> Leftover {

@@ -7,7 +7,7 @@ use quorate_raft::Lease;
 
 use crate::{
     faults::{Action, Planned, Who},
-    schedule::{MILLIS, SECONDS, Time},
+    schedule::{MICROS, MILLIS, SECONDS, Time},
 };
 
 /// The shape of a run.
@@ -320,19 +320,25 @@ fn storm(class: u64, at: Time, shape: &Shape, random: &mut Random, actions: &mut
                 }
             }
         }
-        // A change of members is under way when the leader that carries it out is cut off.
+        // A change of members is under way when the leader that carries it out is cut off, with the change in its own log alone.
         23 => {
-            add(at, Action::Burst { ms: 2_000 });
-            let action = match random.below(4) {
-                0 => Action::AddLearner { host: other },
-                1 => Action::AddVoter { host: other },
-                2 => Action::Remove { who: host },
-                _ => Action::Replace { old: random.below(shape.voters), new: other },
-            };
-            add(at + MILLIS, action);
-            let cut = at + random.between(2, 60) * MILLIS;
-            add(cut, Action::Isolate { who: Who::Leader });
-            add(cut + random.between(200, 1_500) * MILLIS, Action::Heal {});
+            let mut at = at;
+            for _ in 0..3 {
+                add(at, Action::Burst { ms: 2_000 });
+                let node = random.below(shape.hosts());
+                let action = match random.below(4) {
+                    0 => Action::AddLearner { host: node },
+                    1 => Action::AddVoter { host: node },
+                    2 => Action::Remove { who: Who::Host(node) },
+                    _ => Action::Replace { old: random.below(shape.voters), new: node },
+                };
+                add(at + MILLIS, action);
+                let cut = at + random.between(2_000, 14_000) * MICROS;
+                add(cut, Action::Isolate { who: Who::Leader });
+                at = cut + random.between(200, 1_500) * MILLIS;
+                add(at, Action::Heal {});
+                at += random.between(300, 900) * MILLIS;
+            }
         }
         // A host sleeps while the log goes on without it, and is hit again as the snapshot arrives.
         _ => {
