@@ -201,7 +201,7 @@ pub(crate) fn binary() -> PathBuf {
     here.parent().map(|folder| folder.join("quorate")).unwrap_or_default()
 }
 
-fn free_ports(count: usize) -> Fallible<Vec<u16>> {
+pub(crate) fn free_ports(count: usize) -> Fallible<Vec<u16>> {
     let listeners = (0..count).map(|_| TcpListener::bind("127.0.0.1:0")).collect::<Result<Vec<_>, _>>()?;
     listeners.iter().map(|listener| Ok(listener.local_addr()?.port())).collect()
 }

@@ -10,12 +10,17 @@ mod client;
 mod cluster;
 mod compare;
 mod etcdctl;
+mod failover;
 mod floor;
+mod foreign;
+mod full_disk;
 mod history;
 mod ledger;
+mod nothing;
 mod plants;
 mod power;
 mod process;
+mod saturate;
 mod smoke;
 mod torture;
 mod workload;
@@ -28,10 +33,13 @@ type Fallible<T> = Result<T, Box<dyn std::error::Error + Send + Sync>>;
 const HELP: &str = "\
 cargo xtask smoke                      a little of everything below; part of .ci/run
 cargo xtask etcdctl                    the etcdctl that people have, against our cluster, through a kill of the leader
+cargo xtask foreign                    the etcd-client crate, which we did not write, against our cluster (needs protoc)
 cargo xtask torture --kills N          kill -9 and restart real processes under load; the history is checked
 cargo xtask power --losses N           power losses on loop-mounted ext4 (root); a build without syncs must fail
+cargo xtask full-disk                  one member's file system fills up (root): NOSPACE, kill -9, restart, room again
 cargo xtask plants [ID…]               every planted bug must be found by its named checker
-cargo xtask compare                    beside etcd, in one run; writes the table of docs/performance.md";
+cargo xtask compare --rounds N         beside etcd, in one run, with floor and ceiling; writes docs/comparison.md
+cargo xtask saturate --seconds N       as much load as the machine can make, for so long: no leader may change";
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = env::args().skip(1).collect();
@@ -42,10 +50,14 @@ fn main() -> ExitCode {
     let done = match arguments.first().map(String::as_str) {
         Some("smoke") => smoke::run(),
         Some("etcdctl") => etcdctl::run(),
+        Some("foreign") => foreign::run(),
         Some("torture") => torture::run(number("--kills", 1000), true),
         Some("power") => power::run(number("--losses", 50), true),
+        Some("full-disk") => full_disk::run(),
         Some("plants") => plants::run(&arguments[1..]),
-        Some("compare") => compare::run(number("--kills", 20)),
+        Some("compare") => compare::run(number("--rounds", 3), number("--kills", 20)),
+        Some("saturate") => saturate::run(number("--seconds", 600)),
+        Some("nothing") => nothing::serve(arguments.get(1).map_or("127.0.0.1:0", String::as_str)),
         Some("help" | "--help" | "-h") | None => {
             println!("{HELP}");
             Ok(())

@@ -118,7 +118,8 @@ fn say(command: &str, result: &str, record: bool) -> Fallible<()> {
     }
 }
 
-fn able() -> bool {
+/// Root, loop devices and mkfs.ext4.
+pub(crate) fn able() -> bool {
     let root = fs::read_to_string("/proc/self/status").is_ok_and(|status| {
         status.lines().any(|line| line.starts_with("Uid:") && line.split_whitespace().nth(2) == Some("0"))
     });

@@ -2,10 +2,11 @@
 
 use std::process::Command;
 
-use crate::{Fallible, cluster::binary, etcdctl, power, torture};
+use crate::{Fallible, cluster::binary, etcdctl, full_disk, power, torture};
 
 pub(crate) fn run() -> Fallible<()> {
     etcdctl::run()?;
+    foreign::run()?;
     let status = Command::new(binary())
         .args(["sim", "--engine", "raft", "--seeds", "60", "--first-seed", "1"])
         .status()?;
@@ -13,5 +14,6 @@ pub(crate) fn run() -> Fallible<()> {
         return Err("the simulator found something; its last lines say how to see it".into());
     }
     torture::run(20, false)?;
+    full_disk::run()?;
     power::run(3, false)
 }

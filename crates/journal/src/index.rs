@@ -189,6 +189,10 @@ impl GroupState {
         self.spans.values().any(|span| span.segment == segment)
     }
 
+    pub(crate) fn spans(&self) -> impl Iterator<Item = &Span> + '_ {
+        self.spans.values()
+    }
+
     /// The runs that stand in `segment`, with their bytes.
     pub(crate) fn runs_in(&self, segment: u64) -> impl Iterator<Item = (Index, Span)> + '_ {
         self.spans

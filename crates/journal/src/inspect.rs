@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 
-use crate::{Journal, recovery::Parsed, writer::segment_path};
+use crate::{Journal, recovery::Parsed, segments::segment_path};
 
 /// How far a journal has read the newest segment there is.
 #[derive(Clone, Debug, PartialEq, Eq)]

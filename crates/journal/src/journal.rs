@@ -7,12 +7,14 @@ use std::{
 
 use bytes::Bytes;
 use quorate_consensus::{
-    DiskCompletion, DiskError, DiskOperation, DiskRequest, Entry, Fetched, GroupId, Index, OperationId,
-    Position, SnapshotMeta,
+    DiskCompletion, DiskError, DiskErrorKind, DiskOperation, DiskRequest, Entry, Fetched, GroupId, Index,
+    OperationId, Payload, Position, SnapshotMeta,
 };
 
 use crate::{
-    Config, GroupState, Identity, SnapshotId, frame,
+    Config, GroupState, Identity, SnapshotId,
+    forward::Part,
+    frame,
     index::Span,
     record::{self, SnapshotRecord},
     recovery::Recovering,
@@ -171,6 +173,24 @@ impl Queued {
         };
         frame::HEADER_BYTES as u64 + 64 + payload
     }
+
+    /// May it take the last bytes of the last segment? Votes, and what makes room. So may what an engine writes of its own accord: without a new
+    /// leader's empty entry nothing could be read, and a membership change is how a member with a full disk is replaced.
+    pub(crate) fn is_essential(&self) -> bool {
+        match self {
+            Queued::Write(_, write) => {
+                !write.entries.iter().any(|entry| matches!(entry.payload, Payload::Command(_)))
+            }
+            Queued::Compact(..) | Queued::Snapshot(_) | Queued::Drop(_) => true,
+            Queued::Moved(..) => false,
+        }
+    }
+
+    /// Is it a hard state and nothing else?
+    fn is_hard_state_of(&self, group: GroupId) -> bool {
+        matches!(self, Queued::Write(id, write)
+            if *id == group && write.hard_state.is_some() && write.truncate_from.is_none() && write.entries.is_empty())
+    }
 }
 
 /// Why an operation was asked for: what its completion means.
@@ -178,15 +198,15 @@ impl Queued {
 pub(crate) enum Purpose {
     Recovery,
     Batch,
-    Rotate,
+    Begin,
     Reserve,
-    Opening,
+    Grow,
     IdleMark,
     Ignored,
     Snapshot(SnapshotId),
     Entries(ReadToken, usize),
     Piece { token: ReadToken, group: GroupId, position: Position, number: u64 },
-    Forward(u64),
+    Forward(Part),
 }
 
 /// One durable log for all groups, and their snapshots.
@@ -199,6 +219,10 @@ pub struct Journal {
     pub(crate) writer: Writer,
     pub(crate) snapshots: Snapshots,
     pub(crate) queue: VecDeque<(WriteToken, Queued)>,
+    /// Bytes that all of `queue` takes at most.
+    pub(crate) queued_bytes: u64,
+    /// Something was handed over that is longer than a frame may be.
+    pub(crate) too_long: Option<u64>,
     pub(crate) newest_token: WriteToken,
     pub(crate) stopped: bool,
     reads: BTreeMap<ReadToken, EntriesRead>,
@@ -231,6 +255,8 @@ impl Journal {
             writer: Writer::default(),
             snapshots: Snapshots::default(),
             queue: VecDeque::new(),
+            queued_bytes: 0,
+            too_long: None,
             newest_token: WriteToken::default(),
             stopped: false,
             reads: BTreeMap::new(),
@@ -256,7 +282,14 @@ impl Journal {
 
     /// Queues a group's write. It leaves with the next [`flush`](Self::flush) that finds the disk free.
     pub fn append(&mut self, group: GroupId, write: GroupWrite) -> WriteToken {
-        self.enqueue(Queued::Write(group, write))
+        let queued = Queued::Write(group, write);
+        // Of hard states in a row only the last is ever read, so what waits does not grow: {the disk hangs for a day, and every second an election}.
+        if queued.is_hard_state_of(group)
+            && let Some((_, last)) = self.queue.pop_back_if(|(_, last)| last.is_hard_state_of(group))
+        {
+            self.queued_bytes = self.queued_bytes.saturating_sub(last.bytes_max());
+        }
+        self.enqueue(queued)
     }
 
     /// The group's log up to `to` is not needed any more. A snapshot that covers it must be current: otherwise this does nothing (D05).
@@ -273,6 +306,11 @@ impl Journal {
 
     pub(crate) fn enqueue(&mut self, queued: Queued) -> WriteToken {
         self.newest_token = WriteToken(self.newest_token.0 + 1);
+        self.queued_bytes += queued.bytes_max();
+        // Written, it would be no frame to whoever reads it back, and everything behind it would be gone.
+        if queued.bytes_max() > frame::PAYLOAD_BYTES_MAX as u64 {
+            self.too_long = Some(queued.bytes_max());
+        }
         self.queue.push_back((self.newest_token, queued));
         self.newest_token
     }
@@ -307,7 +345,7 @@ impl Journal {
         let count = frames.len();
         for (at, (_, span)) in frames.iter().enumerate() {
             let request = DiskRequest::Read {
-                path: crate::writer::segment_path(span.segment),
+                path: crate::segments::segment_path(span.segment),
                 offset: span.offset,
                 length: span.length,
             };
@@ -331,22 +369,27 @@ impl Journal {
         }
         match purpose {
             Purpose::Recovery => self.recovery_step(completion, events),
-            Purpose::Opening => self.opened(completion, events),
+            Purpose::Begin => self.begin_step(completion, events),
             Purpose::Batch => self.batch_step(completion, events),
-            Purpose::Rotate => self.rotated(completion, events),
             Purpose::Reserve => self.reserve_step(completion, events),
+            Purpose::Grow => self.grown(completion, events),
             Purpose::Snapshot(id) => self.snapshot_step(id, completion, events),
             Purpose::Entries(token, at) => self.entries_read(token, at, completion, events),
             Purpose::Piece { token, group, position, number } => {
                 self.piece_read(token, (group, position, number), completion, events);
             }
-            Purpose::Forward(segment) => self.forward(segment, completion),
+            Purpose::Forward(part) => self.forward(part, completion, events),
             Purpose::IdleMark => {
                 if let Err(error) = completion.outcome {
                     self.fail("writing the log", error, events);
                 }
             }
             Purpose::Ignored => {}
+        }
+        if let Some(bytes) = self.too_long.filter(|_| !self.stopped) {
+            let message = format!("a write of {bytes} bytes; it was not acknowledged");
+            let error = DiskError { kind: DiskErrorKind::Failed, message };
+            return self.fail("writing what could not be read back", error, events);
         }
         if !self.stopped {
             self.flush();
@@ -378,7 +421,7 @@ impl Journal {
         if let Some(span) = damage {
             // No byte of a segment is ever written twice, so what was there and is no frame now was changed by the disk.
             events.push(JournalEvent::Damaged(DamageReport {
-                path: crate::writer::segment_path(span.segment).to_string(),
+                path: crate::segments::segment_path(span.segment).to_string(),
                 offset: span.offset,
                 what: format!("entries of group {group} do not read back"),
             }));
@@ -402,12 +445,7 @@ impl Journal {
                 *damage = Some(*span);
                 break;
             };
-            let decoded = match frame.kind {
-                record::WRITE => record::decode_write(frame.payload).map(|(_, write)| write.entries),
-                record::MOVED => record::decode_moved(frame.payload).map(|(_, entries)| entries),
-                _ => break,
-            };
-            let Ok(decoded) = decoded else { break };
+            let Some(decoded) = record::entries_of(frame) else { break };
             for entry in decoded {
                 let live = group.epoch_at(next) == Some(entry.position.epoch);
                 if entry.position.index == next && next <= read.to && next <= span.last && live {

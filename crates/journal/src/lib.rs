@@ -13,19 +13,24 @@
 //! Architecture Invariant: damage is told from a torn tail. Every write carries a mark of how far the last sync reached. An invalid frame below the
 //! newest mark, or below the length that the next segment gives for this one, is damage; above it, a torn tail, which ends the segment.
 //!
-//! Architecture Invariant: a segment is synced before the next receives a byte, and a start of the process always begins a new one: no byte of a torn
-//! tail is ever built upon.
+//! Architecture Invariant: a segment is synced before the next receives a byte, and a start of the process begins a new one: no byte of a torn tail is
+//! ever built upon. Only a start on a full disk, with no reserve left, goes on in the last one, and wipes that tail before.
+//!
+//! Architecture Invariant: a full disk is an answer. Nothing is written where no bytes were made sure of before; what was not is waited for, votes
+//! have room, and nothing that was acknowledged is lost.
 //!
 //! Architecture Invariant: a failed write or sync is final.
 #![forbid(unsafe_code)]
 
 mod config;
+mod forward;
 mod frame;
 mod index;
 mod inspect;
 mod journal;
 mod record;
 mod recovery;
+mod segments;
 mod snapshots;
 mod writer;
 

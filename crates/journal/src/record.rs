@@ -6,7 +6,7 @@ use quorate_consensus::{
     Reader, SnapshotMeta, Writer,
 };
 
-use crate::{GroupState, GroupWrite, Identity};
+use crate::{GroupState, GroupWrite, Identity, frame::Frame};
 
 /// The segment format that this build writes, and the only one it reads.
 pub(crate) const FORMAT_VERSION: u64 = 1;
@@ -161,6 +161,15 @@ pub(crate) fn decode_moved(bytes: Bytes) -> Result<(GroupId, Vec<Entry>), Decode
     let entries = decode_entries(&mut from)?;
     from.finish()?;
     Ok((group, entries))
+}
+
+/// The entries of a frame that holds some.
+pub(crate) fn entries_of(frame: Frame) -> Option<Vec<Entry>> {
+    match frame.kind {
+        WRITE => decode_write(frame.payload).ok().map(|(_, write)| write.entries),
+        MOVED => decode_moved(frame.payload).ok().map(|(_, entries)| entries),
+        _ => None,
+    }
 }
 
 fn encode_entries(entries: &[Entry], to: &mut Writer) {

@@ -5,16 +5,19 @@
 //! that a sync had reached further; then that is damage too (F03, F04). What was read above that mark may so far be in a page cache alone: it is
 //! written and synced again before anything is built on it. Files that are left over are removed last, when the new segment is durable.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::{
+    collections::{BTreeMap, VecDeque},
+    sync::Arc,
+};
 
 use bytes::Bytes;
-use quorate_consensus::{DiskCompletion, DiskOutcome, DiskRequest, planted};
+use quorate_consensus::{DiskCompletion, DiskOutcome, DiskRequest, GroupId, Position, planted};
 
 use crate::{
     Journal, JournalEvent, frame,
     journal::Purpose,
     record::{self, SegmentHeader, SnapshotRecord},
-    writer::{LOG, segment_path},
+    segments::{LOG, Last, RESERVE, SEAL_BYTES, segment_path},
 };
 
 /// Bytes of a segment's beginning that are read to find its header.
@@ -32,22 +35,59 @@ pub(crate) struct Recovering {
     tail: Option<(u64, u64, Bytes)>,
     /// Some segment had a valid beginning.
     found: bool,
+    /// Files that no record stands in, with their blocks: the new segment takes the first. The reserve, and segments whose beginning was never finished.
+    spare: VecDeque<Arc<str>>,
+    last: Option<Last>,
+    /// Segments in which nothing lives: they go when the next one's checkpoint is durable.
+    unneeded: Vec<(u64, u64)>,
 }
 
 #[derive(Debug)]
 enum Step {
     ListLog,
-    Heads { wanted: VecDeque<(u64, u64)>, heads: BTreeMap<u64, (u64, Option<SegmentHeader>)> },
-    Whole { current: (u64, Option<u64>), wanted: VecDeque<(u64, Option<u64>)>, next_sequence: u64 },
-    SyncTail { pending: u32, next_sequence: u64 },
-    ListSnapshots { next_sequence: u64 },
+    Heads {
+        wanted: VecDeque<(u64, u64)>,
+        heads: BTreeMap<u64, (u64, Option<SegmentHeader>)>,
+    },
+    Whole {
+        current: (u64, Option<u64>),
+        wanted: VecDeque<(u64, Option<u64>)>,
+        next_sequence: u64,
+    },
+    SyncTail {
+        pending: u32,
+        next_sequence: u64,
+    },
+    ListSnapshots {
+        next_sequence: u64,
+    },
+    /// The newest snapshot of each group is read, piece by piece; the first is being read from this piece on.
+    Snapshots {
+        wanted: VecDeque<(GroupId, Position)>,
+        piece: u64,
+        next_sequence: u64,
+    },
     Open,
 }
 
 impl Recovering {
-    /// Has the file of segment `sequence` so many bytes?
-    pub(crate) fn has_room(&self, sequence: u64, bytes: u64) -> bool {
-        self.lengths.get(&sequence).is_some_and(|length| *length >= bytes)
+    /// The bytes of segment `sequence`'s file.
+    pub(crate) fn length(&self, sequence: u64) -> Option<u64> {
+        self.lengths.get(&sequence).copied()
+    }
+
+    /// No segment can be begun: the last one, and what would have gone with a new one.
+    pub(crate) fn go_on(&mut self) -> Option<(Last, Vec<(u64, u64)>)> {
+        let unneeded = std::mem::take(&mut self.unneeded);
+        self.last.map(|last| (last, unneeded))
+    }
+
+    /// The new segment is durable, and with it what its checkpoint says.
+    pub(crate) fn let_go(&mut self) {
+        for (sequence, _) in self.unneeded.drain(..) {
+            self.notes.push(format!("{}: nothing live in it any more", segment_path(sequence)));
+            self.leftover.push(segment_path(sequence).to_string());
+        }
     }
 }
 
@@ -74,6 +114,9 @@ impl Journal {
             lengths: BTreeMap::new(),
             tail: None,
             found: false,
+            spare: VecDeque::new(),
+            last: None,
+            unneeded: Vec::new(),
         });
         self.submit(DiskRequest::List { path: LOG.into() }, Purpose::Recovery);
     }
@@ -102,10 +145,14 @@ impl Journal {
             (Step::SyncTail { next_sequence, .. }, _) => self.list_snapshots(next_sequence),
             (Step::ListSnapshots { next_sequence }, DiskOutcome::Listed(files)) => {
                 if self.clean_snapshots(&files, &mut recovering, events) {
-                    self.begin_after(next_sequence, &mut recovering, events)
+                    let wanted = self.snapshots.current.iter().map(|(group, at)| (*group, *at)).collect();
+                    self.next_piece(wanted, 0, next_sequence, &mut recovering, events)
                 } else {
                     None
                 }
+            }
+            (Step::Snapshots { wanted, piece, next_sequence }, DiskOutcome::Read(bytes)) => {
+                self.piece_there(wanted, piece, next_sequence, bytes, &mut recovering, events)
             }
             (step, _) => Some(step),
         };
@@ -126,6 +173,7 @@ impl Journal {
                     wanted.push_back((sequence, length));
                     recovering.lengths.insert(sequence, length);
                 }
+                None if RESERVE.ends_with(&format!("/{name}")) => recovering.spare.push_front(RESERVE.into()),
                 None => Journal::remove(format!("{LOG}/{name}"), recovering),
             }
         }
@@ -270,6 +318,11 @@ impl Journal {
                     self.writer.before.insert(sequence, end as u64);
                     let from = (synced as usize).min(end);
                     recovering.tail = Some((sequence, from as u64, bytes.slice(from..end)));
+                    let zeros_from = bytes.iter().rposition(|byte| *byte != 0).map_or(0, |last| last + 1);
+                    let (end, zeros_from, capacity) = (end as u64, zeros_from as u64, bytes.len() as u64);
+                    recovering.last = Some(Last { sequence, end, capacity, zeros_from });
+                } else if length.is_none() {
+                    recovering.spare.push_back(segment_path(sequence));
                 }
                 self.next_whole(wanted, next_sequence, recovering)
             }
@@ -395,6 +448,38 @@ impl Journal {
         Ok(())
     }
 
+    fn next_piece(
+        &mut self,
+        wanted: VecDeque<(GroupId, Position)>,
+        piece: u64,
+        next_sequence: u64,
+        recovering: &mut Recovering,
+        events: &mut Vec<JournalEvent>,
+    ) -> Option<Step> {
+        let Some((group, at)) = wanted.front().copied() else {
+            return self.begin_after(next_sequence, recovering, events);
+        };
+        self.verify_piece(group, at, piece);
+        Some(Step::Snapshots { wanted, piece, next_sequence })
+    }
+
+    fn piece_there(
+        &mut self,
+        mut wanted: VecDeque<(GroupId, Position)>,
+        piece: u64,
+        next_sequence: u64,
+        bytes: Bytes,
+        recovering: &mut Recovering,
+        events: &mut Vec<JournalEvent>,
+    ) -> Option<Step> {
+        let (group, at) = wanted.front().copied()?;
+        if self.piece_verified((group, at, piece), bytes, events)? {
+            wanted.pop_front();
+            return self.next_piece(wanted, 0, next_sequence, recovering, events);
+        }
+        self.next_piece(wanted, piece + 1, next_sequence, recovering, events)
+    }
+
     fn begin_after(
         &mut self,
         next_sequence: u64,
@@ -416,12 +501,21 @@ impl Journal {
             && self.groups.values().all(|group| !group.uses(oldest))
         {
             // Its groups stand in the next segment's checkpoint; the file itself goes once that is durable.
-            self.writer.before.remove(&oldest);
-            recovering.leftover.push(segment_path(oldest).to_string());
-            recovering.notes.push(format!("{}: nothing live in it any more", segment_path(oldest)));
+            recovering.unneeded.extend(self.writer.before.remove_entry(&oldest));
         }
-        self.begin_segment(next_sequence);
+        let spare = recovering.spare.pop_front();
+        recovering.leftover.extend(recovering.spare.drain(..).map(|path| path.to_string()));
+        self.seal_last(recovering);
+        self.begin_segment(next_sequence, spare);
         Some(Step::Open)
+    }
+
+    /// The last segment of the life before gets its seal behind its end, if its file reaches so far.
+    fn seal_last(&mut self, recovering: &Recovering) {
+        let last = self.writer.before.last_key_value().map(|(sequence, length)| (*sequence, *length));
+        self.writer.sealing = last.filter(|(sequence, length)| {
+            recovering.length(*sequence).is_some_and(|there| there >= length + SEAL_BYTES)
+        });
     }
 
     fn remove(path: String, recovering: &mut Recovering) {

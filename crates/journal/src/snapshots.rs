@@ -7,8 +7,8 @@ use std::{collections::BTreeMap, sync::Arc};
 
 use bytes::Bytes;
 use quorate_consensus::{
-    DiskCompletion, DiskErrorKind, DiskOutcome, DiskRequest, GroupId, Position, Reader, SnapshotMeta, Writer,
-    planted,
+    DiskCompletion, DiskError, DiskErrorKind, DiskOutcome, DiskRequest, GroupId, Position, Reader,
+    SnapshotMeta, Writer, planted,
 };
 
 use crate::{
@@ -39,8 +39,18 @@ struct Writing {
     stage: Stage,
     /// It is to become the group's current one as soon as it is durable.
     make_current: bool,
-    /// A piece was too long.
-    refused: bool,
+    /// What went wrong: said once nothing of it is under way any more.
+    trouble: Trouble,
+}
+
+/// What went wrong with a snapshot. Completions come in any order, so it is judged when all are there.
+#[derive(Debug)]
+enum Trouble {
+    None,
+    /// A file was not found. It is fatal, unless it could not be made for want of room.
+    Missing(DiskError),
+    /// No room, or a piece that was too long: the snapshot fails, and nothing else.
+    GivenUp,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -94,7 +104,7 @@ impl Journal {
             pending: 1,
             stage: Stage::Pieces,
             make_current: false,
-            refused: false,
+            trouble: Trouble::None,
         };
         self.snapshots.writing.insert(id, writing);
         self.submit(DiskRequest::Remove { path: part_path(id) }, Purpose::Ignored);
@@ -105,8 +115,14 @@ impl Journal {
     /// The next piece, of at most 64 KiB. A longer one, which only a broken peer sends, fails the snapshot: its end would lie under the next piece.
     pub fn write_chunk(&mut self, id: SnapshotId, piece: Bytes) {
         let Some(writing) = self.snapshots.writing.get_mut(&id) else { return };
+        if !matches!(writing.trouble, Trouble::None) {
+            return;
+        }
         if piece.len() > PIECE_BYTES_MAX {
-            writing.refused = true;
+            writing.trouble = Trouble::GivenUp;
+            writing.pending += 1;
+            // Said with a completion, like everything.
+            self.submit(DiskRequest::FreeSpace, Purpose::Snapshot(id));
             return;
         }
         if let Some(before) = writing.held.replace(piece) {
@@ -133,6 +149,9 @@ impl Journal {
     /// may be compacted up to it.
     pub fn finish_snapshot(&mut self, id: SnapshotId, make_current: bool) {
         let Some(writing) = self.snapshots.writing.get_mut(&id) else { return };
+        if !matches!(writing.trouble, Trouble::None) {
+            return;
+        }
         writing.make_current = make_current;
         let last = writing.held.take().unwrap_or_default();
         self.write_piece(id, &last, true);
@@ -237,23 +256,24 @@ impl Journal {
     ) {
         let Some(writing) = self.snapshots.writing.get_mut(&id) else { return };
         if let Err(error) = completion.outcome {
-            if error.kind != DiskErrorKind::Full {
-                return self.fail("writing a snapshot", error, events);
+            match (error.kind, &writing.trouble) {
+                (DiskErrorKind::Full, _) => writing.trouble = Trouble::GivenUp,
+                (DiskErrorKind::NotFound, Trouble::None) => writing.trouble = Trouble::Missing(error),
+                (DiskErrorKind::NotFound, _) => {}
+                _ => return self.fail("writing a snapshot", error, events),
             }
-            let group = writing.group;
-            self.abort_snapshot(id);
-            events.push(JournalEvent::SnapshotFailed { group, id });
-            return;
         }
         writing.pending -= 1;
         if writing.pending > 0 {
             return;
         }
-        if writing.refused && writing.stage == Stage::Sync {
-            let group = writing.group;
-            self.abort_snapshot(id);
-            events.push(JournalEvent::SnapshotFailed { group, id });
-            return;
+        match &writing.trouble {
+            Trouble::None => {}
+            Trouble::Missing(error) => {
+                let error = error.clone();
+                return self.fail("writing a snapshot", error, events);
+            }
+            Trouble::GivenUp => return self.give_up(id, events),
         }
         match writing.stage {
             Stage::Pieces | Stage::Durable => {}
@@ -281,6 +301,16 @@ impl Journal {
                 }
             }
         }
+    }
+
+    /// Whatever there is of the snapshot goes; its owner may try again.
+    fn give_up(&mut self, id: SnapshotId, events: &mut Vec<JournalEvent>) {
+        let Some(writing) = self.snapshots.writing.remove(&id) else { return };
+        self.submit(DiskRequest::Remove { path: part_path(id) }, Purpose::Ignored);
+        if !matches!(writing.stage, Stage::Pieces | Stage::Sync) {
+            self.remove_unless_named(writing.group, writing.meta.position);
+        }
+        events.push(JournalEvent::SnapshotFailed { group: writing.group, id });
     }
 
     /// A snapshot's record is durable: it is current, and every other of the group goes.
@@ -333,18 +363,81 @@ impl Journal {
         completion: DiskCompletion,
         events: &mut Vec<JournalEvent>,
     ) {
-        let piece = match completion.outcome {
-            Ok(DiskOutcome::Read(bytes)) => {
-                let at = number.saturating_mul(STRIDE);
-                frame::read_at(bytes, at, sequence(group, position)).and_then(|frame| {
-                    let mut from = Reader::new(frame.payload);
-                    let right = from.varint().ok()? == number;
-                    let last = from.bool().ok()?;
-                    right.then(|| SnapshotPiece::Chunk { data: from.rest(), last })
-                })
-            }
-            Ok(_) | Err(_) => None,
+        let found = match completion.outcome {
+            Ok(DiskOutcome::Read(bytes)) => Found::in_bytes(bytes, group, position, number),
+            Ok(_) | Err(_) => Found::Nothing,
         };
-        events.push(JournalEvent::SnapshotRead { token, outcome: piece.unwrap_or(SnapshotPiece::Gone) });
+        let in_force = self.groups.get(&group).and_then(|g| g.snapshot.as_ref());
+        let outcome = match found {
+            Found::Piece { data, last } => SnapshotPiece::Chunk { data, last },
+            // It was whole when the node started, so the disk changed it (F22). A peer would ask for it for ever, and a restart would find it.
+            Found::Damage if in_force.is_some_and(|meta| meta.position == position) => {
+                self.damaged_piece(group, position, number, events);
+                SnapshotPiece::Gone
+            }
+            Found::Damage | Found::Nothing => SnapshotPiece::Gone,
+        };
+        events.push(JournalEvent::SnapshotRead { token, outcome });
+    }
+
+    /// One piece after the other, a snapshot that is in force is read at the start, before the node takes part in anything.
+    ///
+    /// A damaged one is damage of the node, and nothing is removed (D13, D14). There is no older one to fall back to: {snapshot 5, snapshot 9, the log
+    /// from 8 on}: once 9 is current the log is compacted behind it, and 5 would leave a hole. A peer's copy of the whole state is what mends it.
+    pub(crate) fn verify_piece(&mut self, group: GroupId, position: Position, number: u64) {
+        let request = DiskRequest::Read {
+            path: path(group, position),
+            offset: number.saturating_mul(STRIDE),
+            length: STRIDE,
+        };
+        self.submit(request, Purpose::Recovery);
+    }
+
+    /// Was it the last piece? `None` if it is damaged, which is then said.
+    pub(crate) fn piece_verified(
+        &mut self,
+        (group, position, number): (GroupId, Position, u64),
+        bytes: Bytes,
+        events: &mut Vec<JournalEvent>,
+    ) -> Option<bool> {
+        if let Found::Piece { last, .. } = Found::in_bytes(bytes, group, position, number) {
+            return Some(last);
+        }
+        self.damaged_piece(group, position, number, events);
+        None
+    }
+
+    fn damaged_piece(&mut self, group: GroupId, at: Position, number: u64, events: &mut Vec<JournalEvent>) {
+        let what = format!(
+            "piece {number} of the newest snapshot of group {group} does not read back, and the log does not reach back before it"
+        );
+        self.damaged(&path(group, at), number.saturating_mul(STRIDE), what, events);
+    }
+}
+
+/// What stands at a piece's place.
+enum Found {
+    Piece {
+        data: Bytes,
+        last: bool,
+    },
+    /// The file ends before.
+    Nothing,
+    Damage,
+}
+
+impl Found {
+    fn in_bytes(bytes: Bytes, group: GroupId, position: Position, number: u64) -> Found {
+        if bytes.is_empty() {
+            return Found::Nothing;
+        }
+        let frame = frame::read_at(bytes, number.saturating_mul(STRIDE), sequence(group, position));
+        let piece = frame.filter(|frame| frame.kind == PIECE).and_then(|frame| {
+            let mut from = Reader::new(frame.payload);
+            let right = from.varint().ok()? == number;
+            let last = from.bool().ok()?;
+            right.then(|| Found::Piece { data: from.rest(), last })
+        });
+        piece.unwrap_or(Found::Damage)
     }
 }

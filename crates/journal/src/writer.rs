@@ -1,65 +1,62 @@
 //! Group commit: everything that waits goes into one write and one sync; what comes meanwhile is the next batch.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::collections::BTreeMap;
 
-use bytes::Bytes;
-use quorate_consensus::{
-    DiskCompletion, DiskErrorKind, DiskOutcome, DiskRequest, GroupId, Writer as Buffer, planted,
-};
+use quorate_consensus::{DiskCompletion, DiskErrorKind, DiskRequest, GroupId, Writer as Buffer, planted};
 
 use crate::{
     GroupWrite, Journal, JournalEvent, WriteToken, frame,
     index::GroupState,
     journal::{Purpose, Queued},
-    record::{self, SegmentHeader},
+    record,
+    segments::{Beginning, Reserve, SEAL_BYTES, segment_path},
 };
 
 /// Room that is kept at the end of a segment for what must never wait for space: votes. In small segments an eighth.
-const HEADROOM_BYTES: u64 = 64 * 1024;
+///
+/// A vote takes some 200 bytes with its marks, so that a node whose disk is full takes part in 5,000 elections.
+const HEADROOM_BYTES: u64 = 1 << 20;
 /// A mark is no longer than this.
-const MARK_BYTES_MAX: u64 = frame::HEADER_BYTES as u64 + 10;
-const SEAL_BYTES: u64 = frame::HEADER_BYTES as u64;
-/// Live bytes of the oldest segment that are worth copying forward so that it can go.
-const FORWARD_BYTES_MAX: u64 = 1 << 20;
-
-#[derive(Debug, Default, PartialEq, Eq)]
-enum Reserve {
-    #[default]
-    Missing,
-    Making,
-    Ready,
-    /// The disk had no room for it.
-    Full,
-}
+pub(crate) const MARK_BYTES_MAX: u64 = frame::HEADER_BYTES as u64 + 10;
 
 /// The segment being written, and the one in reserve.
 #[derive(Debug, Default)]
 pub(crate) struct Writer {
     /// The present segment; zero before the first.
-    sequence: u64,
+    pub(crate) sequence: u64,
     /// Where the next frame goes.
-    end: u64,
+    pub(crate) end: u64,
     /// Where the first frame after its checkpoint stands.
-    start: u64,
+    pub(crate) start: u64,
     /// Everything before is synced.
-    synced: u64,
+    pub(crate) synced: u64,
+    /// Bytes that are really there for the present segment. Nothing is written beyond, where a full disk would be a failed write, and final.
+    pub(crate) capacity: u64,
     /// Older segments that are still needed, with their lengths.
     pub(crate) before: BTreeMap<u64, u64>,
     /// Operations of the batch under way.
     pending: u32,
     in_flight: Option<WriteToken>,
-    rotating: bool,
-    /// The name of the segment that is being begun is on its way to the disk, or there.
-    named: bool,
-    reserve: Reserve,
-    full_said: bool,
-    reserve_steps: u32,
+    /// Bytes that the present segment will have once they have been made sure of.
+    growing: u64,
+    /// A segment that is being begun; nothing else is written meanwhile.
+    pub(crate) beginning: Option<Beginning>,
+    pub(crate) reserve: Reserve,
+    /// Bytes of the reserve that is there or being made.
+    pub(crate) reserve_bytes: u64,
+    /// The disk had no room for something else than a reserve: for one write that is longer than a segment, or for a name.
+    pub(crate) refused: bool,
+    pub(crate) full_said: bool,
     /// Segments whose Drop record is in the batch under way: removed once it is durable.
     pub(crate) dropping: Vec<u64>,
     /// The segment before this one, and where its seal goes once this one is durable.
-    sealing: Option<(u64, u64)>,
+    pub(crate) sealing: Option<(u64, u64)>,
+    /// For people, with the next recovery.
+    pub(crate) notes: Vec<String>,
     snapshots_in_flight: Vec<crate::record::SnapshotRecord>,
-    forwarding: bool,
+    pub(crate) forwarding: bool,
+    /// So many bytes may still be copied forward.
+    pub(crate) forward_credit: u64,
 }
 
 impl Writer {
@@ -70,108 +67,80 @@ impl Writer {
     }
 }
 
-pub(crate) const LOG: &str = "log";
-const RESERVE: &str = "log/reserve";
-
-pub(crate) fn segment_path(sequence: u64) -> Arc<str> {
-    format!("{LOG}/{sequence:016x}.seg").into()
+/// What can be done with what waits longest.
+enum Way {
+    /// It fits here.
+    Here,
+    /// The reserve takes the present segment's place first.
+    Next,
+    /// It is longer than a segment and gets one of its own size.
+    Grow(u64),
+    /// Neither now: when the reserve is made, or there is room on the disk again.
+    Wait,
 }
 
 impl Journal {
-    /// Begins the first segment of this life of the process, after the highest that exists.
-    pub(crate) fn begin_segment(&mut self, sequence: u64) {
-        self.writer.sequence = sequence;
-        let path = segment_path(sequence);
-        self.submit(DiskRequest::Create { path: path.clone() }, Purpose::Opening);
-        self.submit(
-            DiskRequest::Allocate { path: path.clone(), length: self.config.segment_bytes },
-            Purpose::Opening,
-        );
-        let start = self.segment_start(sequence);
-        self.writer.end = start.len() as u64;
-        self.writer.start = self.writer.end;
-        self.submit(
-            DiskRequest::WriteAt { path: path.clone(), offset: 0, pieces: vec![start] },
-            Purpose::Opening,
-        );
-        self.submit(DiskRequest::SyncFile { path }, Purpose::Opening);
-        self.writer.pending = 4;
-    }
-
-    /// What every segment begins with: whose it is, what came before, and all groups as they stand.
-    fn segment_start(&self, sequence: u64) -> Bytes {
-        let mut to = Buffer::with_capacity(4096);
-        let before = self.writer.before.iter().map(|(sequence, length)| (*sequence, *length)).collect();
-        let header = SegmentHeader { identity: self.identity, before };
-        frame::write(&mut to, 0, sequence, record::HEADER, |to| header.encode(to));
-        frame::write(&mut to, 0, sequence, record::CHECKPOINT, |to| {
-            record::encode_checkpoint(self.groups.iter(), to)
-        });
-        to.finish()
-    }
-
-    /// Recovery is over once the first segment of this life stands.
-    pub(crate) fn opened(&mut self, completion: DiskCompletion, events: &mut Vec<JournalEvent>) {
-        if let Err(error) = completion.outcome {
-            return self.fail("beginning a segment of the log", error, events);
-        }
-        self.writer.pending -= 1;
-        if self.writer.pending == 0 && !self.writer.named && !planted!("F08") {
-            // Only now: nothing is ordered across a file and its directory, so a directory synced meanwhile might not know the file yet, and a
-            // power loss would take it with everything in it (F08).
-            self.writer.named = true;
-            self.submit(DiskRequest::SyncDirectory { path: LOG.into() }, Purpose::Opening);
-            self.submit(DiskRequest::SyncDirectory { path: "".into() }, Purpose::Opening);
-            self.writer.pending = 2;
-        } else if self.writer.pending == 0 {
-            self.writer.synced = self.writer.end;
-            let Some(recovering) = self.recovering.take() else { return };
-            self.writer.sealing =
-                self.writer.before.last_key_value().map(|(sequence, length)| (*sequence, *length));
-            self.writer.sealing = self
-                .writer
-                .sealing
-                .filter(|(sequence, length)| recovering.has_room(*sequence, length + SEAL_BYTES));
-            self.seal();
-            for path in recovering.leftover {
-                self.submit(DiskRequest::Remove { path: path.into() }, Purpose::Ignored);
-            }
-            self.make_reserve();
-            events.push(JournalEvent::Recovered(crate::Recovery { notes: recovering.notes }));
-        }
-    }
-
     /// Everything that waits goes to the disk, if the disk is free; otherwise as soon as it is.
     pub fn flush(&mut self) {
-        let ready = self.recovering.is_none() && self.writer.in_flight.is_none() && !self.writer.rotating;
-        if !ready || self.stopped || self.queue.is_empty() {
+        let idle = self.recovering.is_none()
+            && self.writer.in_flight.is_none()
+            && self.writer.beginning.is_none()
+            && self.too_long.is_none()
+            && !self.stopped;
+        if !idle {
             return;
         }
+        match self.way() {
+            Some(Way::Here) => self.write_batch(),
+            Some(Way::Next) => self.rotate(),
+            Some(Way::Grow(length)) => self.grow(length),
+            Some(Way::Wait) | None => {}
+        }
+    }
+
+    /// Where may what waits longest go? `None` if nothing waits.
+    fn way(&self) -> Option<Way> {
+        let (_, queued) = self.queue.front()?;
+        let end = self.writer.end + MARK_BYTES_MAX + queued.bytes_max();
+        let fits = end <= self.writer.capacity;
         // At least one batch goes into each segment: with a checkpoint as long as a segment, nothing else would ever be written.
         let fresh = self.writer.end == self.writer.start;
-        let ready = self.writer.reserve == Reserve::Ready;
-        if self.writer.end >= self.room() && ready && !fresh {
-            return self.rotate();
-        }
-        // Nothing is written beyond what was allocated, where a full disk would be a failed write, and final. What does not fit waits for the next
-        // segment.
-        if !self.next_fits(self.writer.end + MARK_BYTES_MAX) && !fresh {
-            if ready {
-                self.rotate();
-            }
-            return;
-        }
-        self.write_batch();
+        Some(if fresh && !fits {
+            if self.writer.refused { Way::Wait } else { Way::Grow(end) }
+        } else if self.has_reserve() {
+            if fresh || (fits && self.writer.end < self.room()) { Way::Here } else { Way::Next }
+        } else {
+            // Without a reserve there may never be another segment. Votes get the last bytes of this one, and entries do not.
+            let fits = if queued.is_essential() { fits } else { end <= self.room() };
+            if fits { Way::Here } else { Way::Wait }
+        })
+    }
+
+    /// Is there a next segment for what does not fit into this one?
+    #[must_use]
+    pub fn has_reserve(&self) -> bool {
+        self.writer.reserve == Reserve::Ready && !self.writer.refused
+    }
+
+    /// Is there room for certain for `bytes` more of entries, behind all that waits?
+    ///
+    /// Owners hand over no entries while there is not. What waits is written in order, so an entry that waits for space would make a vote wait
+    /// behind it: {the reserve is being made, 70 MiB of entries are queued, 10 MiB are left; then the disk is full, and an election comes}.
+    #[must_use]
+    pub fn has_room_for(&self, bytes: u64) -> bool {
+        let end = self.writer.end.saturating_add(self.queued_bytes).saturating_add(bytes);
+        self.has_reserve() || (!self.writer.refused && end <= self.room())
     }
 
     /// Does what waits longest fit into the present segment, behind byte `end`?
     fn next_fits(&self, end: u64) -> bool {
-        let bytes = self.queue.front().map_or(0, |(_, queued)| queued.bytes_max());
-        end + bytes <= self.config.segment_bytes
+        let Some((_, queued)) = self.queue.front() else { return true };
+        let roomy = self.has_reserve() || queued.is_essential();
+        end + queued.bytes_max() <= if roomy { self.writer.capacity } else { self.room() }
     }
 
     fn room(&self) -> u64 {
-        self.config.segment_bytes - HEADROOM_BYTES.min(self.config.segment_bytes / 8)
+        self.writer.capacity.saturating_sub(HEADROOM_BYTES.min(self.config.segment_bytes / 8))
     }
 
     fn write_batch(&mut self) {
@@ -185,9 +154,13 @@ impl Journal {
         let mut token = WriteToken::default();
         while let Some((next, queued)) = self.queue.pop_front() {
             token = next;
+            self.queued_bytes = self.queued_bytes.saturating_sub(queued.bytes_max());
+            let (copies, before) = (matches!(queued, Queued::Moved(..)), buffer.len());
             self.encode(queued, base, &mut buffer);
+            self.pay_for_copies(copies, (buffer.len() - before) as u64);
             let end = base + buffer.len() as u64;
-            if end >= self.room() || !self.next_fits(end) {
+            // Past the room, the next segment takes what follows, if there is one.
+            if (end >= self.room() && self.has_reserve()) || !self.next_fits(end) {
                 break;
             }
         }
@@ -201,6 +174,12 @@ impl Journal {
             self.submit(DiskRequest::SyncFile { path }, Purpose::Batch);
             self.writer.pending += 1;
         }
+    }
+
+    fn pay_for_copies(&mut self, copies: bool, bytes: u64) {
+        let credit = &mut self.writer.forward_credit;
+        *credit = if copies { credit.saturating_sub(bytes) } else { credit.saturating_add(bytes) };
+        *credit = (*credit).min(2 * self.config.segment_bytes);
     }
 
     fn encode(&mut self, queued: Queued, base: u64, buffer: &mut Buffer) {
@@ -277,13 +256,31 @@ impl Journal {
     ///
     /// Never one from the middle. It holds more than entries: a vote of one group in segment 2, an entry of another in segment 1 that keeps
     /// that one alive. Were 2 dropped, replaying 1 and then 3 would never meet the vote, and the node would vote twice.
-    fn drop_segments(&mut self) {
+    pub(crate) fn drop_segments(&mut self) {
         while let Some(oldest) = self.writer.before.keys().next().copied()
             && self.groups.values().all(|group| !group.uses(oldest))
         {
             self.writer.before.remove(&oldest);
             self.enqueue(Queued::Drop(oldest));
         }
+    }
+
+    /// A write longer than a segment gets a segment of its own size; its bytes are made sure of before, so that a full disk is an answer here too.
+    fn grow(&mut self, length: u64) {
+        self.writer.in_flight = Some(WriteToken::default());
+        self.writer.growing = length;
+        let path = segment_path(self.writer.sequence);
+        self.submit(DiskRequest::Allocate { path, length }, Purpose::Grow);
+    }
+
+    pub(crate) fn grown(&mut self, completion: DiskCompletion, events: &mut Vec<JournalEvent>) {
+        self.writer.in_flight = None;
+        match completion.outcome {
+            Ok(_) => self.writer.capacity = self.writer.capacity.max(self.writer.growing),
+            Err(error) if error.kind == DiskErrorKind::Full => self.writer.refused = true,
+            Err(error) => return self.fail("making room for a long write", error, events),
+        }
+        self.writer_says(events);
     }
 
     pub(crate) fn batch_step(&mut self, completion: DiskCompletion, events: &mut Vec<JournalEvent>) {
@@ -300,8 +297,11 @@ impl Journal {
         self.writer.synced = self.writer.end;
         let token = if planted!("L01") { self.newest_token } else { token };
         events.push(JournalEvent::Durable { token });
-        for segment in std::mem::take(&mut self.writer.dropping) {
-            self.submit(DiskRequest::Remove { path: segment_path(segment) }, Purpose::Ignored);
+        let dropping = std::mem::take(&mut self.writer.dropping);
+        for segment in &dropping {
+            self.submit(DiskRequest::Remove { path: segment_path(*segment) }, Purpose::Ignored);
+        }
+        if !dropping.is_empty() {
             self.retry_reserve();
         }
         self.say_failed(events);
@@ -312,25 +312,13 @@ impl Journal {
         self.writer_says(events);
     }
 
-    /// Behind the end of the segment before, a seal says that this one was durably begun. Should this one's file ever be missing, or its header be
-    /// damaged, the one before would look like the newest, and all that came after it would silently be gone (F18).
-    fn seal(&mut self) {
-        let Some((sequence, base)) = self.writer.sealing.take().filter(|_| self.config.sync) else { return };
-        let mut buffer = Buffer::with_capacity(SEAL_BYTES as usize);
-        frame::write(&mut buffer, base, sequence, record::SEAL, |_| {});
-        let path = segment_path(sequence);
-        let pieces = vec![buffer.finish()];
-        self.submit(DiskRequest::WriteAt { path: path.clone(), offset: base, pieces }, Purpose::IdleMark);
-        self.submit(DiskRequest::SyncFile { path }, Purpose::IdleMark);
-    }
-
     /// With nothing to write, a mark alone says how far the sync reached. It is not synced itself: lost, it was not needed. Without it a flipped bit
     /// in the last batch before a long rest would look like a torn tail, and what was acknowledged would silently be gone.
-    fn mark_when_idle(&mut self) {
+    pub(crate) fn mark_when_idle(&mut self) {
         let (sequence, base, synced) = (self.writer.sequence, self.writer.end, self.writer.synced);
         if !self.queue.is_empty()
             || !self.config.sync
-            || base + 2 * MARK_BYTES_MAX > self.config.segment_bytes
+            || base + MARK_BYTES_MAX + SEAL_BYTES > self.writer.capacity
         {
             return;
         }
@@ -342,153 +330,5 @@ impl Journal {
             DiskRequest::WriteAt { path: segment_path(sequence), offset: base, pieces },
             Purpose::IdleMark,
         );
-    }
-
-    // ── segments ────────────────────────────────────────────────────────────────────────────────────────────────────
-
-    /// The present segment is full and all of it synced: the reserve takes its place.
-    fn rotate(&mut self) {
-        self.writer.rotating = true;
-        self.writer.reserve = Reserve::Missing;
-        let next = self.writer.sequence + 1;
-        self.writer.named = false;
-        self.submit(DiskRequest::Rename { from: RESERVE.into(), to: segment_path(next) }, Purpose::Rotate);
-        self.writer.pending = 1;
-    }
-
-    pub(crate) fn rotated(&mut self, completion: DiskCompletion, events: &mut Vec<JournalEvent>) {
-        if let Err(error) = completion.outcome {
-            return self.fail("beginning the next segment of the log", error, events);
-        }
-        self.writer.pending -= 1;
-        if self.writer.pending > 0 {
-            return;
-        }
-        if self.writer.rotating && !self.writer.named && !planted!("F08") {
-            self.writer.named = true;
-            self.submit(DiskRequest::SyncDirectory { path: LOG.into() }, Purpose::Rotate);
-            self.writer.pending = 1;
-            return;
-        }
-        if self.writer.rotating {
-            // The name is durable: now the segment gets its beginning, and that is made durable before anything follows.
-            self.writer.rotating = false;
-            // Not to the end: an idle mark there is not synced, and may be torn.
-            let (old, length) = (self.writer.sequence, self.writer.synced);
-            self.writer.before.insert(old, length);
-            let end = self.writer.end;
-            self.writer.sealing = Some((old, end)).filter(|_| end + SEAL_BYTES <= self.config.segment_bytes);
-            self.writer.sequence = old + 1;
-            let path = segment_path(old + 1);
-            let start = self.segment_start(old + 1);
-            self.writer.end = start.len() as u64;
-            self.writer.start = self.writer.end;
-            self.writer.in_flight = Some(WriteToken::default());
-            self.submit(
-                DiskRequest::WriteAt { path: path.clone(), offset: 0, pieces: vec![start] },
-                Purpose::Rotate,
-            );
-            self.submit(DiskRequest::SyncFile { path }, Purpose::Rotate);
-            self.writer.pending = 2;
-            return;
-        }
-        self.writer.in_flight = None;
-        self.writer.synced = self.writer.end;
-        self.seal();
-        self.make_reserve();
-        self.forward_oldest();
-    }
-
-    fn make_reserve(&mut self) {
-        self.writer.reserve = Reserve::Making;
-        let path: Arc<str> = RESERVE.into();
-        self.submit(DiskRequest::Remove { path: path.clone() }, Purpose::Ignored);
-        self.submit(DiskRequest::Create { path: path.clone() }, Purpose::Reserve);
-        self.submit(
-            DiskRequest::Allocate { path: path.clone(), length: self.config.segment_bytes },
-            Purpose::Reserve,
-        );
-        self.submit(DiskRequest::SyncFile { path }, Purpose::Reserve);
-        self.writer.reserve_steps = 3;
-    }
-
-    /// Tries again to make a reserve that the disk had no room for. Owners call it now and then while the disk is full.
-    pub fn retry_reserve(&mut self) {
-        if self.writer.reserve == Reserve::Full && self.writer.reserve_steps == 0 && !self.stopped {
-            self.make_reserve();
-        }
-    }
-
-    pub(crate) fn reserve_step(&mut self, completion: DiskCompletion, events: &mut Vec<JournalEvent>) {
-        self.writer.reserve_steps = self.writer.reserve_steps.saturating_sub(1);
-        match completion.outcome {
-            Ok(_) => {
-                if self.writer.reserve_steps == 0 && self.writer.reserve == Reserve::Making {
-                    self.writer.reserve = Reserve::Ready;
-                }
-            }
-            Err(error) if error.kind == DiskErrorKind::Full => {
-                self.writer.reserve = Reserve::Full;
-                self.submit(DiskRequest::Remove { path: RESERVE.into() }, Purpose::Ignored);
-            }
-            Err(_) if self.writer.reserve == Reserve::Full => {}
-            Err(error) => return self.fail("keeping a segment in reserve", error, events),
-        }
-        self.writer_says(events);
-    }
-
-    /// A full disk is an answer: it is said once, and once that it is over.
-    fn writer_says(&mut self, events: &mut Vec<JournalEvent>) {
-        match self.writer.reserve {
-            Reserve::Full if !self.writer.full_said => {
-                self.writer.full_said = true;
-                events.push(JournalEvent::Full);
-            }
-            Reserve::Ready if self.writer.full_said => {
-                self.writer.full_said = false;
-                events.push(JournalEvent::SpaceBack);
-            }
-            Reserve::Missing | Reserve::Making | Reserve::Ready | Reserve::Full => {}
-        }
-    }
-
-    // ── copying forward ─────────────────────────────────────────────────────────────────────────────────────────────
-
-    /// A group that alone holds an old segment has its live entries copied forward, if they are few.
-    fn forward_oldest(&mut self) {
-        if self.writer.forwarding || self.writer.before.len() < 2 {
-            return;
-        }
-        let Some(oldest) = self.writer.before.keys().next().copied() else { return };
-        let live: u64 =
-            self.groups.values().flat_map(|g| g.runs_in(oldest)).map(|(_, span)| span.length).sum();
-        // At most a quarter of a segment, so that copying always frees more than it fills.
-        if live == 0 || live > FORWARD_BYTES_MAX.min(self.config.segment_bytes / 4) {
-            return;
-        }
-        let Some(run) = self.groups.values().find_map(|group| group.runs_in(oldest).next()) else { return };
-        self.writer.forwarding = true;
-        let (_, span) = run;
-        let request =
-            DiskRequest::Read { path: segment_path(oldest), offset: span.offset, length: span.length };
-        self.submit(request, Purpose::Forward(oldest));
-    }
-
-    pub(crate) fn forward(&mut self, segment: u64, completion: DiskCompletion) {
-        self.writer.forwarding = false;
-        let Ok(DiskOutcome::Read(bytes)) = completion.outcome else { return };
-        let found =
-            self.groups.iter().find_map(|(id, group)| group.runs_in(segment).next().map(|run| (*id, run)));
-        let Some((group, (first, span))) = found else { return };
-        let Some(frame) = frame::read_at(bytes, span.offset, segment) else { return };
-        let entries = match frame.kind {
-            record::WRITE => record::decode_write(frame.payload).map(|(_, write)| write.entries),
-            record::MOVED => record::decode_moved(frame.payload).map(|(_, entries)| entries),
-            _ => return,
-        };
-        let Ok(entries) = entries else { return };
-        let live = entries.into_iter().filter(|e| e.position.index >= first && e.position.index <= span.last);
-        self.writer.forwarding = true;
-        self.enqueue(Queued::Moved(group, live.collect()));
     }
 }

@@ -76,6 +76,8 @@ pub(crate) struct Group {
     pub(crate) log_bytes: u64,
     pub(crate) state_bytes: u64,
     pub(crate) snapshot_under_way: bool,
+    /// The last one found no room.
+    pub(crate) snapshot_not_before: Option<Instant>,
     /// Marks along the log: (index, bytes fed up to it since the start), for compaction by bytes.
     marks: VecDeque<(Index, u64)>,
     fed_bytes: u64,
@@ -135,6 +137,7 @@ impl Group {
             log_bytes: 0,
             state_bytes: 0,
             snapshot_under_way: false,
+            snapshot_not_before: None,
             marks: VecDeque::new(),
             fed_bytes: 0,
             version: 1,
@@ -144,16 +147,22 @@ impl Group {
     pub(crate) fn poll_timeout(&self) -> Option<Instant> {
         let desire = self.wants_change().then_some(self.desire_at);
         let hello = self.has_peers().then_some(self.heard_at + HELLO_AFTER);
-        [self.engine.poll_timeout(), self.retry_at, desire, hello].into_iter().flatten().min()
+        let timers = [self.engine.poll_timeout(), self.retry_at, desire, hello, self.snapshot_not_before];
+        timers.into_iter().flatten().min()
+    }
+
+    pub(crate) fn leads(&self) -> bool {
+        self.role.role == Role::Leader
+    }
+
+    /// The disk is full: who waits for a proposal that has not been made, or was certainly lost?
+    pub(crate) fn refuse_ready(&mut self) -> Vec<Ticket> {
+        self.proposals.refuse_ready()
     }
 
     fn has_peers(&self) -> bool {
         let this = self.node;
         self.membership.voters().iter().chain(self.membership.outgoing()).any(|node| *node != this)
-    }
-
-    fn leads(&self) -> bool {
-        self.role.role == Role::Leader
     }
 
     /// Is there a leader, and is the group's membership not what the cluster's records want?
@@ -284,6 +293,9 @@ impl Group {
         if self.retry_at.is_some_and(|at| at <= around.now) {
             self.retry_at = None;
         }
+        if self.snapshot_not_before.is_some_and(|at| at <= around.now) {
+            self.snapshot_not_before = None;
+        }
         if self.engine.poll_timeout().is_some_and(|at| at <= around.now) {
             self.step(Input::Wake, around)
         } else {
@@ -383,7 +395,10 @@ impl Group {
     pub(crate) fn settle(&mut self, around: &mut Surroundings<'_>) -> Leftover {
         let mut left = Leftover::default();
         if self.role.leader.is_some() && self.retry_at.is_none() {
-            if self.proposals.has_ready() {
+            // What may have to wait for space waits here, and not in front of a vote.
+            let room =
+                around.journal.has_reserve() || around.journal.has_room_for(self.proposals.ready_bytes());
+            if self.proposals.has_ready() && room {
                 let proposals = self.proposals.attempts(self.role.epoch);
                 left.join(self.step(Input::Propose(proposals), around));
             }
@@ -574,8 +589,9 @@ impl Group {
     }
 
     /// Is a snapshot due? Then it is under way from here on.
-    pub(crate) fn snapshot_due(&mut self, limits: &Limits) -> bool {
+    pub(crate) fn snapshot_due(&mut self, now: Instant, limits: &Limits) -> bool {
         let due = !self.snapshot_under_way
+            && self.snapshot_not_before.is_none_or(|at| at <= now)
             && !self.restoring
             && self.log_bytes > limits.snapshot_log_bytes_min.max(self.state_bytes);
         self.snapshot_under_way |= due;

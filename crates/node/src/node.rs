@@ -72,6 +72,8 @@ pub struct Node {
     disk_full: bool,
     /// While the disk is full: when to look again.
     full_retry_at: Option<Instant>,
+    /// While the disk is full: leadership is not handed over before.
+    give_way_at: Instant,
     taking: BTreeMap<GroupId, Taking>,
     loading: BTreeMap<GroupId, Loading>,
     outgoing: BTreeMap<(GroupId, NodeId), Outgoing>,
@@ -87,6 +89,10 @@ pub struct Node {
 const PIECES_PER_BATCH: usize = 4;
 /// How often a full disk is looked at again.
 const FULL_RETRY_AFTER: Duration = Duration::from_secs(1);
+/// How often a leader whose disk is full hands over.
+const GIVE_WAY_EVERY: Duration = Duration::from_secs(60);
+/// How long a snapshot that found no room waits before it is tried again. It is what makes room in the log.
+const SNAPSHOT_AGAIN_AFTER: Duration = Duration::from_secs(10);
 const EARLY_INPUTS_MAX: usize = 10_000;
 
 impl std::fmt::Debug for Node {
@@ -115,6 +121,7 @@ impl Node {
             events: Vec::new(),
             disk_full: false,
             full_retry_at: None,
+            give_way_at: Instant::START,
             taking: BTreeMap::new(),
             loading: BTreeMap::new(),
             outgoing: BTreeMap::new(),
@@ -237,8 +244,9 @@ impl Node {
             if self.full_retry_at.is_some_and(|at| at <= now) {
                 self.full_retry_at = Some(now + FULL_RETRY_AFTER);
                 self.journal.retry_reserve();
+                self.give_way(now, out);
             }
-            self.snapshots_due(out);
+            self.snapshots_due(now, out);
             self.take_snapshots();
             self.send_pieces(now, out);
             self.journal.flush();
@@ -250,6 +258,22 @@ impl Node {
             return;
         }
         self.links.take(&mut out.frames);
+    }
+
+    /// A leader whose disk is full takes no writes, and nobody else does: it hands over to a member that may have room. Rarely, because each election
+    /// takes of the room that is left for votes, and all disks may be full.
+    fn give_way(&mut self, now: Instant, out: &mut Outputs) {
+        if !self.disk_full || now < self.give_way_at {
+            return;
+        }
+        self.give_way_at = now + GIVE_WAY_EVERY;
+        self.each(now, out, |group, around| {
+            if group.leads() {
+                group.step(Input::TransferLeadership { to: None }, around)
+            } else {
+                Leftover::default()
+            }
+        });
     }
 
     // ── before and after ────────────────────────────────────────────────────────────────────────────────────────────
@@ -309,7 +333,11 @@ impl Node {
     fn recovered(&mut self, now: Instant, notes: Vec<String>, out: &mut Outputs) {
         out.notices.push(Notice::Recovered { notes });
         for group in self.config.groups.clone() {
-            let start = self.start_of(group.id, &group.birth);
+            let Some(start) = self.start_of(group.id, &group.birth) else {
+                // Not as if there were none: a vote that was given would be given again.
+                let why = format!("the hard state of group {} does not decode", group.id);
+                return self.stop(Fatal::Damaged(why), out);
+            };
             let snapshot = start.snapshot.clone();
             let mut raft = self.config.raft.clone();
             // Another life draws other numbers: answers to an earlier life's questions must not pass for this one's.
@@ -335,7 +363,8 @@ impl Node {
         }
     }
 
-    fn start_of(&self, group: GroupId, birth: &Membership) -> GroupStart<quorate_raft::HardState> {
+    /// `None` if the hard state is none.
+    fn start_of(&self, group: GroupId, birth: &Membership) -> Option<GroupStart<quorate_raft::HardState>> {
         let born = SnapshotMeta {
             position: Position::ZERO,
             membership: birth.clone(),
@@ -344,7 +373,7 @@ impl Node {
             digest: 0,
         };
         let Some(found) = self.journal.group(group) else {
-            return GroupStart {
+            return Some(GroupStart {
                 node: self.config.node,
                 hard_state: None,
                 snapshot: born,
@@ -352,12 +381,15 @@ impl Node {
                 last: Position::ZERO,
                 epochs: Vec::new(),
                 memberships: Vec::new(),
-            };
+            });
         };
-        let hard_state = found.hard_state.clone().and_then(|bytes| {
-            GroupEngine::decode_hard_state(&mut quorate_consensus::Reader::new(bytes)).ok()
-        });
-        GroupStart {
+        let hard_state = match found.hard_state.clone() {
+            Some(bytes) => {
+                Some(GroupEngine::decode_hard_state(&mut quorate_consensus::Reader::new(bytes)).ok()?)
+            }
+            None => None,
+        };
+        Some(GroupStart {
             node: self.config.node,
             hard_state,
             snapshot: found.snapshot.clone().unwrap_or(born),
@@ -365,7 +397,7 @@ impl Node {
             last: found.last,
             epochs: found.epochs.clone(),
             memberships: found.memberships.clone(),
-        }
+        })
     }
 
     // ── peers ───────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -404,8 +436,9 @@ impl Node {
         bytes: Bytes,
         out: &mut Outputs,
     ) {
-        // With a full disk entries cannot be kept: they are lost, as messages may be. Heartbeats and votes go on.
-        if self.disk_full && self.is_bulk(&bytes) {
+        // Entries that may have to wait for space are lost, as messages may be: a vote would have to wait behind them. Heartbeats and votes go on, and
+        // so do entries while there is room in the last segment: without a new leader's first one nobody could read.
+        if !self.journal.has_room_for(4 * bytes.len() as u64) && self.is_bulk(&bytes) {
             return;
         }
         let mut malformed = false;
@@ -486,12 +519,17 @@ impl Node {
             JournalEvent::SnapshotDurable { group, id, meta } => {
                 self.snapshot_durable(now, group, id, &meta, out)
             }
-            JournalEvent::SnapshotFailed { group, id } => self.snapshot_failed(group, id),
+            JournalEvent::SnapshotFailed { group, id } => self.snapshot_failed(now, group, id),
             JournalEvent::SnapshotRead { token, outcome } => self.piece_read(now, token, outcome, out),
             JournalEvent::Full => {
                 self.disk_full = true;
                 self.full_retry_at = Some(now + FULL_RETRY_AFTER);
+                self.give_way_at = now;
                 out.notices.push(Notice::DiskFull);
+                for group in self.groups.values_mut() {
+                    let waiting = group.refuse_ready().into_iter();
+                    out.answers.extend(waiting.map(|ticket| (ticket, Answer::DiskFull)));
+                }
             }
             JournalEvent::SpaceBack => {
                 self.disk_full = false;
@@ -515,9 +553,9 @@ impl Node {
 
     // ── snapshots of this node's state ──────────────────────────────────────────────────────────────────────────────
 
-    fn snapshots_due(&mut self, out: &mut Outputs) {
+    fn snapshots_due(&mut self, now: Instant, out: &mut Outputs) {
         for group in self.groups.values_mut() {
-            if group.snapshot_due(&self.config.limits) {
+            if group.snapshot_due(now, &self.config.limits) {
                 out.state.push(ToState::SnapshotDue { group: group.id });
             }
         }
@@ -599,12 +637,12 @@ impl Node {
         out.notices.push(Notice::SnapshotTaken { group: id, position: meta.position, compacted });
     }
 
-    fn snapshot_failed(&mut self, group: GroupId, id: SnapshotId) {
+    fn snapshot_failed(&mut self, now: Instant, group: GroupId, id: SnapshotId) {
         if self.taking.get(&group).is_some_and(|taking| taking.id == Some(id)) {
             self.taking.remove(&group);
             if let Some(group) = self.groups.get_mut(&group) {
                 group.snapshot_under_way = false;
-                group.log_bytes = 0;
+                group.snapshot_not_before = Some(now + SNAPSHOT_AGAIN_AFTER);
             }
         }
         if self.staged.get(&group).is_some_and(|staged| staged.id == id) {

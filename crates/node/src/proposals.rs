@@ -43,6 +43,21 @@ impl Proposals {
         !self.ready.is_empty()
     }
 
+    /// Bytes of what waits to be proposed.
+    pub(crate) fn ready_bytes(&self) -> u64 {
+        let ready = self.ready.iter().filter_map(|ticket| self.waiting.get(ticket));
+        ready.map(|waiting| waiting.command.len() as u64 + 128).sum()
+    }
+
+    /// What waits to be proposed will not be: no attempt of it is under way.
+    pub(crate) fn refuse_ready(&mut self) -> Vec<Ticket> {
+        let tickets: Vec<Ticket> = std::mem::take(&mut self.ready).into();
+        let waiting: Vec<Ticket> =
+            tickets.into_iter().filter(|ticket| self.waiting.contains_key(ticket)).collect();
+        waiting.iter().for_each(|ticket| self.forget(*ticket));
+        waiting
+    }
+
     /// Everything that waits to be proposed, as attempts for `epoch`.
     pub(crate) fn attempts(&mut self, epoch: Epoch) -> Vec<Proposal> {
         let mut proposals = Vec::with_capacity(self.ready.len());
@@ -149,6 +164,16 @@ mod tests {
         assert!(!proposals.has_ready());
         assert_eq!(proposals.applied(Position::new(4, 11), &[], false), (1, vec![]));
         assert!(proposals.has_ready());
+    }
+
+    #[test]
+    fn what_was_not_proposed_is_refused_and_what_was_is_not() {
+        let (mut proposals, _) = with_attempt(3);
+        proposals.add(Ticket(2), Bytes::from_static(b"y"));
+        assert_eq!(proposals.ready_bytes(), 129);
+        assert_eq!(proposals.refuse_ready(), [Ticket(2)]);
+        assert!(!proposals.has_ready());
+        assert_eq!(proposals.drain(), [Ticket(1)]);
     }
 
     #[test]

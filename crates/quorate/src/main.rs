@@ -34,6 +34,11 @@ use crate::{
     commands::Failed,
 };
 
+/// Bytes of a request are taken by one thread and given back by another, all the time; the system's allocator pays for that with locks.
+/// Measured in docs/performance.md.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 fn main() -> ExitCode {
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,

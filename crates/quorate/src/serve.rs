@@ -296,6 +296,7 @@ async fn run(settings: &Settings, for_dev: bool) -> Result<ExitCode, Failed> {
     let mut front = Front::new(handle.clone(), cluster.0, node.0, settings.token.clone());
     front.limits.request_bytes_max = settings.request_bytes_max;
     front.limits.txn_ops_max = settings.txn_ops_max;
+    tokio::spawn(handle.deliver());
     let front = tokio::spawn(quorate_etcd::serve(listener, front, async move {
         let _ = stopping.wait_for(|stop| *stop).await;
     }));

@@ -108,6 +108,29 @@ fn every_place_that_the_rules_name_exists() {
 }
 
 #[test]
+fn every_trace_stands_in_the_row_of_its_rules() {
+    let text = read(RULES).expect("the rules are there");
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../raft/tests/traces");
+    let mut checked = 0;
+    for file in std::fs::read_dir(folder).expect("the traces are there") {
+        let name = file.expect("a file").file_name().into_string().expect("a name");
+        for id in name.split(['-', '.']).filter(|word| word.len() == 3 && word.starts_with('r')) {
+            let row = format!("| {} |", id.to_uppercase());
+            let row = text.lines().find(|line| line.starts_with(&row)).unwrap_or_default();
+            assert!(
+                row.contains(&format!("tests/traces/{name}")),
+                "{RULES}: {name} is missing in the row of {id}"
+            );
+            checked += 1;
+        }
+    }
+    assert!(checked > 20, "only {checked} names were understood");
+    let gone = |path: &&str| path.ends_with(".txt") && path.contains('/') && read(path).is_none();
+    let named = text.split('`').skip(1).step_by(2);
+    assert_eq!(named.filter(gone).collect::<Vec<_>>(), Vec::<&str>::new(), "named and not there");
+}
+
+#[test]
 fn the_readme_shows_the_example_that_is_compiled() {
     let example = read("crates/quorate/examples/counter.rs").expect("the example is there");
     let shown = |line: &&str| !line.starts_with("//!") && line.trim() != "#[rustfmt::skip]";

@@ -1,7 +1,7 @@
 //! The core thread: everything that can happen to a node comes here, and all that happened meanwhile is one round.
 //!
 //! ```text
-//!  wait ─► handle each input ─► settle once ─► disk · peers · state half · answers ─► wait
+//!  wait ─► (let others run first) ─► handle each input ─► settle once ─► disk · peers · state half · answers ─► wait
 //! ```
 //! Nothing here blocks: the disk and the state half are queues, a socket that is full leaves its bytes to its own thread. So heartbeats and
 //! votes wait for nothing but the round before.
@@ -20,6 +20,7 @@ use tokio::sync::{oneshot, watch};
 use crate::{
     counters::Counters,
     disk::Disk,
+    gather::Gathering,
     inbox::{Inbox, Waited},
     transport::Transport,
     waiters::Waiters,
@@ -126,6 +127,7 @@ impl<R> Core<R> {
     pub(crate) fn run(&mut self) -> Stopped {
         let mut outputs = Outputs::default();
         let mut inputs = Vec::new();
+        let mut gathering = Gathering::default();
         self.node.settle(self.clock.now(), &mut outputs);
         loop {
             self.hand_out(&mut outputs);
@@ -140,6 +142,9 @@ impl<R> Core<R> {
             };
             if self.inbox.wait(&mut inputs, until) == Waited::Closed {
                 return Stopped::Shutdown;
+            }
+            if gathering.let_others_run(inputs.len()) {
+                self.inbox.take_more(&mut inputs);
             }
             let now = self.clock.now();
             if let Some(due) = due {

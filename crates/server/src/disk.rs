@@ -6,8 +6,8 @@
 //! ```
 //! Everything goes through the writer's queue, so a read sees every write that was submitted before it. It is carried out on the reader's
 //! thread, so that a long read of an old segment delays no sync. What a read could miss in exchange is order against *later* operations on
-//! its file, and the journal submits none that would disturb it: it appends behind what it reads, and removes or renames a file only when
-//! it waits for no read of it.
+//! its file, and the journal submits none that would disturb it: it appends behind what it reads, cuts a file only behind what is
+//! ever read of it, and removes or renames one only when it waits for no read of it.
 
 use std::{
     io,
@@ -253,6 +253,29 @@ mod tests {
         let requests = vec![DiskRequest::Truncate { path, length: 0 }, DiskRequest::List { path: "".into() }];
         let (outcomes, _) = run(scratch.path(), requests);
         assert_eq!(outcomes[1], Ok(DiskOutcome::Listed(vec![("a".into(), 0)])));
+    }
+
+    #[test]
+    fn zeros_written_ahead_show_nowhere_and_cover_nothing() {
+        let scratch = Scratch::new();
+        let path: Arc<str> = "a".into();
+        let length = 1 << 20;
+        let requests = vec![
+            DiskRequest::Create { path: path.clone() },
+            DiskRequest::Allocate { path: path.clone(), length },
+            write("a", 0, &["one"]),
+            write("a", 5, &["two"]),
+            DiskRequest::Rename { from: "a".into(), to: "b".into() },
+            write("b", 3, &["--"]),
+            write("b", 300_000, &["three"]),
+            write("b", 299_998, &["--"]),
+            DiskRequest::Read { path: "b".into(), offset: 0, length: 2 * length },
+        ];
+        let (outcomes, _) = run(scratch.path(), requests);
+        let mut expected = vec![0; length as usize];
+        expected[..8].copy_from_slice(b"one--two");
+        expected[299_998..300_005].copy_from_slice(b"--three");
+        assert!(outcomes[8] == Ok(DiskOutcome::Read(expected.into())));
     }
 
     #[test]

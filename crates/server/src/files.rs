@@ -13,11 +13,14 @@ use std::{
 use bytes::Bytes;
 use quorate_consensus::{DiskError, DiskErrorKind, DiskOutcome, DiskRequest};
 use rustix::{
-    fs::{FallocateFlags, fallocate, statvfs},
+    fs::{FallocateFlags, SeekFrom, fallocate, seek, statvfs},
     io::Errno,
 };
 
-use crate::counters::Counters;
+use crate::{
+    ahead::{Ahead, ZEROS},
+    counters::Counters,
+};
 
 /// Files kept open; the journal writes to one or two at a time.
 const OPEN_MAX: usize = 32;
@@ -33,6 +36,7 @@ pub(crate) struct Files {
     open: HashMap<Arc<str>, File>,
     /// In the order in which they were opened; the oldest is closed first.
     order: VecDeque<Arc<str>>,
+    ahead: Ahead,
     no_sync: bool,
     counters: Arc<Counters>,
 }
@@ -40,7 +44,14 @@ pub(crate) struct Files {
 impl Files {
     /// The files under `root`. With `no_sync`, nothing is durable and everything says it is: for controls of tests and benchmarks alone.
     pub(crate) fn new(root: PathBuf, no_sync: bool, counters: Arc<Counters>) -> Files {
-        Files { root, open: HashMap::new(), order: VecDeque::new(), no_sync, counters }
+        Files {
+            root,
+            open: HashMap::new(),
+            order: VecDeque::new(),
+            ahead: Ahead::default(),
+            no_sync,
+            counters,
+        }
     }
 
     /// Executes one operation.
@@ -53,6 +64,7 @@ impl Files {
             DiskRequest::SyncFile { path } => self.sync_file(path),
             DiskRequest::SyncDirectory { path } => self.sync_directory(path),
             DiskRequest::Truncate { path, length } => {
+                self.ahead.forget(path);
                 self.file(path).and_then(|file| file.set_len(*length)).map(|()| DiskOutcome::Done)
             }
             DiskRequest::Rename { from, to } => self.rename(from, to),
@@ -114,6 +126,7 @@ impl Files {
             other => other?,
         };
         self.close(path);
+        self.ahead.forget(path);
         self.keep(path, file);
         Ok(DiskOutcome::Done)
     }
@@ -139,6 +152,8 @@ impl Files {
 
     fn allocate(&mut self, path: &Arc<str>, length: u64) -> io::Result<DiskOutcome> {
         let file = self.file(path)?;
+        // Also a reserve that an earlier process made, and nobody has written to yet.
+        let unwritten = matches!(seek(file, SeekFrom::Data(0)), Err(Errno::NXIO));
         let allocated = loop {
             match fallocate(file, FallocateFlags::empty(), 0, length) {
                 Err(Errno::INTR) => {}
@@ -146,7 +161,12 @@ impl Files {
             }
         };
         match allocated {
-            Ok(()) => Ok(DiskOutcome::Done),
+            Ok(()) => {
+                if unwritten {
+                    self.ahead.reserved(path, length);
+                }
+                Ok(DiskOutcome::Done)
+            }
             // A file system that cannot (NFS before 4.2, some FUSE) gets zeros written, which reserves just as well.
             Err(Errno::OPNOTSUPP | Errno::NOSYS) => {
                 let zeros = vec![0; 1 << 20];
@@ -188,6 +208,9 @@ impl Files {
             }
         }
         counters.disk_written_bytes.add(at - offset);
+        if let Some(zeros) = self.ahead.behind(path, at) {
+            self.file(path)?.write_all_at(&ZEROS[..(zeros.end - zeros.start) as usize], zeros.start)?;
+        }
         Ok(DiskOutcome::Done)
     }
 
@@ -236,6 +259,7 @@ impl Files {
 
     fn rename(&mut self, from: &str, to: &str) -> io::Result<DiskOutcome> {
         fs::rename(self.place(from)?, self.place(to)?)?;
+        self.ahead.renamed(from, to);
         self.close(from);
         self.close(to);
         Ok(DiskOutcome::Done)
@@ -263,6 +287,7 @@ impl Files {
 
     fn remove(&mut self, path: &str) -> io::Result<DiskOutcome> {
         fs::remove_file(self.place(path)?)?;
+        self.ahead.forget(path);
         self.close(path);
         Ok(DiskOutcome::Done)
     }

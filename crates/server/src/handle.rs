@@ -165,6 +165,13 @@ impl<R: Send + 'static> Handle<R> {
         Handle { shared: Arc::new(shared), timeout }
     }
 
+    /// Hands answers out on the runtime that polls it, a batch at a wake-up instead of a caller at a wake-up; ends with the node. Worth
+    /// spawning once by a front end with many callers on one runtime. It does not keep the node alive.
+    pub fn deliver(&self) -> impl Future<Output = ()> + Send + use<R> {
+        let waiters = Arc::clone(&self.shared.waiters);
+        async move { waiters.deliver().await }
+    }
+
     /// The same node, whose calls wait at most `timeout`.
     #[must_use]
     pub fn within(&self, timeout: Duration) -> Handle<R> {

@@ -111,6 +111,14 @@ impl<T> Inbox<T> {
         }
     }
 
+    /// Adds items that may not be refused and that are in no hurry: a sleeping consumer finds them when it wakes for something else, before that.
+    pub(crate) fn extend_unhurried(&self, items: impl IntoIterator<Item = T>) {
+        let mut state = lock(&self.shared.state);
+        if !state.closed {
+            state.items.extend(items);
+        }
+    }
+
     /// Adds items of `bytes` in all, if that is within the limits now. For producers that may neither wait nor insist.
     pub(crate) fn try_extend(&self, items: impl IntoIterator<Item = T>, bytes: u64) -> bool {
         let mut state = lock(&self.shared.state);
@@ -161,12 +169,7 @@ impl<T> Inbox<T> {
         loop {
             if !state.items.is_empty() {
                 std::mem::swap(&mut state.items, into);
-                state.bytes = 0;
-                let crowded = state.crowded > 0;
-                drop(state);
-                if crowded {
-                    self.shared.room.notify_all();
-                }
+                self.taken(state);
                 return Waited::Items;
             }
             if state.closed {
@@ -189,6 +192,23 @@ impl<T> Inbox<T> {
                 }
             }
             state.sleeping = false;
+        }
+    }
+
+    /// Adds what has come since [`wait`](Self::wait) returned, without waiting.
+    pub(crate) fn take_more(&self, into: &mut Vec<T>) {
+        let mut state = lock(&self.shared.state);
+        into.append(&mut state.items);
+        self.taken(state);
+    }
+
+    /// Everything was taken: producers that wait for room may go on.
+    fn taken(&self, mut state: MutexGuard<'_, State<T>>) {
+        state.bytes = 0;
+        let crowded = state.crowded > 0;
+        drop(state);
+        if crowded {
+            self.shared.room.notify_all();
         }
     }
 
@@ -223,6 +243,30 @@ mod tests {
         assert_eq!(inbox.wait(&mut taken, None), Waited::Items);
         assert_eq!(taken, [1, 2, 3]);
         assert_eq!(wakeups.get(), 0, "nobody slept");
+        inbox.push(4).unwrap();
+        inbox.take_more(&mut taken);
+        assert_eq!(taken, [1, 2, 3, 4]);
+    }
+
+    #[test]
+    fn what_is_in_no_hurry_wakes_nobody_and_comes_first() {
+        let (inbox, wakeups) = inbox(10, 10);
+        let sleeper = {
+            let inbox = inbox.clone();
+            thread::spawn(move || {
+                let mut taken = Vec::new();
+                inbox.wait(&mut taken, None);
+                taken
+            })
+        };
+        while !lock(&inbox.shared.state).sleeping {
+            thread::yield_now();
+        }
+        inbox.extend_unhurried([1]);
+        assert_eq!(wakeups.get(), 0);
+        inbox.push(2).unwrap();
+        assert_eq!(sleeper.join().unwrap(), [1, 2]);
+        assert_eq!(wakeups.get(), 1);
     }
 
     #[test]

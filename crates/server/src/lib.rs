@@ -26,11 +26,13 @@
     reason = "this floor lives in the real world: it has the clock, the files, the sockets and the threads that the pure floors are kept from"
 )]
 
+mod ahead;
 mod core;
 mod counters;
 mod data_directory;
 mod disk;
 mod files;
+mod gather;
 mod handle;
 mod hub;
 mod inbox;

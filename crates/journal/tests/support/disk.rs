@@ -53,6 +53,10 @@ pub(crate) struct Disk {
     finished: Vec<DiskCompletion>,
     /// Bytes that files may have in all.
     pub(crate) space: usize,
+    /// While the number of operations carried out is in here, no file is made or grows, and with `full_renames` none gets another name.
+    pub(crate) full_while: std::ops::Range<u64>,
+    pub(crate) full_renames: bool,
+    pub(crate) executed: u64,
     /// The sync with this number, counted down, fails and loses what it covered; later syncs succeed, as on real kernels.
     pub(crate) fail_sync: Option<u64>,
     pub(crate) syncs: u64,
@@ -64,6 +68,10 @@ pub(crate) struct Disk {
 
 fn error(kind: DiskErrorKind, message: &str) -> DiskError {
     DiskError { kind, message: message.to_owned() }
+}
+
+fn no_space() -> DiskError {
+    error(DiskErrorKind::Full, "no space left on device")
 }
 
 fn apply(content: &mut Vec<u8>, change: &Change) {
@@ -126,6 +134,9 @@ impl Disk {
             submitted: Vec::new(),
             finished: Vec::new(),
             space: usize::MAX,
+            full_while: 0..0,
+            full_renames: false,
+            executed: 0,
             fail_sync: None,
             syncs: 0,
             orderly: false,
@@ -242,7 +253,9 @@ impl Disk {
             }
             other => format!("{:?}: {other:?}", operation.id),
         };
-        DiskCompletion { id: operation.id, outcome: self.perform(operation.request) }
+        let outcome = self.perform(operation.request);
+        self.executed += 1;
+        DiskCompletion { id: operation.id, outcome }
     }
 
     /// Carries one request out at once.
@@ -261,6 +274,10 @@ impl Disk {
         self.name_changes.push(change);
     }
 
+    pub(crate) fn is_full(&self) -> bool {
+        self.full_while.contains(&self.executed)
+    }
+
     fn used(&self) -> usize {
         self.names.values().map(|inode| self.inodes[*inode].content.len()).sum()
     }
@@ -271,8 +288,8 @@ impl Disk {
             Change::Write(offset, bytes) => before.max(offset + bytes.len()),
             Change::Length(length) => *length,
         };
-        if after > before && self.used() + (after - before) > self.space {
-            return Err(error(DiskErrorKind::Full, "no space left on device"));
+        if after > before && (self.is_full() || self.used() + (after - before) > self.space) {
+            return Err(no_space());
         }
         let inode = self.inode(path)?;
         apply(&mut inode.content, &change);
@@ -285,6 +302,9 @@ impl Disk {
             DiskRequest::Create { path } => {
                 if self.names.contains_key(&*path) {
                     return Err(error(DiskErrorKind::Exists, "exists"));
+                }
+                if self.is_full() {
+                    return Err(no_space());
                 }
                 self.inodes.push(Inode::default());
                 self.name(NameChange::Add(path.to_string(), self.inodes.len() - 1));
@@ -339,6 +359,9 @@ impl Disk {
             DiskRequest::Rename { from, to } => {
                 let missing = || error(DiskErrorKind::NotFound, "no such file");
                 let inode = *self.names.get(&*from).ok_or_else(missing)?;
+                if self.full_renames && self.is_full() {
+                    return Err(no_space());
+                }
                 self.name(NameChange::Move(from.to_string(), to.to_string(), inode));
             }
             DiskRequest::List { path } => {
@@ -356,6 +379,9 @@ impl Disk {
                 self.name(NameChange::Remove(path.to_string()));
             }
             DiskRequest::FreeSpace => {
+                if self.is_full() {
+                    return Ok(DiskOutcome::Free(0));
+                }
                 return Ok(DiskOutcome::Free((self.space - self.used().min(self.space)) as u64));
             }
         }

@@ -130,6 +130,8 @@ pub(crate) struct World {
     taking: BTreeMap<SnapshotId, (GroupId, SnapshotMeta)>,
     staging: BTreeMap<SnapshotId, (GroupId, SnapshotMeta, bool)>,
     reading: BTreeMap<ReadToken, (GroupId, Index)>,
+    /// Started again, and not yet compared with what was promised.
+    unchecked: bool,
     pub(crate) recovered: bool,
     pub(crate) failed: bool,
     pub(crate) damaged: Option<String>,
@@ -159,6 +161,7 @@ impl World {
             taking: BTreeMap::new(),
             staging: BTreeMap::new(),
             reading: BTreeMap::new(),
+            unchecked: false,
             recovered: false,
             failed: false,
             damaged: None,
@@ -208,6 +211,8 @@ impl World {
     fn event(&mut self, event: JournalEvent) {
         match event {
             JournalEvent::Recovered(_) => self.recovered = true,
+            // Another life's tokens: what it moved and dropped while it started.
+            JournalEvent::Durable { .. } if self.unchecked => {}
             JournalEvent::Durable { token } => {
                 assert!(!self.failed, "durable after a failure");
                 assert!(token >= self.durable, "tokens fall");
@@ -340,11 +345,7 @@ impl World {
                     && to > model.compacted.index
                     && snapshot >= to
                 {
-                    // Tokens are handed out one by one, so the next append would get the next number: a compaction sits between two.
-                    let token = self.journal.append(group, GroupWrite::default());
-                    self.journal.compact(group, position);
-                    self.push(WriteToken(token.0 + 1), Op::Compact(group, position));
-                    self.count("compact");
+                    self.compact(group, position);
                 }
             }
             97.. => {
@@ -365,6 +366,21 @@ impl World {
         }
     }
 
+    /// A snapshot of the group's own state at `at`, to become current.
+    pub(crate) fn snapshot(&mut self, group: GroupId, at: Position) {
+        self.committed.insert(group, at.index);
+        let id = self.write_snapshot(group, at, true);
+        self.taking.insert(id, (group, meta(at)));
+    }
+
+    /// Tokens are handed out one by one, so the next append would get the next number: a compaction sits between two.
+    pub(crate) fn compact(&mut self, group: GroupId, to: Position) {
+        let token = self.journal.append(group, GroupWrite::default());
+        self.journal.compact(group, to);
+        self.push(WriteToken(token.0 + 1), Op::Compact(group, to));
+        self.count("compact");
+    }
+
     fn take_snapshot(&mut self, group: GroupId, model: &Model, committed: Index) {
         let durable = self.durable_state().remove(&group).unwrap_or_default();
         let to = Index(self.random.between(committed.0, model.last().index.0.max(committed.0)));
@@ -372,9 +388,7 @@ impl World {
             && durable.position_at(to) == Some(position)
             && to > Index::ZERO
         {
-            self.committed.insert(group, committed.max(to));
-            let id = self.write_snapshot(group, position, true);
-            self.taking.insert(id, (group, meta(position)));
+            self.snapshot(group, position);
         }
     }
 
@@ -400,6 +414,7 @@ impl World {
 
     pub(crate) fn restart(&mut self) {
         self.journal = Journal::open(config(), identity());
+        self.unchecked = true;
         self.taking.clear();
         self.staging.clear();
         self.reading.clear();
@@ -457,6 +472,7 @@ impl World {
         self.base = state.clone();
         self.now = state;
         self.durable = WriteToken(0);
+        self.unchecked = false;
         self.committed.clear();
         self.snapshots_durable.clear();
         for group in (1..=GROUPS).map(GroupId) {
