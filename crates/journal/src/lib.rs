@@ -26,6 +26,7 @@ mod config;
 mod forward;
 mod frame;
 mod index;
+mod inspect;
 mod journal;
 mod record;
 mod recovery;
@@ -35,6 +36,7 @@ mod writer;
 
 pub use config::{Config, Identity, LOCK_FILE};
 pub use index::GroupState;
+pub use inspect::Inspected;
 pub use journal::{
     DamageReport, GroupWrite, Journal, JournalEvent, JournalFailure, ReadToken, Recovery, SnapshotPiece,
     WriteToken,

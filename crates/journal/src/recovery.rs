@@ -91,8 +91,14 @@ impl Recovering {
     }
 }
 
+/// Sixty-four bytes at a time: most of a segment is often still empty.
+fn is_zero(bytes: &[u8]) -> bool {
+    let (words, rest) = bytes.as_chunks::<64>();
+    words.iter().all(|word| *word == [0; 64]) && rest.iter().all(|byte| *byte == 0)
+}
+
 /// What a segment's bytes came to.
-enum Parsed {
+pub(crate) enum Parsed {
     /// All of it was read; it ends here. By its marks it was synced up to the second number.
     Whole(usize, u64),
     /// Damage at this offset.
@@ -306,7 +312,7 @@ impl Journal {
         recovering: &mut Recovering,
         events: &mut Vec<JournalEvent>,
     ) -> Option<Step> {
-        match self.parse(sequence, length, &bytes, recovering) {
+        match self.parse(sequence, length, (0, 0), &bytes, &mut recovering.notes) {
             Parsed::Whole(end, synced) => {
                 if length.is_none() && end > 0 {
                     self.writer.before.insert(sequence, end as u64);
@@ -327,19 +333,20 @@ impl Journal {
         }
     }
 
-    fn parse(
+    /// Replays a segment's frames from byte `at` on; below it, by its marks, it was synced up to `synced`.
+    pub(crate) fn parse(
         &mut self,
         sequence: u64,
         length: Option<u64>,
+        (mut at, mut synced): (usize, u64),
         bytes: &Bytes,
-        recovering: &mut Recovering,
+        notes: &mut Vec<String>,
     ) -> Parsed {
-        let (mut at, mut synced) = (0, 0);
         while length.is_none_or(|length| (at as u64) < length) {
             let Some(frame) = frame::read(bytes, at, sequence) else {
                 return match length {
                     Some(_) => Parsed::Damaged(at, "synced data does not parse".into()),
-                    None => self.tail(sequence, (at, synced), bytes, recovering),
+                    None => self.tail(sequence, (at, synced), bytes, notes),
                 };
             };
             let (offset, whole) = (at as u64, frame.length as u64);
@@ -366,10 +373,10 @@ impl Journal {
         sequence: u64,
         (at, marked): (usize, u64),
         bytes: &Bytes,
-        recovering: &mut Recovering,
+        notes: &mut Vec<String>,
     ) -> Parsed {
         let rest = &bytes[at.min(bytes.len())..];
-        if rest.iter().all(|byte| *byte == 0) && marked <= at as u64 {
+        if marked <= at as u64 && is_zero(rest) {
             return Parsed::Whole(at, marked);
         }
         let mark = (at + 1..bytes.len()).find_map(|place| {
@@ -389,7 +396,7 @@ impl Journal {
                 format!("does not parse, although the log was synced up to byte {synced}"),
             ),
             _ => {
-                recovering.notes.push(format!("{}: torn tail cut at byte {at}", segment_path(sequence)));
+                notes.push(format!("{}: torn tail cut at byte {at}", segment_path(sequence)));
                 Parsed::Whole(at, marked)
             }
         }

@@ -61,6 +61,14 @@ pub(crate) struct Writer {
     pub(crate) forward_credit: u64,
 }
 
+impl Writer {
+    /// The segment right before the present one, with its length.
+    pub(crate) fn newest_before(&self) -> Option<(u64, u64)> {
+        let (sequence, length) = self.before.last_key_value()?;
+        (sequence + 1 == self.sequence).then_some((*sequence, *length))
+    }
+}
+
 /// What can be done with what waits longest.
 enum Way {
     /// It fits here.

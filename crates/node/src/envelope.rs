@@ -11,7 +11,7 @@ use std::fmt;
 
 use bytes::Bytes;
 use quorate_consensus::{
-    ClusterId, DecodeError, GroupId, Incarnation, Index, NodeId, Position, Reader, Writer,
+    ClusterId, DecodeError, GroupId, Incarnation, Index, Membership, NodeId, Position, Reader, Writer,
 };
 
 /// The format version that this build writes, and the only one it reads.
@@ -54,6 +54,19 @@ pub enum PeerMessage {
     ChunkAck(ChunkAck),
     /// Your frame was refused.
     Refused(FrameRefusal),
+    /// The cluster's records want this membership for the group, said to its leader.
+    Desired(Desired),
+    /// Nothing was heard in the group for long. Whoever is no member any more is answered, as to any frame, that it was removed.
+    Hello,
+}
+
+/// What the cluster's records want of a group.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Desired {
+    /// Of the records.
+    pub version: u64,
+    /// What they want.
+    pub membership: Membership,
 }
 
 /// A piece of a snapshot, in a transfer that can be resumed at any chunk.
@@ -118,6 +131,8 @@ const ENGINE: u8 = 1;
 const CHUNK: u8 = 2;
 const CHUNK_ACK: u8 = 3;
 const REFUSED: u8 = 4;
+const DESIRED: u8 = 5;
+const HELLO: u8 = 6;
 
 const REFUSALS: [FrameRefusal; 6] = [
     FrameRefusal::Malformed,
@@ -186,6 +201,11 @@ impl FrameWriter {
                 to.varint(ack.next);
                 to.bool(ack.end);
             }),
+            PeerMessage::Desired(desired) => self.add(group, DESIRED, |to| {
+                to.varint(desired.version);
+                desired.membership.encode(to);
+            }),
+            PeerMessage::Hello => self.add(group, HELLO, |_| {}),
             PeerMessage::Refused(why) => {
                 self.add(group, REFUSED, |to| {
                     to.u8(REFUSALS.iter().position(|r| r == why).unwrap_or(0) as u8)
@@ -284,6 +304,16 @@ impl Frame {
                         .ok_or(DecodeError::Unknown { what: "refusal", value: u64::from(why) })?;
                     PeerMessage::Refused(*why)
                 }
+                DESIRED => {
+                    let desired =
+                        Desired { version: from.varint()?, membership: Membership::decode(&mut from)? };
+                    from.finish()?;
+                    PeerMessage::Desired(desired)
+                }
+                HELLO => {
+                    from.finish()?;
+                    PeerMessage::Hello
+                }
                 kind => return Err(DecodeError::Unknown { what: "message kind", value: u64::from(kind) }),
             };
             messages.push((group, message));
@@ -321,6 +351,14 @@ mod tests {
             ),
             (GroupId(300), PeerMessage::ChunkAck(ChunkAck { position, next: 7, end: true })),
             (GroupId(1), PeerMessage::Refused(FrameRefusal::Incarnation)),
+            (
+                GroupId(2),
+                PeerMessage::Desired(Desired {
+                    version: 300,
+                    membership: Membership::new([NodeId(1), NodeId(2)], [NodeId(3)]),
+                }),
+            ),
+            (GroupId(2), PeerMessage::Hello),
         ]
     }
 

@@ -11,8 +11,8 @@ use quorate_consensus::{
 use quorate_journal::{GroupWrite, Journal, ReadToken, WriteToken};
 
 use crate::{
-    Answer, Channel, Limits, Notice, Outputs, Ticket, ToState, links::Links, proposals::Proposals,
-    reads::Reads, transfer::Staged,
+    Answer, Channel, Desired, Limits, Notice, Outputs, PeerMessage, Ticket, ToState, links::Links,
+    proposals::Proposals, reads::Reads, transfer::Staged,
 };
 
 /// The engine of a group. Raft for now; the groups of a later release choose between engines here and nowhere else.
@@ -39,15 +39,20 @@ enum Reading {
 #[derive(Debug)]
 pub(crate) struct Group {
     pub(crate) id: GroupId,
+    node: NodeId,
     pub(crate) engine: GroupEngine,
     effects: Effects<EngineMessage, EngineHardState>,
     pub(crate) role: RoleChange,
     /// The membership in force.
     membership: Membership,
-    /// The membership that the cluster's records want.
-    pub(crate) desired: Option<Membership>,
+    /// The membership that the cluster's records want, by the newest that was heard of them.
+    desired: Option<Desired>,
+    /// The records are being asked whether they still want it.
+    confirming: bool,
     /// A change towards it is asked for not before this.
     desire_at: Instant,
+    /// When the group was last heard, or was asked because it was silent.
+    heard_at: Instant,
     /// Everything up to here is committed.
     commit: Index,
     /// Everything up to here was handed to the state half.
@@ -76,6 +81,8 @@ pub(crate) struct Group {
     /// Marks along the log: (index, bytes fed up to it since the start), for compaction by bytes.
     marks: VecDeque<(Index, u64)>,
     fed_bytes: u64,
+    /// Counts what may have changed how the group stands.
+    pub(crate) version: u64,
 }
 
 /// What a step left for the node to do, beyond what the group did itself.
@@ -87,20 +94,33 @@ pub(crate) struct Leftover {
 
 /// How often a leader tries to bring its group to the membership that is wanted.
 const DESIRE_EVERY: Duration = Duration::from_millis(100);
+/// How long one who does not lead leaves that to the leader before telling it, and how often it does.
+const DESIRE_TOLD_EVERY: Duration = Duration::from_millis(500);
+/// After so long without a word from the group's leader, or from those it leads, its members are asked whether this node is still one of them.
+const HELLO_AFTER: Duration = Duration::from_secs(1);
 const MARK_EVERY_BYTES: u64 = 64 * 1024;
 
 impl Group {
-    pub(crate) fn new(id: GroupId, engine: GroupEngine, snapshot: &SnapshotMeta, explain: bool) -> Group {
+    pub(crate) fn new(
+        (id, node): (GroupId, NodeId),
+        engine: GroupEngine,
+        snapshot: &SnapshotMeta,
+        explain: bool,
+        now: Instant,
+    ) -> Group {
         let status = engine.status();
         let at = snapshot.position;
         Group {
             id,
+            node,
             engine,
             effects: Effects { explain, ..Effects::default() },
             role: RoleChange { role: status.role, epoch: status.epoch, leader: status.leader },
             membership: status.membership,
             desired: None,
+            confirming: false,
             desire_at: Instant::START,
+            heard_at: now,
             commit: at.index,
             fed: at.index,
             applied: at,
@@ -120,12 +140,14 @@ impl Group {
             snapshot_not_before: None,
             marks: VecDeque::new(),
             fed_bytes: 0,
+            version: 1,
         }
     }
 
     pub(crate) fn poll_timeout(&self) -> Option<Instant> {
         let desire = self.wants_change().then_some(self.desire_at);
-        let timers = [self.engine.poll_timeout(), self.retry_at, desire, self.snapshot_not_before];
+        let hello = self.has_peers().then_some(self.heard_at + HELLO_AFTER);
+        let timers = [self.engine.poll_timeout(), self.retry_at, desire, hello, self.snapshot_not_before];
         timers.into_iter().flatten().min()
     }
 
@@ -138,23 +160,78 @@ impl Group {
         self.proposals.refuse_ready()
     }
 
-    /// Does this node lead the group, and is its membership not what the cluster's records want?
-    fn wants_change(&self) -> bool {
-        self.role.role == Role::Leader
-            && !self.membership.is_joint()
-            && self.desired.as_ref().is_some_and(|desired| *desired != self.membership)
+    fn has_peers(&self) -> bool {
+        let this = self.node;
+        self.membership.voters().iter().chain(self.membership.outgoing()).any(|node| *node != this)
     }
 
-    /// Asks for the desired membership; refused or lost, it is asked for again after a rest.
-    fn desire(&mut self, around: &mut Surroundings<'_>) -> Leftover {
-        if !self.wants_change() || around.now < self.desire_at {
+    /// Is there a leader, and is the group's membership not what the cluster's records want?
+    fn wants_change(&self) -> bool {
+        self.role.leader.is_some()
+            && !self.membership.is_joint()
+            && self.desired.as_ref().is_some_and(|desired| desired.membership != self.membership)
+    }
+
+    /// What the cluster's records want, as they were a moment ago. Whoever leads asks the engine for it; refused or lost, it is asked for again after a
+    /// rest. Whoever follows tells the leader, if that has not done it by itself.
+    ///
+    /// {1 and 2 lose 2, which leads this group; `meta` lets 2 go before 2 has heard why}: 2 never hears of the records again, and without being told would
+    /// lead on in a group that should be without it, for ever. Found by the simulator (I20).
+    pub(crate) fn wish(&mut self, desired: Desired, around: &mut Surroundings<'_>) -> Leftover {
+        if self.desired.as_ref().is_some_and(|known| known.version > desired.version) {
             return Leftover::default();
         }
+        let asked = std::mem::take(&mut self.confirming);
+        self.desired = Some(desired.clone());
+        if !self.wants_change() {
+            return Leftover::default();
+        }
+        if self.leads() {
+            return self.change_to(desired.membership, around);
+        }
+        if let (true, Some(leader)) = (asked, self.role.leader) {
+            around.links.message(leader, Channel::Urgent, self.id, &PeerMessage::Desired(desired));
+        } else {
+            self.desire_at = around.now + DESIRE_TOLD_EVERY;
+        }
+        Leftover::default()
+    }
+
+    /// A follower says what the records want.
+    pub(crate) fn told(&mut self, desired: Desired, around: &mut Surroundings<'_>) -> Leftover {
+        if self.leads() { self.wish(desired, around) } else { Leftover::default() }
+    }
+
+    fn change_to(&mut self, membership: Membership, around: &mut Surroundings<'_>) -> Leftover {
         self.desire_at = around.now + DESIRE_EVERY;
-        let Some(desired) = self.desired.clone() else { return Leftover::default() };
         let id = self.proposals.other_attempt();
-        let (voters, learners) = (desired.voters().to_vec(), desired.learners().to_vec());
+        let (voters, learners) = (membership.voters().to_vec(), membership.learners().to_vec());
         self.step(Input::ChangeMembership { id, change: MembershipChange::Set { voters, learners } }, around)
+    }
+
+    /// The group is not there yet: the records are asked again before anything is done.
+    ///
+    /// What they wanted once is not enough. {1 and 3 were 1 to 4; 1 starts again, leads, and applies its old log of the records}: it would bring 2 and 4 back,
+    /// which are gone for good, and with them {1, 2, 3, 4} never has a majority again. Found by the simulator (I20).
+    fn desire(&mut self, around: &mut Surroundings<'_>) {
+        if self.wants_change() && around.now >= self.desire_at {
+            self.desire_at = around.now + if self.leads() { DESIRE_EVERY } else { DESIRE_TOLD_EVERY };
+            self.confirming = true;
+            around.out.state.push(ToState::Confirm { group: self.id });
+        }
+    }
+
+    /// Nobody was heard for long: perhaps this node was removed and nobody who leads speaks to it any more. A learner, or a voter that its own newest
+    /// membership leaves out, would never say a word by itself, and so never be told. Found by the simulator (I20).
+    fn hello(&mut self, around: &mut Surroundings<'_>) {
+        if !self.has_peers() || around.now < self.heard_at + HELLO_AFTER {
+            return;
+        }
+        self.heard_at = around.now;
+        let this = self.node;
+        for peer in self.membership.members().filter(|peer| *peer != this) {
+            around.links.message(peer, Channel::Urgent, self.id, &PeerMessage::Hello);
+        }
     }
 
     // ── what comes in ───────────────────────────────────────────────────────────────────────────────────────────────
@@ -203,7 +280,13 @@ impl Group {
         let mut reader = Reader::new(bytes);
         let message = GroupEngine::decode_message(&mut reader).map_err(|_| ())?;
         reader.finish().map_err(|_| ())?;
-        Ok(self.step(Input::Message { from, message }, around))
+        let left = self.step(Input::Message { from, message }, around);
+        // Of a leader, or of those whom this node leads. Others may be as far behind as this node is: two that were removed can ask each other for votes for
+        // ever.
+        if self.leads() || self.role.leader == Some(from) {
+            self.heard_at = around.now;
+        }
+        Ok(left)
     }
 
     pub(crate) fn wake(&mut self, around: &mut Surroundings<'_>) -> Leftover {
@@ -275,6 +358,7 @@ impl Group {
         jumped: bool,
         around: &mut Surroundings<'_>,
     ) {
+        self.version += 1;
         self.applied = self.applied.max(position);
         let (lost, unknown) = self.proposals.applied(position, own, jumped);
         for ticket in unknown {
@@ -322,7 +406,8 @@ impl Group {
                 left.join(self.step(Input::ReadBarrier { id }, around));
             }
         }
-        left.join(self.desire(around));
+        self.desire(around);
+        self.hello(around);
         self.feed(around);
         left
     }
@@ -330,6 +415,7 @@ impl Group {
     // ── the engine ──────────────────────────────────────────────────────────────────────────────────────────────────
 
     pub(crate) fn step(&mut self, input: Input<EngineMessage>, around: &mut Surroundings<'_>) -> Leftover {
+        self.version += 1;
         self.engine.step(around.now, input, &mut self.effects);
         self.carry_out(around)
     }

@@ -34,8 +34,8 @@ mod transfer;
 pub use command::{Origin, SessionTag, TaggedCommand, Ticket};
 pub use config::{Config, GroupConfig, Limits};
 pub use envelope::{
-    Address, Channel, Chunk, ChunkAck, FRAME_BYTES_MAX, FRAME_VERSION, Frame, FrameRefusal, FrameWriter,
-    PeerMessage,
+    Address, Channel, Chunk, ChunkAck, Desired, FRAME_BYTES_MAX, FRAME_VERSION, Frame, FrameRefusal,
+    FrameWriter, PeerMessage,
 };
 pub use messages::{
     Answer, Chunks, Fatal, FromState, NodeInput, Notice, Outputs, StateHalf, StateOutputs, ToState,

@@ -59,11 +59,13 @@ pub enum NodeInput {
         /// What is wanted.
         change: MembershipChange,
     },
-    /// The membership that the cluster's records want for the group. While this node leads it, it brings the group there, change by change,
-    /// and tries again what cannot be done yet.
+    /// The membership that the cluster's records want for the group, by a linearizable read of them that has just ended: acted upon at once or not at
+    /// all. While the group is not there it is asked for again, by [`ToState::Confirm`].
     Desired {
         /// The group.
         group: GroupId,
+        /// Of the records that want it: a smaller one is older, and is not listened to.
+        version: u64,
         /// What is wanted.
         membership: Membership,
     },
@@ -137,6 +139,11 @@ pub enum ToState {
         group: GroupId,
         /// To what.
         change: RoleChange,
+    },
+    /// The group is not what the cluster's records were last known to want. Do they still want it? Answered with [`NodeInput::Desired`].
+    Confirm {
+        /// The group.
+        group: GroupId,
     },
     /// Another membership is in force (appended, not necessarily committed).
     Membership {

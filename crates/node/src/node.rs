@@ -10,8 +10,8 @@ use quorate_consensus::{
 use quorate_journal::{Identity, Journal, JournalEvent, ReadToken, SnapshotId, WriteToken};
 
 use crate::{
-    Answer, Channel, ChunkAck, Config, Fatal, Frame, FrameRefusal, FromState, NodeInput, Notice, Outputs,
-    PeerMessage, ToState,
+    Answer, Channel, ChunkAck, Config, Desired, Fatal, Frame, FrameRefusal, FromState, NodeInput, Notice,
+    Outputs, PeerMessage, ToState,
     group::{Group, GroupEngine, Leftover, Surroundings},
     links::Links,
     messages::Chunks,
@@ -166,6 +166,12 @@ impl Node {
         })
     }
 
+    /// Grows whenever [`status`](Self::status) of a group may have changed, for checkers; zero before recovery.
+    #[must_use]
+    pub fn status_version(&self, group: GroupId) -> u64 {
+        self.groups.get(&group).map_or(0, |group| group.version)
+    }
+
     /// A group's engine, for checkers.
     #[must_use]
     pub fn engine(&self, group: GroupId) -> Option<&GroupEngine> {
@@ -214,8 +220,9 @@ impl Node {
                     group.step(Input::TransferLeadership { to }, around)
                 });
             }
-            NodeInput::Desired { group, membership } => {
-                self.with(group, now, out, |group, _| group.desired = Some(membership));
+            NodeInput::Desired { group, version, membership } => {
+                let desired = Desired { version, membership };
+                self.step(group, now, out, |group, around| group.wish(desired, around));
             }
             NodeInput::State(report) => self.report(now, report, out),
             NodeInput::PeerLost(peer) => {
@@ -353,7 +360,8 @@ impl Node {
             raft.seed ^= group.id.0.wrapping_mul(0x9e37_79b9_7f4a_7c15) ^ self.config.life;
             match GroupEngine::new(raft, start, now) {
                 Ok(engine) => {
-                    let state = Group::new(group.id, engine, &snapshot, self.config.explain);
+                    let state =
+                        Group::new((group.id, self.config.node), engine, &snapshot, self.config.explain, now);
                     self.groups.insert(group.id, state);
                 }
                 Err(error) => return self.stop(Fatal::Damaged(error.to_string()), out),
@@ -428,6 +436,10 @@ impl Node {
                 PeerMessage::Chunk(chunk) => self.chunk(now, group, from, chunk, out),
                 PeerMessage::ChunkAck(ack) => self.chunk_ack(now, group, from, ack, out),
                 PeerMessage::Refused(why) => self.refused_by(from, why, out),
+                PeerMessage::Desired(desired) => {
+                    self.step(group, now, out, |group, around| group.told(desired, around));
+                }
+                PeerMessage::Hello => {}
             }
         }
     }

@@ -78,6 +78,12 @@ pub struct State {
     /// Removed members that the core has been told of.
     let_go: BTreeSet<NodeId>,
     next_own_ticket: u64,
+    /// The read of the records under way that says what they want.
+    confirming: Option<Ticket>,
+    /// Reads of the keys that say how far this node's keys have come: the read under way, with the version of the records before it was asked for.
+    catching_up: Option<(Ticket, u64)>,
+    /// The keys here have everything that was committed before this version of the records was applied here.
+    caught_up: u64,
     meta_applied: Applied<Placement>,
     keys_applied: Applied<Keyspace>,
 }
@@ -105,6 +111,9 @@ impl State {
             announced: BTreeSet::new(),
             let_go: BTreeSet::new(),
             next_own_ticket: Node::OWN_TICKETS_FROM,
+            confirming: None,
+            catching_up: None,
+            caught_up: 0,
             meta_applied: Applied::default(),
             keys_applied: Applied::default(),
         }
@@ -133,17 +142,20 @@ impl State {
         group: GroupId,
         entries: Vec<quorate_consensus::Entry>,
         out: &mut StateOutputs<Reply>,
+        mut observe: impl FnMut(&State, GroupId),
     ) {
         match group {
             META => {
                 for entry in entries {
                     self.meta.apply(entry, &mut self.meta_applied);
+                    observe(self, META);
                 }
                 self.meta_done(false, out);
             }
             KEYS => {
                 for entry in entries {
                     self.keys.apply(entry, &mut self.keys_applied);
+                    observe(self, KEYS);
                 }
                 self.keys_done(false, out);
             }
@@ -158,7 +170,8 @@ impl State {
         // Events are for watchers, which come with the whole etcd API; until then nobody listens.
         applied.events.clear();
         let own = std::mem::take(&mut applied.own);
-        Self::serve_keys(&self.keys, applied, out);
+        self.own_reads();
+        Self::serve_keys(&self.keys, &mut self.keys_applied, out);
         out.core.push(Self::report(KEYS, &self.keys, own, jumped));
         self.followed(KEYS, self.keys.membership().clone(), out);
     }
@@ -172,10 +185,13 @@ impl State {
         let changed = !applied.events.is_empty() || jumped;
         applied.events.clear();
         let own = std::mem::take(&mut applied.own);
-        Self::serve_meta(&self.meta, applied, out);
+        self.confirmed(out);
+        Self::serve_meta(&self.meta, &mut self.meta_applied, out);
         out.core.push(Self::report(META, &self.meta, own, jumped));
         if changed {
             self.records_changed(out);
+            self.confirm(out);
+            self.catch_up(out);
         }
         self.announce(out);
         self.followed(META, self.meta.membership().clone(), out);
@@ -212,14 +228,11 @@ impl State {
 
     // ── what follows from the records ───────────────────────────────────────────────────────────────────────────────
 
-    /// The records changed: tell the core what every group should become, and whom it may believe.
+    /// The records changed: tell the core whom it may believe, and, once it is certain that they are the newest, what every group should become.
     fn records_changed(&mut self, out: &mut StateOutputs<Reply>) {
         let view = self.meta.machine().view();
         if !view.is_initialised() {
             return;
-        }
-        for group in [META, KEYS] {
-            out.core.push(NodeInput::Desired { group, membership: view.desired_membership() });
         }
         for member in view.members().values() {
             let (peer, incarnation) = (member.id, member.incarnation);
@@ -239,6 +252,65 @@ impl State {
         }
     }
 
+    /// Reads the records, to tell the core what they want now: a replica that is behind wants what they wanted long ago.
+    fn confirm(&mut self, out: &mut StateOutputs<Reply>) {
+        let ticket = self.own_ticket();
+        self.confirming = Some(ticket);
+        out.core.push(NodeInput::Read { group: META, ticket });
+    }
+
+    /// The read of the records, if it is among those that may be served, says what every group should become.
+    fn confirmed(&mut self, out: &mut StateOutputs<Reply>) {
+        let confirming = self.confirming;
+        let mut served = false;
+        self.meta_applied.reads.retain(|ticket| {
+            served |= confirming == Some(*ticket);
+            ticket.0 < Node::OWN_TICKETS_FROM
+        });
+        let view = self.meta.machine().view();
+        if !served || !view.is_initialised() {
+            return;
+        }
+        self.confirming = None;
+        for group in [META, KEYS] {
+            let (version, membership) = (view.version(), view.desired_membership());
+            out.core.push(NodeInput::Desired { group, version, membership });
+        }
+    }
+
+    fn own_ticket(&mut self) -> Ticket {
+        self.next_own_ticket += 1;
+        Ticket(self.next_own_ticket)
+    }
+
+    /// Asks how far the keys have come, once per version of the records, and again when a leader has come who may not know of the asking.
+    ///
+    /// What the keys' membership is here says nothing by itself: a replica that is behind goes through memberships of long ago. {Members 1 to 5, 7 comes, 7
+    /// is to go; 5 starts again, and applies its old log}: it sees the keys without 7, as the records want them, before it has seen 7 come. Found by the
+    /// simulator (I12).
+    fn catch_up(&mut self, out: &mut StateOutputs<Reply>) {
+        let version = self.meta.machine().view().version();
+        if self.caught_up < version {
+            let ticket = self.own_ticket();
+            self.catching_up = Some((ticket, version));
+            out.core.push(NodeInput::Read { group: KEYS, ticket });
+        }
+    }
+
+    /// Takes this state's own reads out of those that may be served. True if the newest was among them.
+    fn own_reads(&mut self) -> bool {
+        let catching_up = self.catching_up;
+        let mut served = None;
+        self.keys_applied.reads.retain(|ticket| {
+            served = served.or(catching_up.filter(|(own, _)| own == ticket));
+            ticket.0 < Node::OWN_TICKETS_FROM
+        });
+        if let Some((_, version)) = served {
+            (self.catching_up, self.caught_up) = (None, version);
+        }
+        served.is_some()
+    }
+
     /// A group's committed membership may have moved: whoever waited for that is answered.
     fn followed(&mut self, group: GroupId, committed: Membership, out: &mut StateOutputs<Reply>) {
         if let Some(known) = self.known.get_mut(&group) {
@@ -249,7 +321,8 @@ impl State {
             return;
         }
         let desired = view.desired_membership();
-        let settled = self.known.values().all(|known| known.committed == desired);
+        let settled =
+            self.caught_up >= view.version() && self.known.values().all(|known| known.committed == desired);
         let gone = view.is_initialised() && view.member(self.identity.node).is_none();
         if settled || gone || !view.is_initialised() {
             out.replies.append(&mut self.settling);
@@ -286,20 +359,24 @@ impl State {
         if !self.announced.insert(what) {
             return;
         }
-        self.next_own_ticket += 1;
-        let ticket = Ticket(self.next_own_ticket);
+        let ticket = self.own_ticket();
         let origin = Origin { node: self.identity.node, life: self.identity.life, ticket };
         let command = TaggedCommand::encode(Some(origin), None, |to| to.raw(&command.encode()));
         out.core.push(NodeInput::Propose { group: META, ticket, command });
     }
 }
 
-impl StateHalf for State {
-    type Reply = Reply;
-
-    fn handle(&mut self, input: ToState, out: &mut StateOutputs<Reply>) {
+impl State {
+    /// Takes one input, as [`StateHalf::handle`] does, and shows the state to `observe` after every single entry: for checkers, which compare the
+    /// states of replicas that were given their entries in other batches.
+    pub fn handle_observed(
+        &mut self,
+        input: ToState,
+        out: &mut StateOutputs<Reply>,
+        observe: impl FnMut(&State, GroupId),
+    ) {
         match input {
-            ToState::Entries { group, entries } => self.entries(group, entries, out),
+            ToState::Entries { group, entries } => self.entries(group, entries, out, observe),
             ToState::Restore { group, meta, chunks } => {
                 let restored = match group {
                     META => self.meta.restore(&meta, chunks),
@@ -320,11 +397,15 @@ impl StateHalf for State {
                     for ticket in tickets {
                         self.meta.read_at(index, ticket, &mut self.meta_applied);
                     }
+                    self.confirmed(out);
                     Self::serve_meta(&self.meta, &mut self.meta_applied, out);
                 }
                 KEYS => {
                     for ticket in tickets {
                         self.keys.read_at(index, ticket, &mut self.keys_applied);
+                    }
+                    if self.own_reads() {
+                        self.followed(KEYS, self.keys.membership().clone(), out);
                     }
                     Self::serve_keys(&self.keys, &mut self.keys_applied, out);
                 }
@@ -356,10 +437,26 @@ impl StateHalf for State {
                 if group == META && change.leader.is_some() {
                     self.announced.clear();
                     self.announce(out);
+                    if self.confirming.is_some() {
+                        self.confirm(out);
+                    }
+                }
+                if group == KEYS && change.leader.is_some() {
+                    self.catch_up(out);
                 }
             }
+            ToState::Confirm { .. } if self.confirming.is_none() => self.confirm(out),
+            ToState::Confirm { .. } => {}
             // In force is not yet committed; what is committed shows when it is applied.
             ToState::Membership { .. } => {}
         }
+    }
+}
+
+impl StateHalf for State {
+    type Reply = Reply;
+
+    fn handle(&mut self, input: ToState, out: &mut StateOutputs<Reply>) {
+        self.handle_observed(input, out, |_, _| {});
     }
 }

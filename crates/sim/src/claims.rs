@@ -1,18 +1,17 @@
 //! What a frame claims as it leaves: terms, votes and acknowledgements, each of which must be durable on its sender by then (I15).
 
-use quorate_consensus::{Engine, Position, Reader};
+use quorate_consensus::{Engine, GroupId, Index, Position, Reader};
 use quorate_node::{Frame, PeerMessage};
 use quorate_raft::{Message, Raft};
 
 use crate::{
     host::Host,
-    invariants::{Checker, epoch_of, vote_of},
+    invariants::{Checker, Disks, Findings, Oracle},
     marks::{Mark, Marks},
 };
 
-fn messages(bytes: &bytes::Bytes) -> Vec<PeerMessage> {
-    let parsed = Frame::parse(bytes.clone()).ok().and_then(|frame| frame.messages().ok());
-    parsed.unwrap_or_default().into_iter().map(|(_, message)| message).collect()
+fn messages(bytes: &bytes::Bytes) -> Vec<(GroupId, PeerMessage)> {
+    Frame::parse(bytes.clone()).ok().and_then(|frame| frame.messages().ok()).unwrap_or_default()
 }
 
 fn engine(bytes: &bytes::Bytes) -> Option<Message> {
@@ -21,12 +20,17 @@ fn engine(bytes: &bytes::Bytes) -> Option<Message> {
 
 /// A frame in words.
 pub(crate) fn words(bytes: &bytes::Bytes) -> String {
-    let words = messages(bytes).into_iter().map(|message| match &message {
-        PeerMessage::Engine(bytes) => engine(bytes).map_or_else(|| "?".to_owned(), |message| brief(&message)),
-        PeerMessage::Chunk(chunk) => {
-            format!("Chunk {} of {} last {}", chunk.number, chunk.position, chunk.last)
-        }
-        other => format!("{other:?}"),
+    let words = messages(bytes).into_iter().map(|(group, message)| {
+        let words = match &message {
+            PeerMessage::Engine(bytes) => {
+                engine(bytes).map_or_else(|| "?".to_owned(), |message| brief(&message))
+            }
+            PeerMessage::Chunk(chunk) => {
+                format!("Chunk {} of {} last {}", chunk.number, chunk.position, chunk.last)
+            }
+            other => format!("{other:?}"),
+        };
+        format!("{group} {words}")
     });
     words.collect::<Vec<_>>().join("; ")
 }
@@ -53,85 +57,105 @@ pub(crate) fn check(
     marks: &mut Marks,
 ) -> bool {
     let mut promises = false;
-    for message in messages(bytes) {
+    for (group, message) in messages(bytes) {
+        let Some((oracle, disks, findings)) = checker.parts(group) else { continue };
         match message {
             PeerMessage::Engine(bytes) => {
                 let Some(message) = engine(&bytes) else { continue };
                 if let Message::AppendEntries { entries, .. } = &message {
-                    checker.fed(host, entries);
+                    entries.iter().for_each(|entry| oracle.learn(host, entry, findings));
                 }
-                promises |= check_message(host, &message, hosts, checker);
+                promises |= Claim { host, group, hosts, oracle, disks, findings }.check(&message);
             }
             PeerMessage::Chunk(chunk) => {
                 if chunk.number > 0 {
                     marks.hit(Mark::SnapshotInManyChunks);
                 }
-                checker.chunk_sent(host, chunk.position, chunk.number, marks);
+                oracle.chunk_sent(host, chunk.position, chunk.number, marks);
             }
-            PeerMessage::ChunkAck(_) | PeerMessage::Refused(_) => {}
+            PeerMessage::ChunkAck(_)
+            | PeerMessage::Refused(_)
+            | PeerMessage::Desired(_)
+            | PeerMessage::Hello => {}
         }
     }
     promises
 }
 
-fn check_message(host: usize, message: &Message, hosts: &[Host], checker: &mut Checker) -> bool {
-    if matches!(message, Message::RequestVote { .. } | Message::PreVote { .. })
-        && !checker.status(host).membership.is_voter(hosts[host].id)
-        && !checker.was_voter(hosts[host].id)
-    {
-        // Learners do not campaign (A13). A voter that its newest membership leaves out may still be needed (thesis §4.2.2).
-        checker.fail("I12", Some(host), format!("{message:?} from one who does not vote"));
+/// What a message claims, and before whom.
+struct Claim<'a> {
+    host: usize,
+    group: GroupId,
+    hosts: &'a [Host],
+    oracle: &'a Oracle,
+    disks: &'a mut Disks,
+    findings: &'a mut Findings,
+}
+
+impl Claim<'_> {
+    fn fail(&mut self, id: &'static str, what: String) {
+        self.findings.add(id, Some(self.host), format!("{}: {what}", self.group));
     }
-    let promises = match message {
-        Message::VoteReply { granted, .. } => *granted,
-        Message::RequestVote { .. } | Message::AppendAccepted { .. } => true,
-        Message::PreVote { .. } | Message::PreVoteReply { .. } => return false,
-        _ => false,
-    };
-    let id = hosts[host].id;
-    let term = message.term();
-    let durable = checker.durable(host, hosts);
-    let durable_term = epoch_of(durable);
-    let vote = durable.hard_state.as_ref().and_then(vote_of);
-    if durable_term < term {
-        let what = format!("{message:?} claims term {term}; durable is {durable_term}");
-        checker.fail("I15", Some(host), what);
-        return promises;
-    }
-    if durable_term > term {
-        // A later promise became durable in the same sync; the earlier one was durable before it.
-        return promises;
-    }
-    match message {
-        Message::VoteReply { granted: true, .. } if vote.is_none() || vote == Some(id) => {
-            checker.fail("I15", Some(host), format!("{message:?} while the durable vote is {vote:?}"));
+
+    /// True if it is a promise.
+    fn check(mut self, message: &Message) -> bool {
+        let id = self.hosts[self.host].id;
+        if matches!(message, Message::RequestVote { .. } | Message::PreVote { .. })
+            && !self.oracle.status(self.host).membership.is_voter(id)
+            && !self.oracle.was_voter(id)
+        {
+            // Learners do not campaign (A13). A voter that its newest membership leaves out may still be needed (thesis §4.2.2).
+            self.fail("I12", format!("{message:?} from one who does not vote"));
         }
-        Message::RequestVote { .. } if vote != Some(id) => {
-            checker.fail("I15", Some(host), format!("{message:?} while the durable vote is {vote:?}"));
+        let promises = match message {
+            Message::VoteReply { granted, .. } => *granted,
+            Message::RequestVote { .. } | Message::AppendAccepted { .. } => true,
+            Message::PreVote { .. } | Message::PreVoteReply { .. } => return false,
+            _ => false,
+        };
+        let term = message.term();
+        let durable = self.disks.of(self.host, self.hosts, self.findings);
+        let (durable_term, vote) = (durable.term(self.group), durable.vote(self.group));
+        if durable_term < term {
+            self.fail("I15", format!("{message:?} claims term {term}; durable is {durable_term}"));
+            return promises;
         }
-        Message::AppendAccepted { matched, .. } => {
-            let epoch = checker.epoch_in_log(host, *matched);
-            let moved_on = checker.status(host).epoch > term;
-            let durable = checker.durable(host, hosts);
-            let held = match epoch {
-                // The log in memory has gone on to a later term; the promise is about what was there in this one.
-                _ if moved_on => {
-                    matched.0 <= durable.snapshot_index().0
-                        || durable.epoch_at(*matched).is_some_and(|e| e <= term)
-                }
-                Some(epoch) => durable.holds(*matched, epoch),
-                None => *matched <= durable.snapshot_index() || *matched == durable.compacted.index,
-            };
-            if !held {
-                let end = durable.last;
-                let has = durable.epoch_at(*matched);
-                let what = format!("{message:?} of {epoch:?}; durable is up to {end}, with {has:?} there");
-                checker.fail("I15", Some(host), what);
+        if durable_term > term {
+            // A later promise became durable in the same sync; the earlier one was durable before it.
+            return promises;
+        }
+        match message {
+            Message::VoteReply { granted: true, .. } if vote.is_none() || vote == Some(id) => {
+                self.fail("I15", format!("{message:?} while the durable vote is {vote:?}"));
             }
+            Message::RequestVote { .. } if vote != Some(id) => {
+                self.fail("I15", format!("{message:?} while the durable vote is {vote:?}"));
+            }
+            Message::AppendAccepted { matched, .. } => self.accepted(message, *matched),
+            _ => {}
         }
-        _ => {}
+        promises
     }
-    promises
+
+    fn accepted(&mut self, message: &Message, matched: Index) {
+        let group = self.group;
+        let epoch = self.oracle.epoch_in_log(self.host, matched);
+        let moved_on = self.oracle.status(self.host).epoch > message.term();
+        let durable = self.disks.of(self.host, self.hosts, self.findings);
+        let held = match epoch {
+            // The log in memory has gone on to a later term; the promise is about what was there in this one.
+            _ if moved_on => {
+                matched <= durable.snapshot_index(group)
+                    || durable.epoch_at(group, matched).is_some_and(|epoch| epoch <= message.term())
+            }
+            Some(epoch) => durable.holds(group, matched, epoch),
+            None => matched <= durable.snapshot_index(group) || matched == durable.compacted(group).index,
+        };
+        if !held {
+            let (end, has) = (durable.last(group), durable.epoch_at(group, matched));
+            self.fail("I15", format!("{message:?} of {epoch:?}; durable is up to {end}, with {has:?} there"));
+        }
+    }
 }
 
 /// Where a chunk's snapshot stands, for the note of resumed transfers.

@@ -11,9 +11,9 @@ use quorate_keyspace::{
     Range, Reply as KeysReply, Response, Txn, View,
 };
 use quorate_node::{Answer, Outcome as NodeOutcome, SessionTag};
+use quorate_service::Reply;
 
 use crate::{
-    half::Reply,
     history::{Call, Key, Operation, Outcome, PAIR, Seen},
     marks::{Mark, Marks},
     plan::Shape,
@@ -204,7 +204,7 @@ impl Client {
             return Err(Move::Ignore);
         };
         match told {
-            Told::Reply(Reply::Done(NodeOutcome::Done(response))) => {
+            Told::Reply(Reply::Keys(NodeOutcome::Done(response))) => {
                 let outcome = outcome(&current.call, &response);
                 if let (Outcome::Write { previous, changed, .. }, Call::Cas { key, .. }) =
                     (&outcome, &current.call)
@@ -215,20 +215,22 @@ impl Client {
                 }
                 Ok(outcome)
             }
-            Told::Reply(Reply::Done(NodeOutcome::SessionExpired)) => {
+            Told::Reply(Reply::Keys(NodeOutcome::SessionExpired)) => {
                 marks.hit(Mark::SessionExpired);
                 let in_doubt = current.in_doubt;
                 self.session = Some((self.random.next_u64(), 1));
                 Ok(if in_doubt { Outcome::Unknown } else { Outcome::Failed })
             }
-            Told::Reply(Reply::Done(NodeOutcome::Malformed(_))) => Ok(Outcome::Failed),
-            Told::Reply(Reply::View(view)) => {
+            Told::Reply(Reply::Keys(NodeOutcome::Malformed(_))) => Ok(Outcome::Failed),
+            Told::Reply(Reply::KeysView(view)) => {
                 let outcome = read(&current.call, &view);
                 if let (Call::Get { key, .. }, Outcome::Read { items, .. }) = (&current.call, &outcome) {
                     self.seen.insert(*key, items.get(key).map(|seen| seen.value));
                 }
                 Ok(outcome)
             }
+            // Of the cluster's records no client asks.
+            Told::Reply(Reply::Meta(_) | Reply::MetaView(_)) => Err(Move::Ignore),
             Told::Answer(Answer::Unknown | Answer::Stopped) => {
                 current.in_doubt = true;
                 if current.call.is_write() && current.tag.is_none() {

@@ -1,8 +1,7 @@
-//! One host's disk: what is on it for certain, what is only on its way there, and what a power loss makes of the difference.
+//! One host's disk: its names, its operations, and how it misbehaves. What a file is, and what a power loss makes of it, is in `inode`.
 //!
-//! A file's content changes at once for those who read it; each change waits in `pending` until a sync that was submitted after it
-//! completes. At a power loss every 512-byte sector comes back as it was after some number of the changes that touch it, each sector for itself:
-//! that is what a page cache may have written, and it includes "all", "nothing" and every torn mixture.
+//! A full disk is one as file systems have it: what lies within a file's allocated length can be written, a name can be changed or removed, and
+//! nothing can be created or grow.
 
 use std::{
     collections::{BTreeMap, VecDeque},
@@ -14,30 +13,17 @@ use quorate_consensus::{
     DiskCompletion, DiskError, DiskErrorKind, DiskOperation, DiskOutcome, DiskRequest, OperationId, Random,
 };
 
-use crate::schedule::{MICROS, MILLIS, Time};
+use crate::{
+    inode::{Change, Inode},
+    schedule::{MICROS, MILLIS, Time},
+};
 
-const SECTOR: usize = 512;
 const FREE_BYTES: u64 = 1 << 40;
 /// The last bytes of a file, which rot leaves alone.
 const ROT_SPARES_BYTES: usize = 3 << 10;
 
 /// The files of a disk by name, as they would be read back if the power failed and nothing unsynced survived.
 pub(crate) type Image = BTreeMap<Arc<str>, Arc<Vec<u8>>>;
-
-#[derive(Clone, Debug)]
-enum Change {
-    Write { offset: usize, bytes: Bytes },
-    Length(usize),
-}
-
-#[derive(Debug, Default)]
-struct Inode {
-    content: Vec<u8>,
-    durable: Arc<Vec<u8>>,
-    /// Changes that are in `content` and not in `durable`, oldest first; the first has the number `settled`.
-    pending: VecDeque<Change>,
-    settled: u64,
-}
 
 #[derive(Clone, Debug)]
 enum NameChange {
@@ -99,6 +85,8 @@ pub(crate) struct Disk {
     in_flight: BTreeMap<OperationId, (Effect, Result<DiskOutcome, DiskError>)>,
     /// Grows with every change of what is durable.
     version: u64,
+    /// Grows when that is a change of the names of segments or snapshots, or more than what a sync does.
+    names_version: u64,
     pub(crate) trouble: Trouble,
     /// Typical length of a sync.
     sync_nanos: u64,
@@ -111,109 +99,18 @@ fn error(kind: DiskErrorKind, message: &str) -> DiskError {
     DiskError { kind, message: message.to_owned() }
 }
 
-fn parent(path: &str) -> Arc<str> {
-    path.rsplit_once('/').map_or("", |(directory, _)| directory).into()
+fn directory(path: &str) -> &str {
+    path.rsplit_once('/').map_or("", |(directory, _)| directory)
 }
 
-impl Inode {
-    fn change(&mut self, change: Change) {
-        apply(&mut self.content, &change);
-        self.pending.push_back(change);
-    }
-
-    fn submitted(&self) -> u64 {
-        self.settled + self.pending.len() as u64
-    }
-
-    /// Makes the changes below `number` durable. True if there were any.
-    fn settle(&mut self, number: u64) -> bool {
-        let mut any = false;
-        while self.settled < number {
-            let Some(change) = self.pending.pop_front() else { break };
-            self.settled += 1;
-            apply(Arc::make_mut(&mut self.durable), &change);
-            any = true;
+impl NameChange {
+    /// Does recovery read files of such a name?
+    fn matters(&self) -> bool {
+        let read = |name: &Arc<str>| name.ends_with(".seg") || name.ends_with(".snap");
+        match self {
+            NameChange::Add(name, _) | NameChange::Remove(name) => read(name),
+            NameChange::Move(from, to, _) => read(from) || read(to),
         }
-        any
-    }
-
-    fn lose(&mut self, number: u64) {
-        while self.settled < number && self.pending.pop_front().is_some() {
-            self.settled += 1;
-        }
-    }
-
-    /// The power fails. True if the file came back as a mixture.
-    fn crash(&mut self, random: &mut Random) -> bool {
-        let changes: Vec<Change> = self.pending.drain(..).collect();
-        let mut torn = false;
-        if !changes.is_empty() {
-            match random.below(4) {
-                0 => {}
-                1 => {
-                    let durable = Arc::make_mut(&mut self.durable);
-                    changes.iter().for_each(|change| apply(durable, change));
-                }
-                _ => {
-                    torn = true;
-                    self.tear(&changes, random);
-                }
-            }
-        }
-        self.content = self.durable.as_ref().clone();
-        self.settled = 0;
-        torn
-    }
-
-    fn tear(&mut self, changes: &[Change], random: &mut Random) {
-        let before = self.durable.len();
-        let mut lengths = vec![before];
-        let mut length = before;
-        for change in changes {
-            length = match change {
-                Change::Length(length) => *length,
-                Change::Write { offset, bytes } => length.max(offset + bytes.len()),
-            };
-            lengths.push(length);
-        }
-        let kept = lengths[random.below(lengths.len() as u64) as usize];
-        let durable = Arc::make_mut(&mut self.durable);
-        let mut touched: BTreeMap<usize, Vec<usize>> = BTreeMap::new();
-        for (number, change) in changes.iter().enumerate() {
-            if let Change::Write { offset, bytes } = change
-                && !bytes.is_empty()
-            {
-                for sector in offset / SECTOR..=(offset + bytes.len() - 1) / SECTOR {
-                    touched.entry(sector).or_default().push(number);
-                }
-            }
-        }
-        durable.resize(kept, 0);
-        for (sector, writers) in touched {
-            let survive = random.below(writers.len() as u64 + 1) as usize;
-            for number in &writers[..survive] {
-                if let Change::Write { offset, bytes } = &changes[*number] {
-                    let from = (*offset).max(sector * SECTOR);
-                    let to = (offset + bytes.len()).min((sector + 1) * SECTOR).min(kept);
-                    if from < to {
-                        durable[from..to].copy_from_slice(&bytes[from - offset..to - offset]);
-                    }
-                }
-            }
-        }
-    }
-}
-
-fn apply(content: &mut Vec<u8>, change: &Change) {
-    match change {
-        Change::Write { offset, bytes } => {
-            let end = offset + bytes.len();
-            if content.len() < end {
-                content.resize(end, 0);
-            }
-            content[*offset..end].copy_from_slice(bytes);
-        }
-        Change::Length(length) => content.resize(*length, 0),
     }
 }
 
@@ -242,6 +139,7 @@ impl Disk {
             next_inode: 1,
             in_flight: BTreeMap::new(),
             version: 0,
+            names_version: 0,
             trouble: Trouble::default(),
             sync_nanos,
             random,
@@ -252,6 +150,17 @@ impl Disk {
     /// Changes whenever what is durable changes.
     pub(crate) fn version(&self) -> u64 {
         self.version
+    }
+
+    /// Changes whenever segments or snapshots durably come or go, and whenever files change in other ways than by syncs.
+    pub(crate) fn names_version(&self) -> u64 {
+        self.names_version
+    }
+
+    /// A file's durable bytes, and the first of them that has changed since this was last asked.
+    pub(crate) fn changed(&self, path: &Arc<str>) -> Option<(Arc<Vec<u8>>, usize)> {
+        let inode = self.inodes.get(self.durable_names.get(path)?)?;
+        Some((inode.durable.clone(), inode.changed_from.replace(usize::MAX)))
     }
 
     /// What would be read back if the power failed now and nothing unsynced survived.
@@ -305,6 +214,7 @@ impl Disk {
                         directory.settled += 1;
                         rename(&mut self.durable_names, &change);
                         self.version += 1;
+                        self.names_version += u64::from(change.matters());
                     }
                 }
             }
@@ -322,7 +232,7 @@ impl Disk {
 
     fn name(&mut self, path: &Arc<str>, change: NameChange) {
         rename(&mut self.names, &change);
-        self.directories.entry(parent(path)).or_default().pending.push_back(change);
+        self.directories.entry(directory(path).into()).or_default().pending.push_back(change);
     }
 
     fn full(&mut self) -> (Effect, DiskError) {
@@ -415,7 +325,7 @@ impl Disk {
             DiskRequest::List { path } => {
                 let inodes = &self.inodes;
                 let listed =
-                    self.names.iter().filter(|(name, _)| *parent(name) == *path).map(|(name, inode)| {
+                    self.names.iter().filter(|(name, _)| directory(name) == &*path).map(|(name, inode)| {
                         let base = name.rsplit_once('/').map_or(&**name, |(_, base)| base);
                         (base.to_owned(), inodes.get(inode).map_or(0, |inode| inode.content.len() as u64))
                     });
@@ -457,6 +367,7 @@ impl Disk {
             report.torn += usize::from(inode.crash(&mut self.random));
         }
         self.version += 1;
+        self.names_version += 1;
         report
     }
 
@@ -469,7 +380,8 @@ impl Disk {
     /// Everything is gone.
     pub(crate) fn erase(&mut self) {
         let random = self.random.fork(99);
-        *self = Disk { version: self.version + 1, ..Disk::new(random, self.sync_nanos) };
+        let (version, names_version) = (self.version + 1, self.names_version + 1);
+        *self = Disk { version, names_version, ..Disk::new(random, self.sync_nanos) };
     }
 
     /// Flips one bit of something durable. False if there is nothing it could be.
@@ -493,6 +405,7 @@ impl Disk {
             *byte ^= bit;
         }
         self.version += 1;
+        self.names_version += 1;
         true
     }
 }

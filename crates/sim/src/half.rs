@@ -1,120 +1,74 @@
-//! The state half of a simulated host: the replica of the keys, with a note of its digest after every entry.
+//! The state half of a simulated host: the real service's, with a note of the state's digest after every entry.
 
 use quorate_consensus::{GroupId, Position, StateMachine};
-use quorate_keyspace::{Keyspace, Response, View};
-use quorate_node::{Applied, FromState, NodeInput, Outcome, Replica, StateHalf, StateOutputs, ToState};
+use quorate_node::{FromState, NodeInput, Replica, StateOutputs, ToState};
+use quorate_service::{META, Reply, State};
 
-/// The group of the keys, as in the service.
-pub(crate) const KEYS: GroupId = GroupId(2);
+/// By how much a state's size is divided in what the policy of snapshots hears of it.
+const STATE_COUNTS_FOR: u64 = 8;
 
-/// What those who wait are told.
-#[derive(Clone, Debug)]
-pub(crate) enum Reply {
-    Done(Outcome<Response>),
-    View(View),
-}
-
-/// A state after an entry.
+/// A group's state after an entry.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct After {
+    pub(crate) group: GroupId,
     pub(crate) position: Position,
     pub(crate) digest: u64,
-    pub(crate) revision: u64,
+    /// The revision of the keys, or the version of the records.
+    pub(crate) number: u64,
     /// By a snapshot, not entry by entry.
     pub(crate) restored: bool,
 }
 
+impl After {
+    fn note(state: &State, group: GroupId, restored: bool) -> After {
+        fn of<S: StateMachine>(replica: &Replica<S>, group: GroupId, restored: bool) -> After {
+            let (position, digest) = (replica.applied(), replica.digest());
+            After { group, position, digest, number: replica.machine().number(), restored }
+        }
+        if group == META { of(state.meta(), group, restored) } else { of(state.keys(), group, restored) }
+    }
+}
+
+/// The service's state half, watched.
 #[derive(Debug)]
 pub(crate) struct Half {
-    replica: Replica<Keyspace>,
-    applied: Applied<Keyspace>,
+    pub(crate) state: State,
     /// For the checker, which takes them out.
     pub(crate) after: Vec<After>,
 }
 
 impl Half {
-    pub(crate) fn new(replica: Replica<Keyspace>) -> Half {
-        Half { replica, applied: Applied::default(), after: Vec::new() }
+    pub(crate) fn new(state: State) -> Half {
+        Half { state, after: Vec::new() }
     }
 
-    pub(crate) fn replica(&self) -> &Replica<Keyspace> {
-        &self.replica
-    }
-
-    fn note(&mut self, restored: bool) {
-        self.after.push(After {
-            position: self.replica.applied(),
-            digest: self.replica.digest(),
-            revision: self.replica.machine().number(),
-            restored,
-        });
-    }
-
-    fn done(&mut self, jumped: bool, out: &mut StateOutputs<Reply>) {
-        self.replica.release_reads(&mut self.applied);
-        out.replies
-            .extend(self.applied.replies.drain(..).map(|(ticket, outcome)| (ticket, Reply::Done(outcome))));
-        self.applied.events.clear();
-        let own = std::mem::take(&mut self.applied.own);
-        self.serve(out);
-        out.core.push(NodeInput::State(FromState::Applied {
-            group: KEYS,
-            position: self.replica.applied(),
-            own,
-            state_bytes: self.replica.machine().size_bytes().min(1),
-            jumped,
-        }));
-    }
-
-    fn serve(&mut self, out: &mut StateOutputs<Reply>) {
-        if !self.applied.reads.is_empty() {
-            let view = self.replica.machine().view();
-            out.replies
-                .extend(self.applied.reads.drain(..).map(|ticket| (ticket, Reply::View(view.clone()))));
+    /// Gives the service its input as it is, in the batches in which it came.
+    pub(crate) fn handle(&mut self, input: ToState, out: &mut StateOutputs<Reply>) {
+        let restored = match &input {
+            ToState::Restore { group, .. } => Some(*group),
+            ToState::SnapshotDue { .. }
+            | ToState::Entries { .. }
+            | ToState::ReadSafe { .. }
+            | ToState::ReadLocal { .. }
+            | ToState::Role { .. }
+            | ToState::Confirm { .. }
+            | ToState::Membership { .. } => None,
+        };
+        let said = out.core.len();
+        let after = &mut self.after;
+        self.state.handle_observed(input, out, |state, group| after.push(After::note(state, group, false)));
+        let failed = |input: &NodeInput| matches!(input, NodeInput::State(FromState::RestoreFailed { .. }));
+        if let Some(group) = restored
+            && !out.core[said..].iter().any(failed)
+        {
+            self.after.push(After::note(&self.state, group, true));
         }
-    }
-}
-
-impl StateHalf for Half {
-    type Reply = Reply;
-
-    fn handle(&mut self, input: ToState, out: &mut StateOutputs<Reply>) {
-        match input {
-            ToState::Entries { entries, .. } => {
-                for entry in entries {
-                    self.replica.apply(entry, &mut self.applied);
-                    self.note(false);
-                }
-                self.done(false, out);
+        // A snapshot is due when the log outgrows the state, and a state that keeps its history grows for as long as the run does. Here it counts for a
+        // part of its size, so that snapshots stay frequent to the end of a run.
+        for input in &mut out.core[said..] {
+            if let NodeInput::State(FromState::Applied { state_bytes, .. }) = input {
+                *state_bytes /= STATE_COUNTS_FOR;
             }
-            ToState::Restore { group, meta, chunks } => match self.replica.restore(&meta, chunks) {
-                Ok(()) => {
-                    self.note(true);
-                    self.done(true, out);
-                }
-                Err(error) => {
-                    let why = error.to_string();
-                    out.core.push(NodeInput::State(FromState::RestoreFailed { group, why }));
-                }
-            },
-            ToState::ReadSafe { tickets, index, .. } => {
-                for ticket in tickets {
-                    self.replica.read_at(index, ticket, &mut self.applied);
-                }
-                self.serve(out);
-            }
-            ToState::ReadLocal { ticket, .. } => {
-                out.replies.push((ticket, Reply::View(self.replica.machine().view())));
-            }
-            ToState::SnapshotDue { group } => {
-                let (meta, chunks) = self.replica.snapshot();
-                out.core.push(NodeInput::State(FromState::Snapshot {
-                    group,
-                    meta,
-                    chunks: Box::new(chunks),
-                }));
-            }
-            ToState::Role { .. } | ToState::Membership { .. } => {}
         }
     }
 }

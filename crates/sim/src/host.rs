@@ -2,17 +2,22 @@
 
 use std::collections::{BTreeMap, VecDeque};
 
-use quorate_consensus::{Duration, Incarnation, Membership, NodeId, Random};
-use quorate_keyspace::Keyspace;
-use quorate_node::{Config, GroupConfig, Limits, Node, NodeInput, Outputs, Replica, StateOutputs, ToState};
+use quorate_consensus::{ClusterId, Duration, Incarnation, NodeId, Random};
+use quorate_node::{Config, GroupConfig, Limits, Node, NodeInput, Outputs, StateOutputs, ToState};
+use quorate_service::{Bootstrap, Identity, Reply, State};
 
 use crate::{
     clock::Clock,
     disk::Disk,
-    half::{Half, KEYS, Reply},
+    half::Half,
+    invariants::GROUPS,
+    operator::Waiter,
     plan::Shape,
     schedule::{MICROS, Time},
 };
+
+/// The cluster of every run.
+pub(crate) const CLUSTER: ClusterId = ClusterId(7);
 
 /// A moment at which the power is to fail.
 #[derive(Clone, Copy, Debug)]
@@ -20,6 +25,19 @@ pub(crate) struct Trap {
     pub(crate) moment: u64,
     pub(crate) skip: u64,
     pub(crate) down_ms: u64,
+}
+
+/// What a host is to the cluster, as far as who runs it knows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Standing {
+    /// No node lives here.
+    Idle,
+    /// The cluster was asked to add it. Before it starts it asks who the members are, and waits until it is one of them.
+    Joining,
+    /// It has a data directory, and is started again however it ends.
+    Member,
+    /// The cluster told it that it was removed: it has ended, and stays down.
+    Left,
 }
 
 /// A running process.
@@ -34,8 +52,8 @@ pub(crate) struct Process {
     pub(crate) run_at: Option<Time>,
     pub(crate) to_state: VecDeque<ToState>,
     pub(crate) apply_scheduled: bool,
-    /// Who waits for which ticket: the client and its attempt.
-    pub(crate) tickets: BTreeMap<u64, (u32, u64)>,
+    /// Who waits for which ticket.
+    pub(crate) waiters: BTreeMap<u64, Waiter>,
     pub(crate) next_ticket: u64,
     pub(crate) stopped: bool,
     pub(crate) recovered: bool,
@@ -45,7 +63,9 @@ pub(crate) struct Process {
 pub(crate) struct Host {
     pub(crate) id: NodeId,
     pub(crate) incarnation: Incarnation,
-    pub(crate) birth: Membership,
+    /// What it begins a new cluster with; `None` if it joins one.
+    pub(crate) bootstrap: Option<Bootstrap>,
+    pub(crate) standing: Standing,
     pub(crate) disk: Disk,
     pub(crate) clock: Clock,
     pub(crate) process: Option<Process>,
@@ -67,7 +87,7 @@ pub(crate) struct Host {
 }
 
 impl Host {
-    pub(crate) fn new(place: u64, shape: &Shape, birth: Membership, random: &Random) -> Host {
+    pub(crate) fn new(place: u64, shape: &Shape, bootstrap: Option<&Bootstrap>, random: &Random) -> Host {
         let mut own = random.fork(1000 + place);
         let disk = Disk::new(own.fork(1), shape.sync_us * MICROS);
         let offset = own.below(1 << 40);
@@ -75,7 +95,8 @@ impl Host {
         Host {
             id: NodeId(place + 1),
             incarnation: Incarnation(0x1000 + place),
-            birth,
+            standing: if bootstrap.is_some() { Standing::Member } else { Standing::Idle },
+            bootstrap: bootstrap.cloned(),
             disk,
             clock: Clock::new(offset, drift),
             process: None,
@@ -107,13 +128,30 @@ impl Host {
         self.trap.is_some_and(|trap| trap.skip == 0 && moments.contains(&trap.moment))
     }
 
-    pub(crate) fn config(&self, shape: &Shape, seed: u64) -> Config {
+    /// Where its peers reach the node `id`.
+    pub(crate) fn peer_url(id: NodeId) -> String {
+        format!("http://n{id}:1")
+    }
+
+    /// An empty disk under a new id: what a machine is made before it can join again.
+    pub(crate) fn provision(&mut self, id: NodeId) {
+        self.disk.erase();
+        self.id = id;
+        self.incarnation = Incarnation(0x1000 + id.0);
+        self.bootstrap = None;
+        self.standing = Standing::Joining;
+        (self.lost, self.rotten, self.reborn) = (false, false, None);
+        (self.process, self.trap, self.starting) = (None, None, false);
+    }
+
+    fn config(&self, shape: &Shape, seed: u64) -> Config {
+        let birth = self.bootstrap.as_ref().map(|bootstrap| bootstrap.birth.clone()).unwrap_or_default();
         Config {
-            cluster: quorate_consensus::ClusterId(7),
+            cluster: CLUSTER,
             node: self.id,
             incarnation: self.reborn.unwrap_or(self.incarnation),
             life: self.life,
-            groups: vec![GroupConfig { id: KEYS, birth: self.birth.clone() }],
+            groups: GROUPS.map(|id| GroupConfig { id, birth: birth.clone() }).into(),
             raft: quorate_node::RaftConfig { seed, ..shape.raft.clone() },
             journal: journal_config(),
             limits: Limits {
@@ -133,21 +171,29 @@ impl Host {
         self.life += 1;
         let seed = self.random.next_u64();
         let config = self.config(shape, seed);
-        let replica = Replica::new(Keyspace::new(), self.birth.clone(), self.id, self.life);
+        let identity = Identity {
+            cluster: config.cluster,
+            node: config.node,
+            incarnation: config.incarnation,
+            life: config.life,
+            name: format!("n{}", self.id),
+            client_urls: vec![format!("http://n{}:2", self.id)],
+        };
         self.process = Some(Process {
             node: Node::new(config, self.clock.read(now)),
-            half: Half::new(replica),
+            half: Half::new(State::new(identity, self.bootstrap.clone())),
             out: Outputs::default(),
             state_out: StateOutputs::default(),
             inbox: Vec::new(),
             run_at: None,
             to_state: VecDeque::new(),
             apply_scheduled: false,
-            tickets: BTreeMap::new(),
+            waiters: BTreeMap::new(),
             next_ticket: 0,
             stopped: false,
             recovered: false,
         });
+        self.standing = Standing::Member;
         self.starting = false;
     }
 }

@@ -1,22 +1,41 @@
 //! The invariants, checked after every event that touches a host, against an oracle that sees all hosts and what is durable on their disks.
 //!
-//! Incremental: each host has a mirror of its log (epochs and memberships only), and what has been seen committed is kept once for all.
+//! ```text
+//!   a host ran ─► Checker ─► each group that may have changed ─► Oracle: log · roles · memberships · commits · progress
+//!                              what is durable on whom ◄─ Disks (read from the images, as recovery would)
+//!   a state half ran ─► Oracle: the same state everywhere, and what the second execution says
+//! ```
+//!
+//! Incremental: a group is looked at when its node says that it may have changed; each host has a mirror of its log (epochs and memberships only),
+//! and what has been seen committed is kept once for all.
 
-use std::collections::{BTreeMap, VecDeque};
+mod applied;
+mod commit;
+mod disks;
+mod log;
+mod membership;
+mod progress;
+mod roles;
 
-use quorate_consensus::{Engine, Entry, Epoch, Index, Membership, NodeId, Payload, Position, Role, Status};
-use quorate_journal::Identity;
-use quorate_raft::Raft;
+use std::collections::BTreeMap;
+
+use quorate_consensus::{Epoch, FixedMap, GroupId, Index, Membership, NodeId, Position, Role, Status};
+use quorate_service::{KEYS, META};
 
 use crate::{
     claims::ChunkNote,
-    half::{After, KEYS},
+    half::After,
     host::Host,
     marks::{Mark, Marks},
-    reference::{Committed, Origins, Reference},
+    reference::{Committed, Execution, Origins, Reference},
     schedule::Time,
-    shadow::{self, Durable},
 };
+
+pub(crate) use disks::{Disks, Held};
+use log::{Known, Mirror};
+
+/// The groups of a cluster, in the order in which everything here keeps them.
+pub(crate) const GROUPS: [GroupId; 2] = [META, KEYS];
 
 /// A broken invariant.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -31,68 +50,68 @@ pub struct Violation {
     pub what: String,
 }
 
-/// A host's log as the oracle knows it.
+/// What was found so far.
 #[derive(Debug, Default)]
-struct Mirror {
-    base: u64,
-    epochs: VecDeque<Epoch>,
-    memberships: BTreeMap<u64, Membership>,
+pub(crate) struct Findings {
+    pub(crate) now: Time,
+    pub(crate) violations: Vec<Violation>,
 }
 
-impl Mirror {
-    fn last(&self) -> u64 {
-        self.base + self.epochs.len() as u64
-    }
-
-    fn epoch(&self, index: u64) -> Option<Epoch> {
-        self.epochs.get(index.checked_sub(self.base + 1)? as usize).copied()
-    }
-
-    fn drop_to(&mut self, base: u64) {
-        while self.base < base && self.epochs.pop_front().is_some() {
-            self.base += 1;
+impl Findings {
+    pub(crate) fn add(&mut self, id: &'static str, host: Option<usize>, what: String) {
+        if self.violations.len() < 20 {
+            self.violations.push(Violation { id, at: self.now, host, what });
         }
-        self.base = self.base.max(base);
-    }
-
-    fn truncate(&mut self, last: u64) {
-        self.epochs.truncate(last.saturating_sub(self.base) as usize);
-        self.memberships.split_off(&(last + 1));
     }
 }
 
-/// What the oracle remembers of one host.
+/// What an oracle sees beside itself while it looks at a host.
+pub(crate) struct Scene<'a> {
+    pub(crate) group: GroupId,
+    pub(crate) host: usize,
+    pub(crate) hosts: &'a [Host],
+    pub(crate) origins: &'a Origins,
+    pub(crate) disks: &'a mut Disks,
+    pub(crate) findings: &'a mut Findings,
+    pub(crate) marks: &'a mut Marks,
+}
+
+impl Scene<'_> {
+    fn fail(&mut self, id: &'static str, what: String) {
+        self.findings.add(id, Some(self.host), format!("{}: {what}", self.group));
+    }
+
+    /// What is durable on a host.
+    fn durable(&mut self, host: usize) -> &crate::shadow::Durable {
+        self.disks.of(host, self.hosts, self.findings)
+    }
+}
+
+/// What the oracle remembers of one host in one group.
 #[derive(Debug, Default)]
 struct Watch {
     life: u64,
+    /// The node's own count of changes, as of the last look.
+    version: u64,
     status: Status,
     snapshot: Position,
     applied: Position,
     mirror: Mirror,
-    durable: Durable,
     /// What was durable when its power failed; compared with what it recovers.
-    at_crash: Option<Durable>,
+    at_crash: Option<Held>,
     digest_at: u64,
 }
 
-/// What is known of a position: the epoch of the entry before it, and, once it has been seen, the entry.
-#[derive(Debug, Default)]
-struct Known {
-    before: Option<Epoch>,
-    entry: Option<Entry>,
-}
-
-#[derive(Debug, Default)]
-pub(crate) struct Checker {
-    pub(crate) now: Time,
-    pub(crate) violations: Vec<Violation>,
+/// All that is known of one group.
+#[derive(Debug)]
+pub(crate) struct Oracle {
+    group: GroupId,
     watches: Vec<Watch>,
     leaders: BTreeMap<Epoch, NodeId>,
-    votes: BTreeMap<(NodeId, Epoch), NodeId>,
-    known: BTreeMap<(u64, Epoch), Known>,
+    known: FixedMap<(u64, Epoch), Known>,
     committed: Vec<Committed>,
-    pub(crate) reference: Reference,
-    digests: BTreeMap<u64, u64>,
+    pub(crate) execution: Execution,
+    digests: Vec<Option<u64>>,
     /// Committed memberships by index; the last is in force for ever after.
     configs: BTreeMap<u64, Membership>,
     transfer: Option<(NodeId, Epoch)>,
@@ -100,24 +119,30 @@ pub(crate) struct Checker {
     chunks: BTreeMap<usize, ChunkNote>,
 }
 
-impl Checker {
-    pub(crate) fn new(hosts: usize, birth: Membership) -> Checker {
-        Checker {
+impl Oracle {
+    fn new(group: GroupId, hosts: usize, birth: Membership) -> Oracle {
+        Oracle {
+            group,
             watches: (0..hosts).map(|_| Watch::default()).collect(),
+            leaders: BTreeMap::new(),
+            known: FixedMap::new(),
+            committed: Vec::new(),
+            execution: Execution::of(group, &birth),
+            digests: Vec::new(),
             configs: BTreeMap::from([(0, birth)]),
-            ..Checker::default()
-        }
-    }
-
-    pub(crate) fn fail(&mut self, id: &'static str, host: Option<usize>, what: String) {
-        if self.violations.len() < 20 {
-            self.violations.push(Violation { id, at: self.now, host, what });
+            transfer: None,
+            chunks: BTreeMap::new(),
         }
     }
 
     /// The membership last seen committed.
     pub(crate) fn membership(&self) -> &Membership {
         self.configs.last_key_value().map(|(_, membership)| membership).expect("the birth is committed")
+    }
+
+    /// Was this membership ever committed?
+    pub(crate) fn had(&self, membership: &Membership) -> bool {
+        self.configs.values().any(|config| config == membership)
     }
 
     pub(crate) fn committed(&self) -> u64 {
@@ -140,565 +165,36 @@ impl Checker {
         (0..hosts.len()).filter(leads).max_by_key(|host| self.watches[*host].status.epoch)
     }
 
-    /// What is durable on a host, read anew if its disk has changed.
-    pub(crate) fn durable(&mut self, host: usize, hosts: &[Host]) -> &Durable {
-        let version = hosts[host].disk.version();
-        if self.watches[host].durable.version != version || version == 0 {
-            let fresh = read(&hosts[host]);
-            self.compare_durable(host, hosts, &fresh);
-            self.watches[host].durable = fresh;
-        }
-        &self.watches[host].durable
+    /// The epoch of the entry at `index` in a host's log.
+    pub(crate) fn epoch_in_log(&self, host: usize, index: Index) -> Option<Epoch> {
+        self.watches[host].mirror.epoch(index.0)
     }
-
-    /// I2 and I3 on disk: the durable term never falls, and a vote once durable is never another.
-    fn compare_durable(&mut self, host: usize, hosts: &[Host], fresh: &Durable) {
-        if hosts[host].is_lost() {
-            return;
-        }
-        if let Some(why) = &fresh.unreadable {
-            return self.fail("I17", Some(host), format!("were the power to fail now: {why}"));
-        }
-        let node = hosts[host].id;
-        let before = &self.watches[host].durable;
-        let (old, new) = (epoch_of(before), epoch_of(fresh));
-        if new < old {
-            self.fail("I2", Some(host), format!("the durable term fell from {old} to {new}"));
-        }
-        if let Some(state) = &fresh.hard_state
-            && let Some(vote) = vote_of(state)
-        {
-            let first = *self.votes.entry((node, new)).or_insert(vote);
-            if first != vote {
-                self.fail(
-                    "I3",
-                    Some(host),
-                    format!("in term {new} a durable vote for {first}, then for {vote}"),
-                );
-            }
-        }
-    }
-
-    // ── a host ran ──────────────────────────────────────────────────────────────────────────────────────────────────
 
     /// Looks at a host after an event.
-    pub(crate) fn after_run(&mut self, host: usize, hosts: &[Host], origins: &Origins, marks: &mut Marks) {
+    fn after_run(&mut self, version: u64, scene: &mut Scene<'_>) {
+        let host = scene.host;
+        let hosts = scene.hosts;
         let Some(process) = &hosts[host].process else { return };
-        let Some(status) = process.node.status(KEYS) else { return };
-        let Some(engine) = process.node.engine(KEYS) else { return };
+        let Some(status) = process.node.status(self.group) else { return };
+        let Some(engine) = process.node.engine(self.group) else { return };
         if self.watches[host].life != hosts[host].life {
-            self.recovered(host, hosts, engine, &status.engine, marks);
+            self.recovered(engine, &status.engine, scene);
         }
-        let (before, after) = (self.watches[host].status.clone(), status.engine);
-        self.ordering(host, &before, &after, (status.applied, status.snapshot));
-        self.log(host, engine, &after, marks);
-        self.roles(host, hosts[host].id, &before, &after, marks);
+        self.watches[host].version = version;
+        let (before, after) = (std::mem::take(&mut self.watches[host].status), status.engine);
+        // What is asked of all hosts meanwhile is who leads.
+        self.watches[host].status.role = before.role;
+        self.ordering(&before, &after, (status.applied, status.snapshot), scene);
+        self.log(engine, before.commit.0, &after, scene);
+        self.roles(&before, &after, scene);
         if after.commit > before.commit {
-            self.commits(host, hosts, &before, &after, marks);
+            self.commits(&before, &after, scene);
         }
-        self.memberships(host, &after);
-        self.execute(host, origins, marks);
-        self.progress(host, hosts, &before, &after);
-        self.transfers(hosts[host].id, &before, &after, marks);
+        self.memberships(&after, scene);
+        self.execute(scene);
+        self.progress(&before, &after, scene);
+        self.transfers(&before, &after, scene);
         self.watches[host].status = after;
-    }
-
-    /// I17: what a host recovered holds all that was durable and nothing that was never written.
-    fn recovered(&mut self, host: usize, hosts: &[Host], engine: &Raft, status: &Status, marks: &mut Marks) {
-        let fresh = self.durable(host, hosts).clone();
-        let mut watch = Watch { life: hosts[host].life, durable: fresh.clone(), ..Watch::default() };
-        watch.mirror.base = status.compacted.index.0;
-        for index in status.compacted.index.0 + 1..=status.last.index.0 {
-            watch.mirror.epochs.push_back(engine.epoch_at(Index(index)).unwrap_or_default());
-        }
-        watch.mirror.memberships = fresh.memberships.iter().map(|(i, m)| (i.0, m.clone())).collect();
-        watch.status = Status { role: Role::Follower, ..status.clone() };
-        watch.status.commit = Index(0).max(status.commit.min(fresh.snapshot_index()));
-        watch.status.leader = None;
-        if let Some(crash) = self.watches[host].at_crash.take() {
-            marks.hit(Mark::RecoveryCompared);
-            self.compare_recovery(host, &crash, &fresh, &watch.mirror, status);
-        }
-        self.watches[host] = watch;
-    }
-
-    fn compare_recovery(
-        &mut self,
-        host: usize,
-        crash: &Durable,
-        fresh: &Durable,
-        mirror: &Mirror,
-        status: &Status,
-    ) {
-        if status.epoch < epoch_of(crash) {
-            let what = format!("recovered term {}, but {} was durable", status.epoch, epoch_of(crash));
-            self.fail("I17", Some(host), what);
-        }
-        let end = crash.last;
-        let kept =
-            fresh.holds(end.index, end.epoch) || mirror.epochs.back().is_some_and(|last| *last > end.epoch);
-        if !kept {
-            self.fail(
-                "I17",
-                Some(host),
-                format!("{end} was durable; the log recovered ends at {}", status.last),
-            );
-        }
-        if fresh.snapshot_index() < crash.snapshot_index() {
-            let what = format!(
-                "a snapshot at {} was durable, recovered {}",
-                crash.snapshot_index(),
-                fresh.snapshot_index()
-            );
-            self.fail("I17", Some(host), what);
-        }
-        for index in mirror.base + 1..=mirror.last() {
-            let epoch = mirror.epoch(index).unwrap_or_default();
-            if !self.known.contains_key(&(index, epoch)) {
-                self.fail("I17", Some(host), format!("recovered {epoch}.{index}, which nobody ever wrote"));
-                break;
-            }
-        }
-    }
-
-    /// I2 and I9: nothing that only grows falls, and compacted ≤ snapshot, applied ≤ commit ≤ last.
-    fn ordering(
-        &mut self,
-        host: usize,
-        before: &Status,
-        after: &Status,
-        (applied, snapshot): (Position, Position),
-    ) {
-        if after.epoch < before.epoch {
-            self.fail("I2", Some(host), format!("the term fell from {} to {}", before.epoch, after.epoch));
-        }
-        let watch = &self.watches[host];
-        let (old_applied, old_snapshot) = (watch.applied, watch.snapshot);
-        let orderly = after.compacted.index <= snapshot.index
-            && applied.index <= after.commit
-            && after.commit <= after.last.index;
-        let falls = after.commit < before.commit
-            || after.compacted.index < before.compacted.index
-            || applied.index < old_applied.index
-            || snapshot.index < old_snapshot.index;
-        if !orderly || falls {
-            let what = format!(
-                "compacted {} → {}, snapshot {old_snapshot} → {snapshot}, applied {old_applied} → {applied}, commit {} → {}, last {} → {}",
-                before.compacted, after.compacted, before.commit, after.commit, before.last, after.last
-            );
-            self.fail("I9", Some(host), what);
-        }
-        self.watches[host].applied = applied;
-        self.watches[host].snapshot = snapshot;
-    }
-
-    /// Brings the mirror up to date. I4: one position, one entry, one history before it. I6: nothing committed is truncated.
-    fn log(&mut self, host: usize, engine: &Raft, after: &Status, marks: &mut Marks) {
-        let watch = &mut self.watches[host];
-        let mirror = &mut watch.mirror;
-        let (compacted, last) = (after.compacted.index.0, after.last.index.0);
-        if compacted > mirror.base {
-            marks.hit(Mark::LogCompacted);
-            mirror.drop_to(compacted);
-        }
-        let mut same = mirror.last().min(last);
-        while same > mirror.base && engine.epoch_at(Index(same)) != mirror.epoch(same) {
-            same -= 1;
-        }
-        let truncated = mirror.last() > same;
-        if truncated {
-            marks.hit(Mark::LogTruncated);
-            if mirror.memberships.range(same + 1..).next().is_some() {
-                marks.hit(Mark::JointTruncated);
-            }
-            mirror.truncate(same);
-        }
-        let commit = watch.status.commit.0;
-        if truncated && same < commit && compacted < commit {
-            self.fail("I6", Some(host), format!("truncated to {same}, but committed up to {commit}"));
-        }
-        if last > same {
-            self.appended(host, engine, same, last);
-        }
-    }
-
-    fn appended(&mut self, host: usize, engine: &Raft, same: u64, last: u64) {
-        let mut clash = None;
-        let mirror = &mut self.watches[host].mirror;
-        for index in same + 1..=last {
-            let epoch = engine.epoch_at(Index(index)).unwrap_or_default();
-            let before = if index == 1 { Some(Epoch::ZERO) } else { engine.epoch_at(Index(index - 1)) };
-            mirror.epochs.push_back(epoch);
-            let known = self.known.entry((index, epoch)).or_default();
-            if let Some(Entry { payload: Payload::Membership(membership), .. }) = &known.entry {
-                mirror.memberships.insert(index, membership.clone());
-            }
-            if let (Some(first), Some(before)) = (known.before, before)
-                && first != before
-            {
-                clash =
-                    Some(format!("{epoch}.{index} stands after an entry of {before}, elsewhere of {first}"));
-            }
-            known.before = known.before.or(before);
-        }
-        if let Some(what) = clash {
-            self.fail("I4", Some(host), what);
-        }
-    }
-
-    /// An entry was seen, in a frame or on its way to a state half. I4: a position has one entry.
-    pub(crate) fn learn(&mut self, host: usize, entry: &Entry) {
-        let position = entry.position;
-        let known = self.known.entry((position.index.0, position.epoch)).or_default();
-        match &known.entry {
-            Some(first) if first != entry => {
-                let what = format!("{position} holds {:?}, elsewhere {:?}", entry.payload, first.payload);
-                self.fail("I4", Some(host), what);
-            }
-            Some(_) => {}
-            None => known.entry = Some(entry.clone()),
-        }
-    }
-
-    /// Committed entries are on their way to a host's state half.
-    pub(crate) fn fed(&mut self, host: usize, entries: &[Entry]) {
-        for entry in entries {
-            self.learn(host, entry);
-        }
-    }
-
-    /// I1: one leader a term. I5: a leader has everything that was committed in earlier terms.
-    fn roles(&mut self, host: usize, node: NodeId, before: &Status, after: &Status, marks: &mut Marks) {
-        if before.role == Role::Leader && after.role != Role::Leader {
-            marks.hit(Mark::LeaderSteppedDown);
-        }
-        if before.role == Role::Candidate && after.role == Role::Candidate && after.epoch > before.epoch
-            || before.role == Role::Candidate && after.role == Role::PreCandidate
-        {
-            marks.hit(Mark::SplitVote);
-        }
-        if after.role != Role::Leader || (before.role == Role::Leader && before.epoch == after.epoch) {
-            return;
-        }
-        marks.hit(Mark::LeaderElected);
-        let others = self.watches.iter().enumerate();
-        if others.filter(|(other, w)| *other != host && w.status.role == Role::Leader).count() > 0 {
-            marks.hit(Mark::TwoLeadersAtOnce);
-        }
-        if self.leaders.last_key_value().is_some_and(|(last, _)| last.0 + 1 < after.epoch.0) {
-            marks.hit(Mark::TermWithoutLeader);
-        }
-        let first = *self.leaders.entry(after.epoch).or_insert(node);
-        if first != node {
-            self.fail("I1", Some(host), format!("{first} and {node} both lead term {}", after.epoch));
-        }
-        let earlier = self.committed.iter().rposition(|entry| entry.seen_in < after.epoch);
-        if let Some(place) = earlier {
-            let (index, entry) = (place as u64 + 1, self.committed[place]);
-            let mirror = &self.watches[host].mirror;
-            if index > mirror.base && mirror.epoch(index) != Some(entry.epoch) {
-                let has = mirror.epoch(index);
-                let what = format!(
-                    "leads term {} without {}.{index}, committed in term {}; it has {has:?} there",
-                    after.epoch, entry.epoch, entry.seen_in
-                );
-                self.fail("I5", Some(host), what);
-            }
-        }
-    }
-
-    /// I12: the acting membership is the newest in the log, and at most one is not committed.
-    fn memberships(&mut self, host: usize, after: &Status) {
-        let committed = self.committed();
-        let mirror = &mut self.watches[host].mirror;
-        let (at, last) = (after.membership_at.0, mirror.last());
-        if at > last {
-            let what = format!("acts on the membership of {at}, its log ends at {last}");
-            return self.fail("I12", Some(host), what);
-        }
-        if at > mirror.base && !mirror.memberships.contains_key(&at) {
-            let epoch = mirror.epoch(at).unwrap_or_default();
-            let known = self.known.get(&(at, epoch)).and_then(|known| known.entry.as_ref());
-            if let Some(entry) = known
-                && !matches!(entry.payload, Payload::Membership(_))
-            {
-                let what = format!("acts on the membership of {at}, where its log holds another entry");
-                return self.fail("I12", Some(host), what);
-            }
-            mirror.memberships.insert(at, after.membership.clone());
-        }
-        if let Some((index, newest)) = mirror.memberships.last_key_value()
-            && *index > mirror.base
-            && (*index, newest) != (at, &after.membership)
-        {
-            let what =
-                format!("acts on {:?} of {at}, its log's newest is {newest:?} of {index}", after.membership);
-            return self.fail("I12", Some(host), what);
-        }
-        if after.role == Role::Leader {
-            let open: Vec<u64> = mirror.memberships.range(committed + 1..).map(|(index, _)| *index).collect();
-            if open.len() > 1 {
-                self.fail(
-                    "I12",
-                    Some(host),
-                    format!("{} memberships uncommitted at once: {open:?}", open.len()),
-                );
-            }
-        }
-    }
-
-    // ── commit ──────────────────────────────────────────────────────────────────────────────────────────────────────
-
-    fn commits(&mut self, host: usize, hosts: &[Host], before: &Status, after: &Status, marks: &mut Marks) {
-        let commit = after.commit.0;
-        let leads = before.role == Role::Leader && after.role == Role::Leader && before.epoch == after.epoch;
-        let epoch_there = self.watches[host].mirror.epoch(commit);
-        if leads && epoch_there.is_some_and(|epoch| epoch != after.epoch) {
-            let what =
-                format!("the leader of term {} commits {epoch_there:?}.{commit} by counting", after.epoch);
-            self.fail("I8", Some(host), what);
-        }
-        let new_from = self.committed() + 1;
-        if commit >= new_from {
-            self.durable_quorum(host, hosts, after, commit);
-        }
-        for index in before.commit.0 + 1..=commit {
-            let Some(epoch) = self.watches[host].mirror.epoch(index) else {
-                if index > self.committed() {
-                    self.fail(
-                        "I6",
-                        Some(host),
-                        format!("{index} is committed here and its entry is nowhere"),
-                    );
-                    return;
-                }
-                continue;
-            };
-            self.commit_one(host, index, epoch, after.epoch, marks);
-        }
-    }
-
-    /// I7: a quorum of the membership in force holds the entry durably at the moment it is first committed.
-    fn durable_quorum(&mut self, host: usize, hosts: &[Host], after: &Status, commit: u64) {
-        let Some(epoch) = self.watches[host].mirror.epoch(commit) else { return };
-        let mut holders = Vec::new();
-        for other in 0..hosts.len() {
-            let id = hosts[other].id;
-            let member = after.membership.is_voter(id) || self.watches[host].status.membership.is_voter(id);
-            // What a lost disk held counted while it was there.
-            let lost =
-                hosts[other].is_lost() && after.matched.get(&hosts[other].id).is_some_and(|m| m.0 >= commit);
-            if member && (lost || self.durable(other, hosts).holds(Index(commit), epoch)) {
-                holders.push(hosts[other].id);
-            }
-        }
-        // The commit may have come before the membership changed, within one event.
-        let memberships = [&self.watches[host].status.membership, &after.membership];
-        if !memberships.into_iter().any(|membership| quorum(membership, &holders)) {
-            let what = format!(
-                "{epoch}.{commit} committed as {:?} of term {}, durable only on {holders:?} of {:?}",
-                after.role, after.epoch, after.membership
-            );
-            self.fail("I7", Some(host), what);
-        }
-    }
-
-    /// I6: what is committed at an index never changes, on any host.
-    fn commit_one(&mut self, host: usize, index: u64, epoch: Epoch, seen_in: Epoch, marks: &mut Marks) {
-        if let Some(first) = self.committed.get(index as usize - 1) {
-            if first.epoch != epoch {
-                let what = format!("at {index} {} was committed, here {epoch}", first.epoch);
-                self.fail("I6", Some(host), what);
-            }
-        } else if index == self.committed() + 1 {
-            self.committed.push(Committed { epoch, seen_in });
-            if epoch < seen_in {
-                marks.hit(Mark::EntryOfEarlierTermCommitted);
-            }
-        }
-    }
-
-    /// Executes what is committed and known, in order.
-    fn execute(&mut self, host: usize, origins: &Origins, marks: &mut Marks) {
-        while let Some(committed) = self.committed.get(self.reference.last() as usize) {
-            let index = self.reference.last() + 1;
-            let known = self.known.get(&(index, committed.epoch)).and_then(|known| known.entry.as_ref());
-            let Some(entry) = known.cloned() else { return };
-            if let Payload::Membership(membership) = &entry.payload {
-                self.config_committed(host, index, membership.clone(), marks);
-            }
-            let step = self.reference.execute(&entry, origins);
-            if step.duplicate {
-                marks.hit(Mark::DuplicateAnswered);
-            }
-            if let Some(operation) = step.twice {
-                let what =
-                    format!("operation {operation} without a session is in the log twice, again at {index}");
-                self.fail("X1", Some(host), what);
-            }
-        }
-    }
-
-    /// I12: any two quorums of adjacent memberships share a node.
-    fn config_committed(&mut self, host: usize, index: u64, new: Membership, marks: &mut Marks) {
-        let old = self.membership().clone();
-        let nodes: Vec<NodeId> = {
-            let mut nodes: Vec<NodeId> = old.members().chain(new.members()).collect();
-            nodes.sort_unstable();
-            nodes.dedup();
-            nodes
-        };
-        for set in 0..1u32 << nodes.len() {
-            let within: Vec<NodeId> = nodes
-                .iter()
-                .enumerate()
-                .filter(|(bit, _)| set >> bit & 1 == 1)
-                .map(|(_, node)| *node)
-                .collect();
-            let without: Vec<NodeId> = nodes.iter().copied().filter(|node| !within.contains(node)).collect();
-            if quorum(&old, &within) && quorum(&new, &without) {
-                let what = format!("{old:?} then {new:?}: {within:?} and {without:?} are quorums apart");
-                self.fail("I12", Some(host), what);
-                break;
-            }
-        }
-        if new.is_joint() {
-            marks.hit(Mark::JointCommitted);
-        }
-        for node in new.members() {
-            if new.learners().contains(&node) && !old.contains(node) {
-                marks.hit(Mark::LearnerAdded);
-            }
-            if new.voters().contains(&node) && old.learners().contains(&node) {
-                marks.hit(Mark::LearnerPromoted);
-            }
-        }
-        let gone = old.outgoing().iter().any(|node| !new.contains(*node));
-        let come = old.is_joint() && old.voters().iter().any(|node| !old.outgoing().contains(node));
-        if gone || old.learners().iter().any(|node| !new.contains(*node)) {
-            marks.hit(Mark::MemberRemoved);
-        }
-        if gone && come {
-            marks.hit(Mark::MemberReplaced);
-        }
-        let leads = self.watches[host].status.role == Role::Leader;
-        if leads && gone && old.outgoing().iter().any(|n| !new.contains(*n) && self.leads_now(*n)) {
-            marks.hit(Mark::LeaderRemoved);
-        }
-        self.configs.insert(index, new);
-    }
-
-    fn leads_now(&self, node: NodeId) -> bool {
-        let place = node.0 as usize - 1;
-        self.watches.get(place).is_some_and(|watch| watch.status.role == Role::Leader)
-    }
-
-    /// I11: what a leader believes of a member is durable there.
-    fn progress(&mut self, host: usize, hosts: &[Host], before: &Status, after: &Status) {
-        if after.role != Role::Leader {
-            return;
-        }
-        let same_lead = before.role == Role::Leader && before.epoch == after.epoch;
-        for (node, matched) in &after.matched {
-            let old = if same_lead { before.matched.get(node).copied() } else { None };
-            if old == Some(*matched) {
-                continue;
-            }
-            if old.is_some_and(|old| old > *matched) && same_lead {
-                self.fail("I11", Some(host), format!("match of {node} fell from {old:?} to {matched}"));
-            }
-            let Some(other) = hosts.iter().position(|other| other.id == *node) else { continue };
-            let epoch = self.watches[host].mirror.epoch(matched.0);
-            let Some(epoch) = epoch.filter(|_| !hosts[other].is_lost()) else { continue };
-            // A member that follows a later leader may have replaced what it acknowledged to this one.
-            let durable = self.durable(other, hosts);
-            if epoch_of(durable) <= after.epoch && !durable.holds(*matched, epoch) {
-                let end = self.watches[other].durable.last;
-                let what = format!("believes {node} holds {epoch}.{matched}; durable there is up to {end}");
-                self.fail("I11", Some(host), what);
-            }
-        }
-    }
-
-    fn transfers(&mut self, node: NodeId, before: &Status, after: &Status, marks: &mut Marks) {
-        if before.transfer_to.is_none()
-            && let Some(to) = after.transfer_to
-        {
-            marks.hit(Mark::TransferStarted);
-            self.transfer = Some((to, after.epoch));
-        }
-        if before.transfer_to.is_some() && after.transfer_to.is_none() && after.role == Role::Leader {
-            marks.hit(Mark::TransferAborted);
-        }
-        if after.role == Role::Leader
-            && before.role != Role::Leader
-            && let Some((to, epoch)) = self.transfer.take()
-            && to == node
-            && after.epoch.0 == epoch.0 + 1
-        {
-            marks.hit(Mark::TransferCompleted);
-        }
-    }
-
-    // ── a state half ran ────────────────────────────────────────────────────────────────────────────────────────────
-
-    /// I10 and I16: the state after an entry is the same on every replica, come by entries or by snapshot. X1 and E1: it is what the naive
-    /// execution gives.
-    pub(crate) fn after_apply(&mut self, host: usize, after: &[After], marks: &mut Marks) {
-        for state in after {
-            let index = state.position.index.0;
-            if state.restored {
-                marks.hit(Mark::SnapshotRestoredAtStart);
-            }
-            let previous = std::mem::replace(&mut self.watches[host].digest_at, index);
-            let fresh = self.watches[host].life == 0;
-            if index < previous && !fresh {
-                self.fail("I9", Some(host), format!("the state went back from {previous} to {index}"));
-            }
-            let first = *self.digests.entry(index).or_insert(state.digest);
-            let id = if state.restored { "I16" } else { "I10" };
-            if first != state.digest {
-                let what = format!(
-                    "the state after {} has digest {:x}, elsewhere {first:x}",
-                    state.position, state.digest
-                );
-                self.fail(id, Some(host), what);
-            }
-            if index > self.committed() {
-                self.fail("I6", Some(host), format!("{} is applied and was never committed", state.position));
-            }
-            if let Some(step) = self.reference.step(index)
-                && step.revision != state.revision
-            {
-                let id = if step.duplicate || step.expired { "X1" } else { "E1" };
-                let what = format!(
-                    "after {} the revision is {}, should be {}",
-                    state.position, state.revision, step.revision
-                );
-                self.fail(id, Some(host), what);
-            }
-        }
-    }
-
-    // ── crashes ─────────────────────────────────────────────────────────────────────────────────────────────────────
-
-    /// The power of a host is about to fail: what is durable there is what it must recover.
-    pub(crate) fn before_crash(&mut self, host: usize, hosts: &[Host], marks: &mut Marks) {
-        let durable = self.durable(host, hosts).clone();
-        let status = self.watches[host].status.clone();
-        if hosts[host].runs() && status.role == Role::Leader {
-            marks.hit(Mark::LeaderCrashed);
-            if status.last.index > status.commit {
-                marks.hit(Mark::LeaderCrashedWithTail);
-            }
-            if status.membership.is_joint() {
-                marks.hit(Mark::JointLeaderCrashed);
-            }
-        }
-        self.stopped(host);
-        if durable.unreadable.is_none() {
-            self.watches[host].at_crash = Some(durable);
-        }
     }
 
     /// A piece of a snapshot leaves a host: one that was sent before means that a transfer goes on in the middle.
@@ -709,39 +205,123 @@ impl Checker {
         }
         *note = if note.0 == position { (position, note.1.max(number)) } else { (position, number) };
     }
+}
 
-    /// The epoch of the entry at `index` in a host's log.
-    pub(crate) fn epoch_in_log(&self, host: usize, index: Index) -> Option<Epoch> {
-        self.watches[host].mirror.epoch(index.0)
+/// The judge of a run.
+#[derive(Debug)]
+pub(crate) struct Checker {
+    pub(crate) findings: Findings,
+    pub(crate) disks: Disks,
+    oracles: [Oracle; GROUPS.len()],
+}
+
+impl Checker {
+    pub(crate) fn new(hosts: usize, birth: &Membership) -> Checker {
+        Checker {
+            findings: Findings::default(),
+            disks: Disks::new(hosts),
+            oracles: GROUPS.map(|group| Oracle::new(group, hosts, birth.clone())),
+        }
+    }
+
+    pub(crate) fn fail(&mut self, id: &'static str, host: Option<usize>, what: String) {
+        self.findings.add(id, host, what);
+    }
+
+    /// Nothing was found yet.
+    pub(crate) fn is_clean(&self) -> bool {
+        self.findings.violations.is_empty()
+    }
+
+    /// The oracles of all groups.
+    pub(crate) fn groups(&self) -> &[Oracle] {
+        &self.oracles
+    }
+
+    pub(crate) fn group(&self, group: GroupId) -> Option<&Oracle> {
+        self.oracles.iter().find(|oracle| oracle.group == group)
+    }
+
+    pub(crate) fn meta(&self) -> &Oracle {
+        &self.oracles[0]
+    }
+
+    pub(crate) fn keys(&self) -> &Oracle {
+        &self.oracles[1]
+    }
+
+    /// The naive execution of the committed log of the keys.
+    pub(crate) fn reference(&self) -> &Reference {
+        self.keys().execution.reference().expect("the keys have one")
+    }
+
+    /// The cluster's records, as the committed log of `meta` says.
+    pub(crate) fn records(&self) -> quorate_service::placement::View {
+        self.meta().execution.records().expect("meta has them")
+    }
+
+    /// The parts that judge what leaves a host.
+    pub(crate) fn parts(&mut self, group: GroupId) -> Option<(&mut Oracle, &mut Disks, &mut Findings)> {
+        let oracle = self.oracles.iter_mut().find(|oracle| oracle.group == group)?;
+        Some((oracle, &mut self.disks, &mut self.findings))
+    }
+
+    /// Looks at the groups of a host that may have changed.
+    pub(crate) fn after_run(&mut self, host: usize, hosts: &[Host], origins: &Origins, marks: &mut Marks) {
+        let Some(process) = &hosts[host].process else { return };
+        for oracle in &mut self.oracles {
+            let version = process.node.status_version(oracle.group);
+            let watch = &oracle.watches[host];
+            if version == 0 || (watch.version == version && watch.life == hosts[host].life) {
+                continue;
+            }
+            let (group, disks, findings) = (oracle.group, &mut self.disks, &mut self.findings);
+            oracle.after_run(version, &mut Scene { group, host, hosts, origins, disks, findings, marks });
+        }
+    }
+
+    /// Entries are on their way to a host's state half.
+    pub(crate) fn fed(&mut self, host: usize, group: GroupId, entries: &[quorate_consensus::Entry]) {
+        if let Some((oracle, _, findings)) = self.parts(group) {
+            entries.iter().for_each(|entry| oracle.learn(host, entry, findings));
+            // What was read back from the journal changes nothing in the engine, and may be what the second execution waits for.
+            oracle.watches[host].version = 0;
+        }
+    }
+
+    /// A state half ran.
+    pub(crate) fn after_apply(&mut self, host: usize, after: &[After], marks: &mut Marks) {
+        for state in after {
+            if let Some((oracle, _, findings)) = self.parts(state.group) {
+                oracle.after_apply(host, state, findings, marks);
+            }
+        }
+    }
+
+    /// The power of a host is about to fail: what is durable there is what it must recover.
+    pub(crate) fn before_crash(&mut self, host: usize, hosts: &[Host], marks: &mut Marks) {
+        self.disks.read_again(host, hosts, &mut self.findings);
+        for place in 0..self.oracles.len() {
+            let held = self.disks.of(host, hosts, &mut self.findings).held(GROUPS[place]);
+            self.oracles[place].before_crash(host, hosts, held, marks);
+        }
     }
 
     /// A process ended, one way or another.
     pub(crate) fn stopped(&mut self, host: usize) {
-        self.watches[host].status.role = Role::Follower;
-        self.watches[host].digest_at = 0;
+        for oracle in &mut self.oracles {
+            oracle.watches[host].status.role = Role::Follower;
+            oracle.watches[host].digest_at = 0;
+        }
     }
 
     /// A host's disk was replaced or damaged: nothing is expected of it any more.
     pub(crate) fn lost(&mut self, host: usize) {
-        self.watches[host] = Watch::default();
+        self.disks.forget(host);
+        for oracle in &mut self.oracles {
+            oracle.watches[host] = Watch::default();
+        }
     }
-}
-
-fn read(host: &Host) -> Durable {
-    let identity = Identity {
-        cluster: quorate_consensus::ClusterId(7),
-        node: host.id,
-        incarnation: host.reborn.unwrap_or(host.incarnation),
-    };
-    shadow::read(host.disk.image(), identity, host.disk.version())
-}
-
-pub(crate) fn epoch_of(durable: &Durable) -> Epoch {
-    durable.hard_state.as_ref().map(|state| state.term).unwrap_or_default()
-}
-
-pub(crate) fn vote_of(state: &quorate_raft::HardState) -> Option<NodeId> {
-    state.vote
 }
 
 /// Counted by hand: the production code's own counting may be what is wrong.

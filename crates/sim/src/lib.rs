@@ -3,7 +3,7 @@
 //! ```text
 //!   seed ─► shape, actions (plan) ─┐
 //!                                  ▼
-//!   clients ─► world: one queue of (time, sequence) ─► hosts: Node ⇄ state half ─► disk, network, clock with faults
+//!   clients, operator ─► world: one queue of (time, sequence) ─► hosts: Node ⇄ service::State ─► disk, network, clock with faults
 //!                                  │ after every event
 //!                                  ▼
 //!                   invariants against an oracle and the durable images ─► at the end: witness, wgl
@@ -18,21 +18,26 @@
 //! time by a naive model, quorums are counted by hand.
 #![forbid(unsafe_code)]
 
+mod asking;
 mod campaign;
 mod claims;
 mod clients;
 mod clock;
 mod disk;
 mod faults;
+mod frames;
 mod half;
 pub mod history;
 mod host;
+mod inode;
 mod invariants;
 mod marks;
 mod network;
+mod operator;
 mod plan;
 #[cfg(feature = "planted-bugs")]
 pub mod plants;
+mod processes;
 mod reference;
 mod run;
 mod schedule;

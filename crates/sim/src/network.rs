@@ -2,10 +2,13 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use quorate_consensus::{NodeId, Random};
+use quorate_consensus::Random;
 use quorate_node::Channel;
 
 use crate::schedule::{MICROS, MILLIS, Time};
+
+/// A host, by place: cables lead to machines, whatever node lives there.
+type Place = usize;
 
 /// How the network treats frames at the moment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -45,10 +48,10 @@ pub(crate) struct Sent {
 pub(crate) struct Network {
     pub(crate) style: Style,
     /// Directed links that carry nothing.
-    cut: BTreeSet<(NodeId, NodeId)>,
-    flapping: BTreeMap<(NodeId, NodeId), Flap>,
-    last_arrival: BTreeMap<(NodeId, NodeId, Channel), Time>,
-    last_noticed: BTreeMap<(NodeId, NodeId), Time>,
+    cut: BTreeSet<(Place, Place)>,
+    flapping: BTreeMap<(Place, Place), Flap>,
+    last_arrival: BTreeMap<(Place, Place, Channel), Time>,
+    last_noticed: BTreeMap<(Place, Place), Time>,
     random: Random,
 }
 
@@ -65,12 +68,12 @@ impl Network {
     }
 
     /// Cuts the directed link.
-    pub(crate) fn cut(&mut self, from: NodeId, to: NodeId) {
+    pub(crate) fn cut(&mut self, from: Place, to: Place) {
         self.cut.insert((from, to));
     }
 
     /// Lets a pair's links come and go.
-    pub(crate) fn flap(&mut self, a: NodeId, b: NodeId, half_period: u64, until: Time) {
+    pub(crate) fn flap(&mut self, a: Place, b: Place, half_period: u64, until: Time) {
         let flap = Flap { half_period: half_period.max(1), until };
         self.flapping.insert((a, b), flap);
         self.flapping.insert((b, a), flap);
@@ -83,14 +86,7 @@ impl Network {
     }
 
     /// One frame's fate.
-    pub(crate) fn send(
-        &mut self,
-        now: Time,
-        from: NodeId,
-        to: NodeId,
-        channel: Channel,
-        bytes: usize,
-    ) -> Sent {
+    pub(crate) fn send(&mut self, now: Time, from: Place, to: Place, channel: Channel, bytes: usize) -> Sent {
         let mut sent = Sent::default();
         let flapped = self
             .flapping

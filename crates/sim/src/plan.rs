@@ -7,7 +7,7 @@ use quorate_raft::Lease;
 
 use crate::{
     faults::{Action, Planned, Who},
-    schedule::{MILLIS, SECONDS, Time},
+    schedule::{MICROS, MILLIS, SECONDS, Time},
 };
 
 /// The shape of a run.
@@ -81,7 +81,7 @@ fn raft(random: &mut Random) -> RaftConfig {
 /// Classes of single faults; the others are storms.
 const SINGLE_CLASSES: u64 = 14;
 /// The classes that a run turns on or off.
-const CLASSES: u64 = 22;
+const CLASSES: u64 = 24;
 
 pub(crate) fn plan(shape: &Shape, random: &mut Random) -> Vec<Planned> {
     let on: Vec<u64> = (0..CLASSES).filter(|_| random.chance(2, 5)).collect();
@@ -171,14 +171,14 @@ fn draw(class: u64, at: Time, shape: &Shape, random: &mut Random, actions: &mut 
             },
         ),
         11 => {
-            let action = match random.below(8) {
+            let action = match random.below(10) {
                 0..=2 => {
                     // Only who writes notices a full disk.
                     add(at, Action::Burst { ms: 3_000 });
                     Action::DiskFull { who, ms }
                 }
                 3..=5 => Action::DiskFail { who, down_ms },
-                6 => Action::LoseDisk { who, down_ms },
+                6 | 7 => Action::LoseDisk { who, down_ms },
                 _ => Action::Rot { who, down_ms },
             };
             add(at, action);
@@ -194,6 +194,10 @@ fn draw(class: u64, at: Time, shape: &Shape, random: &mut Random, actions: &mut 
                 _ => Action::Transfer { to: random.below(shape.hosts() + 2) },
             };
             add(at, action);
+            if let Action::AddLearner { host } = action {
+                // Once it has had time to join and to catch up.
+                add(at + random.between(600, 2_500) * MILLIS, Action::Promote { host });
+            }
             if random.chance(1, 3) {
                 let skip = random.below(4);
                 let moment = random.below(7);
@@ -304,6 +308,36 @@ fn storm(class: u64, at: Time, shape: &Shape, random: &mut Random, actions: &mut
                 at += random.between(200, 900) * MILLIS;
                 add(at, Action::Heal {});
                 at += random.between(100, 600) * MILLIS;
+            }
+        }
+        // Disks fill up while clients write, and there is room again.
+        22 => {
+            let ms = random.between(1_500, 4_000);
+            add(at, Action::Burst { ms: ms + 1_000 });
+            for host in 0..shape.hosts() {
+                if random.chance(2, 3) {
+                    add(at, Action::DiskFull { who: Who::Host(host), ms });
+                }
+            }
+        }
+        // A change of members is under way when the leader that carries it out is cut off, with the change in its own log alone.
+        23 => {
+            let mut at = at;
+            for _ in 0..3 {
+                add(at, Action::Burst { ms: 2_000 });
+                let node = random.below(shape.hosts());
+                let action = match random.below(4) {
+                    0 => Action::AddLearner { host: node },
+                    1 => Action::AddVoter { host: node },
+                    2 => Action::Remove { who: Who::Host(node) },
+                    _ => Action::Replace { old: random.below(shape.voters), new: node },
+                };
+                add(at + MILLIS, action);
+                let cut = at + random.between(2_000, 14_000) * MICROS;
+                add(cut, Action::Isolate { who: Who::Leader });
+                at = cut + random.between(200, 1_500) * MILLIS;
+                add(at, Action::Heal {});
+                at += random.between(300, 900) * MILLIS;
             }
         }
         // A host sleeps while the log goes on without it, and is hit again as the snapshot arrives.

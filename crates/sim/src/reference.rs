@@ -1,12 +1,19 @@
-//! The committed log, and what it says: a second, naive execution of every committed command, from what the client asked rather than from
-//! the bytes in the entry.
+//! The committed logs, and what they say. Of the keys a second, naive execution of every committed command, from what the client asked rather than
+//! from the bytes in the entry. Of the cluster's records a replay, entry by entry, on a replica that belongs to no host and never saw a snapshot.
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use quorate_consensus::{Entry, Epoch, NodeId, Payload};
-use quorate_node::TaggedCommand;
+use quorate_consensus::{Entry, Epoch, GroupId, Membership, NodeId, Payload, StateMachine};
+use quorate_node::{Applied, Replica, TaggedCommand};
+use quorate_service::{
+    META,
+    placement::{Placement, View},
+};
 
-use crate::history::{Call, Model, Truth};
+use crate::{
+    half::After,
+    history::{Call, Model, Truth},
+};
 
 /// A committed entry, as the oracle remembers it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -45,17 +52,17 @@ pub(crate) type Origins = BTreeMap<(NodeId, u64, u64), (u64, Call)>;
 
 impl Reference {
     /// What the entry at `index` came to.
-    pub(crate) fn step(&self, index: u64) -> Option<Step> {
+    fn step(&self, index: u64) -> Option<Step> {
         self.steps.get(index.checked_sub(1)? as usize).copied()
     }
 
     /// The last entry executed.
-    pub(crate) fn last(&self) -> u64 {
+    fn last(&self) -> u64 {
         self.steps.len() as u64
     }
 
     /// Executes the next committed entry.
-    pub(crate) fn execute(&mut self, entry: &Entry, origins: &Origins) -> Step {
+    fn execute(&mut self, entry: &Entry, origins: &Origins) -> Step {
         let index = entry.position.index.0;
         let mut step = Step::default();
         if let Payload::Command(bytes) = &entry.payload
@@ -92,5 +99,88 @@ impl Reference {
         step.revision = self.model.revision;
         self.steps.push(step);
         step
+    }
+}
+
+/// What is wrong with a state.
+#[derive(Debug)]
+pub(crate) struct Wrong {
+    pub(crate) what: String,
+    /// By a command that was executed before, or whose session has expired.
+    pub(crate) exactly_once: bool,
+}
+
+/// The second execution of one group's committed log.
+#[derive(Debug)]
+pub(crate) enum Execution {
+    /// Of the keys.
+    Naive(Reference),
+    /// Of the cluster's records, with the digest after each entry.
+    Replay(Box<Replica<Placement>>, Vec<u64>),
+}
+
+impl Execution {
+    pub(crate) fn of(group: GroupId, birth: &Membership) -> Execution {
+        if group == META {
+            let replica = Replica::new(Placement::new(), birth.clone(), NodeId(0), 0);
+            Execution::Replay(Box::new(replica), Vec::new())
+        } else {
+            Execution::Naive(Reference::default())
+        }
+    }
+
+    pub(crate) fn reference(&self) -> Option<&Reference> {
+        match self {
+            Execution::Naive(reference) => Some(reference),
+            Execution::Replay(..) => None,
+        }
+    }
+
+    pub(crate) fn records(&self) -> Option<View> {
+        match self {
+            Execution::Naive(_) => None,
+            Execution::Replay(replica, _) => Some(replica.machine().view()),
+        }
+    }
+
+    /// The last entry executed.
+    pub(crate) fn last(&self) -> u64 {
+        match self {
+            Execution::Naive(reference) => reference.last(),
+            Execution::Replay(_, digests) => digests.len() as u64,
+        }
+    }
+
+    /// Executes the next committed entry.
+    pub(crate) fn execute(&mut self, entry: Entry, origins: &Origins) -> Step {
+        match self {
+            Execution::Naive(reference) => reference.execute(&entry, origins),
+            Execution::Replay(replica, digests) => {
+                replica.apply(entry, &mut Applied::default());
+                digests.push(replica.digest());
+                Step::default()
+            }
+        }
+    }
+
+    /// Is the state after an entry another than it should be?
+    pub(crate) fn differs(&self, state: &After) -> Option<Wrong> {
+        let index = state.position.index.0;
+        match self {
+            Execution::Naive(reference) => {
+                let step = reference.step(index)?;
+                (step.revision != state.number).then(|| Wrong {
+                    what: format!("the revision is {}, should be {}", state.number, step.revision),
+                    exactly_once: step.duplicate || step.expired,
+                })
+            }
+            Execution::Replay(_, digests) => {
+                let digest = digests.get(index.checked_sub(1)? as usize)?;
+                (*digest != state.digest).then(|| Wrong {
+                    what: format!("the digest is {:x}, the replay gives {digest:x}", state.digest),
+                    exactly_once: false,
+                })
+            }
+        }
     }
 }

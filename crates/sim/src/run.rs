@@ -3,11 +3,12 @@
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use quorate_consensus::Random;
+use quorate_service::META;
 
 use crate::{
     faults::{Planned, actions_to_text},
     history::{Operation, Outcome},
-    invariants::{Violation, quorum},
+    invariants::{GROUPS, Oracle, Violation, quorum},
     marks::{Mark, Marks},
     plan::{self, Shape},
     schedule::{SECONDS, Time},
@@ -77,7 +78,7 @@ pub fn run_actions(seed: u64, shape: Shape, actions: Vec<Planned>, trace: bool) 
     Report {
         seed,
         trace_hash: world.trace.hash(),
-        violations: std::mem::take(&mut world.checker.violations),
+        violations: std::mem::take(&mut world.checker.findings.violations),
         simulated: world.schedule.now(),
         operations: world.history.len() as u64,
         events: world.trace.events,
@@ -94,12 +95,12 @@ fn phases(world: &mut World) {
     world.heal();
     world.run_until(shape.faults_end + HEAL_WITHIN);
     let served_before = answered(&world.history);
-    let leader = healed(world);
+    let leaders = healed(world);
     world.run_until(shape.clients_end - SECONDS);
     // A run in which the cluster was down most of the time goes on until clients have had their say.
     while world.history.len() < OPERATIONS_MIN
         && world.shape.clients_end < 120 * SECONDS
-        && world.checker.violations.is_empty()
+        && world.checker.is_clean()
     {
         world.shape.clients_end += 4 * SECONDS;
         world.shape.end += 4 * SECONDS;
@@ -108,13 +109,13 @@ fn phases(world: &mut World) {
     }
     let shape = world.shape.clone();
     world.run_until(shape.clients_end);
-    if world.checker.violations.is_empty() && leader.is_some() {
+    if world.checker.is_clean() && leaders.is_some() {
         served(world, served_before);
     }
     world.run_until(shape.end);
-    if world.checker.violations.is_empty() {
-        if let Some(leader) = leader {
-            converged(world, leader);
+    if world.checker.is_clean() {
+        if let Some(leaders) = &leaders {
+            converged(world, leaders);
         }
         world.give_up_all();
         checked(world);
@@ -125,31 +126,51 @@ fn answered(history: &[Operation]) -> usize {
     history.iter().filter(|o| !matches!(o.outcome, Outcome::Failed | Outcome::Unknown)).count()
 }
 
-/// I20: a healed cluster has a leader within ten election timeouts. The leader's term; `None` if the lost hosts leave no quorum.
-fn healed(world: &mut World) -> Option<(usize, u64)> {
-    if !world.checker.violations.is_empty() {
+/// I20: every group of a healed cluster has a leader within ten election timeouts. The leaders and their terms; `None` if too few hosts are left.
+fn healed(world: &mut World) -> Option<Leaders> {
+    if !world.checker.is_clean() {
         return None;
     }
-    let membership = world.checker.membership().clone();
     let up: Vec<_> =
         world.hosts.iter().filter(|host| host.runs() && !host.is_lost()).map(|host| host.id).collect();
-    if !quorum(&membership, &up) {
-        let lost = world.hosts.iter().any(|host| host.is_lost());
-        if !lost {
-            world.checker.fail("I20", None, format!("healed, but only {up:?} of {membership:?} run"));
+    let wanted = world.checker.records().desired_membership();
+    let short = {
+        let memberships = world.checker.groups().iter().map(Oracle::membership).chain([&wanted]);
+        let mut short = memberships.filter(|m| !m.voters().is_empty() && !quorum(m, &up));
+        short.next().cloned()
+    };
+    if let Some(short) = short {
+        if world.hosts.iter().any(|host| host.is_lost()) {
+            world.marks.hit(Mark::TooFewLeft);
+        } else {
+            world.checker.fail("I20", None, format!("healed, but only {up:?} of {short:?} run"));
         }
         return None;
     }
-    let Some(leader) = world.checker.leader(&world.hosts) else {
-        let roles = (0..world.hosts.len()).map(|host| {
-            let status = world.checker.status(host);
-            (status.role, status.epoch.0, status.last)
-        });
-        let roles: Vec<_> = roles.collect();
-        world.checker.fail("I20", None, format!("no leader after the heal: {roles:?}, {membership:?}"));
-        return None;
-    };
-    Some((leader, world.checker.status(leader).epoch.0))
+    let leaders = leaders(world);
+    for (group, leader) in GROUPS.into_iter().zip(&leaders) {
+        if leader.is_none() {
+            let oracle = world.checker.group(group)?;
+            let stand = |host| {
+                let status = oracle.status(host);
+                (status.role, status.epoch.0, status.last, &status.membership)
+            };
+            let stand: Vec<_> = (0..world.hosts.len()).map(stand).collect();
+            let what = format!("no leader of {group} after the heal: {stand:?}, {:?}", oracle.membership());
+            world.checker.fail("I20", None, what);
+            return None;
+        }
+    }
+    Some(leaders)
+}
+
+/// Of each group: the host that leads, and its term.
+type Leaders = Vec<Option<(usize, u64)>>;
+
+fn leaders(world: &World) -> Leaders {
+    let leader =
+        |oracle: &Oracle| oracle.leader(&world.hosts).map(|leader| (leader, oracle.status(leader).epoch.0));
+    world.checker.groups().iter().map(leader).collect()
 }
 
 /// I20: a healed cluster serves writes and reads.
@@ -162,45 +183,78 @@ fn served(world: &mut World, before: usize) {
     }
 }
 
-/// I20: all members end up with the same log and state. I21: the leader of the healed cluster stays.
-fn converged(world: &mut World, (leader, term): (usize, u64)) {
-    let membership = world.checker.membership().clone();
-    let now_leads = world.checker.leader(&world.hosts);
-    let now_term = now_leads.map_or(0, |leader| world.checker.status(leader).epoch.0);
-    let left = !membership.is_voter(world.hosts[leader].id);
-    // A host that stays cut off may leave the others a late election.
-    if (now_leads, now_term) != (Some(leader), term) && !left && world.outcast.is_none() {
-        let what =
-            format!("host {leader} led term {term} after the heal; now {now_leads:?} leads term {now_term}");
-        world.checker.fail("I21", None, what);
+/// I20: all members end up with the same logs and states, every change of members is completed, and who was removed has stopped. I21: the leaders
+/// of the healed cluster stay.
+fn converged(world: &mut World, before: &Leaders) {
+    let records = world.checker.records();
+    let now = leaders(world);
+    for place in 0..GROUPS.len() {
+        let membership = world.checker.groups()[place].membership().clone();
+        let left = before[place].is_some_and(|(host, _)| !membership.is_voter(world.hosts[host].id));
+        // A host that stays cut off may leave the others a late election.
+        if now[place] != before[place] && !left && world.outcast.is_none() {
+            let what = format!("{} led by {:?}, now by {:?}", GROUPS[place], before[place], now[place]);
+            world.checker.fail("I21", None, what);
+        }
+        if membership != records.desired_membership() {
+            let what = format!(
+                "{} is {membership:?} at the end, the records want {:?}",
+                GROUPS[place],
+                records.desired_membership()
+            );
+            world.checker.fail("I20", None, what);
+        }
+        for host in 0..world.hosts.len() {
+            if membership.contains(world.hosts[host].id) {
+                member_converged(world, host, place);
+            }
+        }
     }
-    if membership.is_joint() {
-        world.checker.fail("I20", None, format!("still joint at the end: {membership:?}"));
-    }
-    let end = world.checker.committed();
     for host in 0..world.hosts.len() {
         let this = &world.hosts[host];
-        if !membership.contains(this.id) || this.is_lost() || world.outcast == Some(host) {
-            continue;
-        }
-        let status = world.checker.status(host);
-        let replica = this.process.as_ref().map(|process| process.half.replica().applied().index.0);
-        let running = world.node(host).is_some();
-        if !running || status.commit.0 != end || status.last.index.0 != end || replica != Some(end) {
-            let what = format!(
-                "did not converge: runs {running}, role {:?}, commit {}, last {}, applied {replica:?}, committed anywhere {end}",
-                status.role, status.commit, status.last
-            );
+        // One that was removed before any leader had spoken to it, or that knows only of nodes which have gone as well, has nobody to ask. It holds nothing
+        // that it could harm anybody with, and who removed it also stops it.
+        let somebody = |oracle: &Oracle| {
+            oracle.status(host).membership.members().any(|node| records.member(node).is_some())
+        };
+        let may_ask = world.checker.groups().iter().any(somebody);
+        let removed = records.is_removed(this.id) && !this.is_lost() && world.outcast != Some(host);
+        if removed && this.runs() && may_ask {
+            let what = format!("node {} was removed and runs on", this.id);
             world.checker.fail("I20", Some(host), what);
         }
     }
     world.marks.hit(Mark::Healed);
 }
 
+fn member_converged(world: &mut World, host: usize, place: usize) {
+    let this = &world.hosts[host];
+    if this.is_lost() || world.outcast == Some(host) {
+        return;
+    }
+    let oracle = &world.checker.groups()[place];
+    let (end, status) = (oracle.committed(), oracle.status(host));
+    let state = this.process.as_ref().map(|process| &process.half.state);
+    let applied = state.map(|state| match GROUPS[place] {
+        META => state.meta().applied().index.0,
+        _ => state.keys().applied().index.0,
+    });
+    let waiting = state.map_or(0, quorate_service::State::settling);
+    let running = world.node(host).is_some();
+    let even = status.commit.0 == end && status.last.index.0 == end && applied == Some(end);
+    if !running || !even || waiting > 0 {
+        let what = format!(
+            "did not converge in {}: runs {running}, role {:?}, commit {}, last {}, applied {applied:?}, committed anywhere {end}, {waiting} changes unanswered",
+            GROUPS[place], status.role, status.commit, status.last
+        );
+        world.checker.fail("I20", Some(host), what);
+    }
+}
+
 /// The whole history, by witness and by search.
 fn checked(world: &mut World) {
     world.history.sort_by_key(|operation| operation.id);
-    let truth = &world.checker.reference.truth;
+    let truth = &world.checker.reference().truth;
     let findings = witness::check(&world.history, truth);
     let verdict = wgl::check(&world.history, truth, WGL_STEPS_MAX);
     for finding in findings {

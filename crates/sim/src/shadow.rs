@@ -1,97 +1,177 @@
 //! What a host's disk would give back if the power failed now and nothing unsynced survived: the judge of every claim that something is
 //! durable. The journal itself reads it, from a copy, so that the judge knows no file format.
+//!
+//! Most of what becomes durable is one more batch at the end of the newest segment. Then the journal that has read what stands before it goes on from
+//! there; whatever else changes, everything is read again, by the same code that recovers.
 
 use std::{collections::BTreeMap, sync::Arc};
 
 use bytes::Bytes;
 use quorate_consensus::{
-    DiskCompletion, DiskError, DiskErrorKind, DiskOperation, DiskOutcome, DiskRequest, Engine, Epoch, Index,
-    Membership, Position, Reader, SnapshotMeta,
+    DiskCompletion, DiskError, DiskErrorKind, DiskOperation, DiskOutcome, DiskRequest, Engine, Epoch,
+    GroupId, Index, Membership, NodeId, Position, Reader,
 };
-use quorate_journal::{Identity, Journal, JournalEvent};
+use quorate_journal::{GroupState, Identity, Inspected, Journal, JournalEvent};
 use quorate_raft::{HardState, Raft};
 
-use crate::{disk::Image, half::KEYS, host::journal_config};
+use crate::{
+    disk::Image,
+    host::{CLUSTER, Host, journal_config},
+    invariants::Held,
+};
 
 /// What is durable on one host.
-#[derive(Clone, Debug, Default)]
+#[derive(Debug, Default)]
 pub(crate) struct Durable {
     /// The disk's version that was read.
-    pub(crate) version: u64,
-    pub(crate) hard_state: Option<HardState>,
-    pub(crate) snapshot: Option<SnapshotMeta>,
-    pub(crate) compacted: Position,
-    pub(crate) last: Position,
-    pub(crate) epochs: Vec<(Epoch, Index)>,
-    pub(crate) memberships: Vec<(Index, Membership)>,
+    version: u64,
+    /// Of what a directory says of segments and snapshots.
+    names: u64,
+    journal: Option<Journal>,
+    inspected: Option<Inspected>,
     /// Why it could not be read.
     pub(crate) unreadable: Option<String>,
 }
 
 impl Durable {
-    /// The epoch of the entry at `index`, if the log holds it.
-    pub(crate) fn epoch_at(&self, index: Index) -> Option<Epoch> {
-        if index == self.compacted.index {
-            return Some(self.compacted.epoch);
-        }
-        if index < self.compacted.index || index > self.last.index {
-            return None;
-        }
-        self.epochs.iter().rev().find(|(_, first)| *first <= index).map(|(epoch, _)| *epoch)
+    fn group(&self, group: GroupId) -> Option<&GroupState> {
+        self.journal.as_ref()?.group(group)
     }
 
-    pub(crate) fn snapshot_index(&self) -> Index {
-        self.snapshot.as_ref().map(|meta| meta.position.index).unwrap_or_default()
+    fn hard_state(&self, group: GroupId) -> Option<HardState> {
+        let bytes = self.group(group)?.hard_state.clone()?;
+        Raft::decode_hard_state(&mut Reader::new(bytes)).ok()
+    }
+
+    pub(crate) fn term(&self, group: GroupId) -> Epoch {
+        self.hard_state(group).map(|state| state.term).unwrap_or_default()
+    }
+
+    pub(crate) fn vote(&self, group: GroupId) -> Option<NodeId> {
+        self.hard_state(group)?.vote
+    }
+
+    /// The end of the log.
+    pub(crate) fn last(&self, group: GroupId) -> Position {
+        self.group(group).map(|state| state.last).unwrap_or_default()
+    }
+
+    pub(crate) fn compacted(&self, group: GroupId) -> Position {
+        self.group(group).map(|state| state.compacted).unwrap_or_default()
+    }
+
+    /// The membership entries after the snapshot.
+    pub(crate) fn memberships(&self, group: GroupId) -> Vec<(Index, Membership)> {
+        self.group(group).map(|state| state.memberships.clone()).unwrap_or_default()
+    }
+
+    pub(crate) fn snapshot_index(&self, group: GroupId) -> Index {
+        let meta = self.group(group).and_then(|state| state.snapshot.as_ref());
+        meta.map(|meta| meta.position.index).unwrap_or_default()
+    }
+
+    /// The epoch of the entry at `index`, if the log holds it.
+    pub(crate) fn epoch_at(&self, group: GroupId, index: Index) -> Option<Epoch> {
+        let Some(state) = self.group(group) else { return (index == Index::ZERO).then_some(Epoch::ZERO) };
+        if index == state.compacted.index {
+            return Some(state.compacted.epoch);
+        }
+        if index < state.compacted.index || index > state.last.index {
+            return None;
+        }
+        state.epochs.iter().rev().find(|(_, first)| *first <= index).map(|(epoch, _)| *epoch)
     }
 
     /// Is the entry there, or in the snapshot? Everything in a snapshot was committed.
-    pub(crate) fn holds(&self, index: Index, epoch: Epoch) -> bool {
-        index <= self.snapshot_index() || self.epoch_at(index) == Some(epoch)
+    pub(crate) fn holds(&self, group: GroupId, index: Index, epoch: Epoch) -> bool {
+        index <= self.snapshot_index(group) || self.epoch_at(group, index) == Some(epoch)
+    }
+
+    /// What must come back after a power loss; `None` if it cannot be read.
+    pub(crate) fn held(&self, group: GroupId) -> Option<Held> {
+        let held =
+            || Held { term: self.term(group), last: self.last(group), snapshot: self.snapshot_index(group) };
+        self.unreadable.is_none().then(held)
+    }
+
+    /// Brings this up to date. True if the disk had changed.
+    pub(crate) fn refresh(&mut self, host: &Host) -> bool {
+        let version = host.disk.version();
+        if self.version == version && version != 0 {
+            return false;
+        }
+        if !self.go_on(host) {
+            *self = Durable::read(host);
+        }
+        self.version = version;
+        true
+    }
+
+    /// Reads only what has been added to the newest segment, if that is all that has changed.
+    fn go_on(&mut self, host: &Host) -> bool {
+        if self.unreadable.is_some() || self.names != host.disk.names_version() {
+            return false;
+        }
+        let (Some(journal), Some(inspected)) = (&mut self.journal, &mut self.inspected) else { return false };
+        let Some((file, changed_from)) = host.disk.changed(&inspected.path) else { return false };
+        if changed_from < inspected.end as usize {
+            return false;
+        }
+        self.unreadable = journal.inspect(inspected, &Bytes::from_owner(Shared(file))).err();
+        true
+    }
+
+    /// Reads a host's disk from its beginning.
+    pub(crate) fn read(host: &Host) -> Durable {
+        let identity = Identity {
+            cluster: CLUSTER,
+            node: host.id,
+            incarnation: host.reborn.unwrap_or(host.incarnation),
+        };
+        let (version, names) = (host.disk.version(), host.disk.names_version());
+        let mut durable = Durable { version, names, ..recover(host.disk.image(), identity) };
+        durable.inspected = durable.journal.as_ref().and_then(Journal::inspected);
+        if let Some(inspected) = &durable.inspected {
+            host.disk.changed(&inspected.path);
+        }
+        durable
     }
 }
 
-/// Reads an image.
-pub(crate) fn read(image: Image, identity: Identity, version: u64) -> Durable {
+/// A file's bytes, shared with the disk.
+struct Shared(Arc<Vec<u8>>);
+
+impl AsRef<[u8]> for Shared {
+    fn as_ref(&self) -> &[u8] {
+        &self.0
+    }
+}
+
+fn recover(image: Image, identity: Identity) -> Durable {
     let mut files = Files(image);
     let mut journal = Journal::open(journal_config(), identity);
     let mut events = Vec::new();
-    let mut durable = Durable { version, ..Durable::default() };
+    let unreadable = |why: String| Durable { unreadable: Some(why), ..Durable::default() };
     for _ in 0..10_000 {
         let operations = journal.operations();
-        let mut any = false;
+        if operations.is_empty() {
+            break;
+        }
         for operation in operations {
-            any = true;
-            let completion = files.perform(operation);
-            journal.complete(completion, &mut events);
+            journal.complete(files.perform(operation), &mut events);
         }
         for event in events.drain(..) {
             match event {
                 JournalEvent::Recovered(_) => {
-                    fill(&mut durable, &journal);
-                    return durable;
+                    return Durable { journal: Some(journal), ..Durable::default() };
                 }
-                JournalEvent::Damaged(report) => durable.unreadable = Some(report.to_string()),
-                JournalEvent::Failed(failure) => durable.unreadable = Some(failure.to_string()),
+                JournalEvent::Damaged(report) => return unreadable(report.to_string()),
+                JournalEvent::Failed(failure) => return unreadable(failure.to_string()),
                 _ => {}
             }
         }
-        if !any || durable.unreadable.is_some() {
-            break;
-        }
     }
-    durable.unreadable.get_or_insert_with(|| "the journal never recovered".to_owned());
-    durable
-}
-
-fn fill(durable: &mut Durable, journal: &Journal) {
-    let Some(group) = journal.group(KEYS) else { return };
-    durable.hard_state =
-        group.hard_state.clone().and_then(|bytes| Raft::decode_hard_state(&mut Reader::new(bytes)).ok());
-    durable.snapshot = group.snapshot.clone();
-    durable.compacted = group.compacted;
-    durable.last = group.last;
-    durable.epochs = group.epochs.clone();
-    durable.memberships = group.memberships.clone();
+    unreadable("the journal never recovered".to_owned())
 }
 
 /// Files in memory, without faults or delays.

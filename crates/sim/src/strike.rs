@@ -1,28 +1,27 @@
-//! Carries actions out: crashes, cuts, slow disks, wrong clocks, changes of membership.
+//! Carries actions out: crashes, cuts, slow disks, wrong clocks.
 
-use quorate_consensus::{Incarnation, MembershipChange, NodeId};
-use quorate_node::{Fatal, NodeInput, Ticket};
+use quorate_consensus::{Incarnation, NodeId};
+use quorate_node::{Fatal, FrameRefusal};
 
 use crate::{
     faults::{Action, Who},
-    half::KEYS,
-    host::Trap,
+    host::{Standing, Trap},
     marks::Mark,
     network::Style,
     schedule::{MICROS, MILLIS, Time},
-    world::{Event, OPERATOR, REVIVE_AFTER, World},
+    world::{Event, REVIVE_AFTER, World},
 };
 
 impl World {
     /// The host that an action means.
-    fn resolve(&self, who: Who) -> usize {
+    pub(crate) fn resolve(&self, who: Who) -> usize {
         match who {
             Who::Host(host) => (host as usize).min(self.hosts.len() - 1),
-            Who::Leader => self.checker.leader(&self.hosts).unwrap_or(0),
+            Who::Leader => self.checker.keys().leader(&self.hosts).unwrap_or(0),
         }
     }
 
-    fn node_id(&self, host: u64) -> NodeId {
+    pub(crate) fn node_id(&self, host: u64) -> NodeId {
         self.hosts[(host as usize).min(self.hosts.len() - 1)].id
     }
 
@@ -74,7 +73,8 @@ impl World {
             | Action::Mute { .. }
             | Action::Bridge { .. } => self.cut(action),
             Action::Flap { a, b, half_ms, ms } => {
-                let (a, b, until) = (self.node_id(a), self.node_id(b), self.until(ms));
+                let place = |host: u64| (host as usize).min(self.hosts.len() - 1);
+                let (a, b, until) = (place(a), place(b), self.until(ms));
                 self.network.flap(a, b, half_ms * MILLIS, until);
             }
             Action::Style { loss, duplicate, reorder, delay_us } => {
@@ -134,6 +134,7 @@ impl World {
             } else {
                 self.checker.stopped(host);
             }
+            self.operator.host_ended(host);
             let this = &mut self.hosts[host];
             this.process = None;
             this.trap = None;
@@ -149,7 +150,7 @@ impl World {
             self.trace.say(now, || format!("host {host} is down"));
         }
         let this = &mut self.hosts[host];
-        if !this.starting && !this.lost {
+        if !this.starting && !this.lost && this.standing == Standing::Member {
             this.starting = true;
             let at = (now + down_ms * MILLIS + MICROS).min(self.shape.faults_end.max(now + MICROS));
             self.schedule.at(at, Event::Start { host });
@@ -191,11 +192,45 @@ impl World {
                 self.checker.fail("I17", Some(host), format!("damage found where none was done: {why}"));
             }
             Fatal::Restore(why) => self.checker.fail("I16", Some(host), why.clone()),
-            Fatal::Refused(_) => self.lose(host),
+            Fatal::Refused(why) => self.refused(host, *why),
+        }
+    }
+
+    /// The cluster would not have it. True of those that were removed, once every group has let them go, and of those whose disk is another.
+    fn refused(&mut self, host: usize, why: FrameRefusal) {
+        let id = self.hosts[host].id;
+        match why {
+            FrameRefusal::Removed => {
+                let member = self.checker.groups().iter().any(|group| group.membership().contains(id));
+                if member || !self.checker.records().is_removed(id) {
+                    let what = format!("node {id} stops as removed, and was not");
+                    self.checker.fail("I12", Some(host), what);
+                }
+                self.marks.hit(Mark::RemovedStopped);
+                self.operator.host_ended(host);
+                let this = &mut self.hosts[host];
+                this.process = None;
+                this.standing = Standing::Left;
+                // Whoever watches over processes may start it once more, to the same end.
+                if this.random.chance(1, 4) && !this.is_lost() {
+                    this.standing = Standing::Member;
+                    this.starting = true;
+                    let at = self.now() + REVIVE_AFTER;
+                    self.schedule.at(at, Event::Start { host });
+                }
+            }
+            _ => {
+                if self.hosts[host].reborn.is_none() {
+                    let what = format!("node {id} stops with its own disk, because {why}");
+                    self.checker.fail("I17", Some(host), what);
+                }
+                self.lose(host);
+            }
         }
     }
 
     fn lose(&mut self, host: usize) {
+        self.operator.host_ended(host);
         self.hosts[host].process = None;
         self.hosts[host].lost = true;
         self.checker.lost(host);
@@ -245,7 +280,6 @@ impl World {
             _ => {}
         }
         for (a, b) in cuts {
-            let (a, b) = (self.hosts[a].id, self.hosts[b].id);
             self.network.cut(a, b);
         }
     }
@@ -300,68 +334,25 @@ impl World {
         }
     }
 
-    /// One host may be lost for good, and only while the others are enough and of one mind about the membership.
+    /// One host may be lost for good, and only while the others are enough, of one mind about the membership, and know every disk.
     fn may_lose(&self, host: usize) -> bool {
-        let membership = self.checker.membership();
-        let agree =
-            |other: usize| self.hosts[other].runs() && self.checker.status(other).membership == *membership;
-        membership.voters().len() >= 3
-            && !membership.is_joint()
+        let records = self.checker.records();
+        records.desired_membership().voters().len() >= 3
+            && records.member(self.hosts[host].id).is_some()
             && self.hosts.iter().all(|other| !other.is_lost())
-            && (0..self.hosts.len()).filter(|other| membership.contains(self.hosts[*other].id)).all(agree)
             && self.hosts[host].process.is_some()
+            && self.is_settled()
     }
 
-    // ── operators ───────────────────────────────────────────────────────────────────────────────────────────────────
-
-    fn operate(&mut self, action: Action) {
-        let Some(leader) = self.checker.leader(&self.hosts) else { return };
-        let gone = self.hosts.iter().find(|host| host.is_lost()).map(|host| host.id);
-        let change = match action {
-            Action::Transfer { to } => {
-                let to = self.hosts.get(to as usize).map(|host| host.id);
-                return self.input(leader, NodeInput::TransferLeadership { group: KEYS, to });
-            }
-            Action::AddLearner { host } => MembershipChange::AddLearner(self.node_id(host)),
-            Action::AddVoter { host } => MembershipChange::AddVoter(self.node_id(host)),
-            Action::Promote { host } => MembershipChange::Promote(self.node_id(host)),
-            Action::Remove { who } => MembershipChange::Remove(self.hosts[self.resolve(who)].id),
-            Action::Replace { old, new } => {
-                MembershipChange::Replace { old: self.node_id(old), new: self.node_id(new) }
-            }
-            _ => return,
-        };
-        // A lost host is dealt with first, and never comes back under its id.
-        let change = match (gone, change) {
-            (None, change) => change,
-            (Some(gone), _) if self.checker.membership().contains(gone) => MembershipChange::Remove(gone),
-            (Some(gone), MembershipChange::Replace { old, new }) if new != gone => {
-                MembershipChange::Replace { old, new }
-            }
-            (Some(_), MembershipChange::Remove(_)) => return,
-            (Some(gone), MembershipChange::AddLearner(node) | MembershipChange::AddVoter(node))
-                if node == gone =>
-            {
-                return;
-            }
-            (Some(gone), MembershipChange::Replace { new, .. }) if new == gone => return,
-            (Some(_), change) => change,
-        };
-        let Some(process) = &mut self.hosts[leader].process else { return };
-        process.next_ticket += 1;
-        let ticket = Ticket(process.next_ticket);
-        process.tickets.insert(ticket.0, (OPERATOR, 0));
-        self.input(leader, NodeInput::ChangeMembership { group: KEYS, ticket, change });
-    }
+    // ── for ever ────────────────────────────────────────────────────────────────────────────────────────────────────
 
     fn faulty_for_ever(&mut self) {
-        let membership = self.checker.membership();
-        // A membership that some host has and that is not committed may need the very host that is cut off.
-        let agree = self.hosts.iter().enumerate().all(|(place, host)| {
-            !membership.contains(host.id) || self.checker.status(place).membership == *membership
-        });
-        let steady = membership.voters().len() >= 3 && !membership.is_joint() && agree;
-        if !steady || self.hosts.iter().any(|host| host.is_lost()) || !self.random.chance(1, 3) {
+        let enough = self.checker.records().desired_membership().voters().len() >= 3;
+        // A membership that is not committed everywhere may need the very host that is cut off.
+        if !enough || !self.is_settled() || self.hosts.iter().any(|host| host.is_lost()) {
+            return;
+        }
+        if !self.random.chance(1, 3) {
             return;
         }
         let leader = self.random.chance(2, 3);

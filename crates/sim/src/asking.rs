@@ -1,0 +1,178 @@
+//! The clients' side of a run: whom they ask, how requests reach hosts, and what comes back.
+
+use quorate_consensus::{Role, fingerprint_of};
+use quorate_node::{NodeInput, Origin, TaggedCommand, Ticket, ToState};
+use quorate_service::{KEYS, Reply};
+
+use crate::{
+    clients::{self, Move, Told},
+    history::{Call, Outcome},
+    marks::Mark,
+    operator::Waiter,
+    schedule::Time,
+    world::{Event, World},
+};
+
+impl World {
+    /// The hosts that clients ask: any, and once faults are over those that are members and have their disks.
+    pub(crate) fn asked(&self) -> Vec<usize> {
+        let membership = self.checker.keys().membership();
+        let serves = |host: &usize| {
+            self.outcast != Some(*host)
+                && !self.hosts[*host].is_lost()
+                && membership.contains(self.hosts[*host].id)
+        };
+        let hosts: Vec<usize> =
+            (0..self.hosts.len()).filter(|host| !self.faults_over || serves(host)).collect();
+        if hosts.is_empty() { vec![0] } else { hosts }
+    }
+
+    pub(crate) fn begin(&mut self, client: usize) {
+        let now = self.now();
+        if now >= self.shape.clients_end {
+            return;
+        }
+        let id = self.invoked.len() as u64;
+        self.invoked.push(now);
+        let hosts = self.asked();
+        self.clients[client].begin(id, now, &hosts);
+        self.ask(client, 0);
+    }
+
+    fn ask(&mut self, client: usize, after: Time) {
+        let at = self.now() + after;
+        let this = &mut self.clients[client];
+        let Some(attempt) = this.current.as_ref().map(|current| current.attempt) else { return };
+        let (delay, patience) = (this.network_delay(), this.patience());
+        if this.loses(if self.faults_over { 0 } else { self.client_loss }) {
+            self.marks.hit(Mark::ClientRequestLost);
+        } else {
+            self.schedule.at(at + delay, Event::Request { client, attempt });
+        }
+        self.schedule.at(at + patience, Event::Impatient { client, attempt });
+    }
+
+    pub(crate) fn request(&mut self, client: usize, attempt: u64) {
+        let now = self.now();
+        let Some(current) = self.clients[client].current.as_ref().filter(|c| c.attempt == attempt) else {
+            return;
+        };
+        let (host, operation, call, tag) =
+            (current.host, current.operation, current.call.clone(), current.tag);
+        self.trace.event(now, 7, host as u64, operation);
+        self.trace.say(now, || format!("client {client} asks host {host}: {operation} {call:?}"));
+        let this = &mut self.hosts[host];
+        let (id, life) = (this.id, this.life);
+        let Some(process) = this.process.as_mut().filter(|process| !process.stopped) else {
+            let delay = self.clients[client].network_delay();
+            return self
+                .schedule
+                .at(now + delay, Event::Told { client, attempt, told: Box::new(Told::NotReached) });
+        };
+        let ticket = process.ticket(Waiter::Client { client, attempt });
+        let filling = fingerprint_of(&operation) % (self.shape.filling_max + 1);
+        let input = match clients::command(&call, filling) {
+            Some(command) => {
+                self.origins.insert((id, life, ticket.0), (operation, call));
+                let origin = Origin { node: id, life, ticket };
+                let command = TaggedCommand::encode(Some(origin), tag, |to| to.raw(&command.encode()));
+                NodeInput::Propose { group: KEYS, ticket, command }
+            }
+            None if call.is_serializable() => {
+                process.to_state.push_back(ToState::ReadLocal { group: KEYS, ticket });
+                return self.schedule_apply(host);
+            }
+            None => NodeInput::Read { group: KEYS, ticket },
+        };
+        self.input(host, input);
+    }
+
+    /// A host has an answer for someone.
+    pub(crate) fn answer(&mut self, host: usize, ticket: Ticket, told: Told) {
+        let now = self.now();
+        let Some(process) = &mut self.hosts[host].process else { return };
+        let Some(waiter) = process.waiters.remove(&ticket.0) else { return };
+        let Waiter::Client { client, attempt } = waiter else {
+            return self.operator_told(host, waiter, told);
+        };
+        let leads = self.checker.keys().status(host).role == Role::Leader;
+        if let (Told::Reply(reply), false) = (&told, leads) {
+            match reply {
+                Reply::Keys(_) | Reply::Meta(_) => self.marks.hit(Mark::WriteThroughFollower),
+                Reply::KeysView(_) | Reply::MetaView(_) => self.marks.hit(Mark::FollowerRead),
+            }
+        }
+        let this = &mut self.clients[client];
+        let delay = this.network_delay();
+        if this.loses(if self.faults_over { 0 } else { self.client_loss }) {
+            return self.marks.hit(Mark::ClientRequestLost);
+        }
+        self.schedule.at(now + delay, Event::Told { client, attempt, told: Box::new(told) });
+    }
+
+    pub(crate) fn told(&mut self, client: usize, attempt: u64, told: Told) {
+        let (now, hosts) = (self.now(), self.asked());
+        self.trace.event(now, 8, client as u64, attempt);
+        match self.clients[client].told(attempt, told, now, &hosts, &mut self.marks) {
+            Ok(outcome) => self.finish(client, outcome),
+            Err(next) => self.go_on(client, next),
+        }
+    }
+
+    pub(crate) fn go_on(&mut self, client: usize, next: Move) {
+        match next {
+            Move::Ask { after } => self.ask(client, after),
+            Move::Over => {
+                let outcome = self.clients[client].given_up();
+                self.finish(client, outcome);
+            }
+            Move::Ignore => {}
+        }
+    }
+
+    fn finish(&mut self, client: usize, outcome: Outcome) {
+        let now = self.now();
+        let Some(id) = self.clients[client].current.as_ref().map(|current| current.operation) else { return };
+        let invoked = self.invoked[id as usize];
+        let Some(operation) = self.clients[client].end(outcome, invoked, now) else { return };
+        self.trace.say(now, || format!("client {client}: {operation:?}"));
+        let mark = match (&operation.outcome, operation.call.is_write()) {
+            (Outcome::Write { changed, .. }, _) => {
+                if !changed && matches!(operation.call, Call::Cas { .. }) {
+                    self.marks.hit(Mark::SwapFailed);
+                }
+                Some(Mark::WriteAcknowledged)
+            }
+            (Outcome::Read { .. }, _) if operation.call.is_serializable() => Some(Mark::StaleReadServed),
+            (Outcome::Read { .. }, _) => Some(Mark::ReadServed),
+            (Outcome::Failed, true) => Some(Mark::WriteRefused),
+            (Outcome::Unknown, true) => Some(Mark::WriteUnknown),
+            (_, false) => None,
+        };
+        if let Some(mark) = mark {
+            self.marks.hit(mark);
+        }
+        // I14: an acknowledged write is committed when its acknowledgement arrives.
+        if matches!(operation.outcome, Outcome::Write { .. })
+            && !self.checker.reference().truth.contains_key(&id)
+        {
+            self.checker.fail("I14", None, format!("acknowledged before it was committed: {operation:?}"));
+        }
+        self.history.push(operation);
+        let rest = self.clients[client].rest(&self.shape, now < self.burst_until);
+        self.schedule.at(now + rest, Event::Next { client });
+    }
+
+    /// Operations without an answer at the end of the run.
+    pub(crate) fn give_up_all(&mut self) {
+        for client in 0..self.clients.len() {
+            if self.clients[client].current.is_some() {
+                let outcome = self.clients[client].given_up();
+                let id = self.clients[client].current.as_ref().map_or(0, |current| current.operation);
+                let now = self.schedule.now();
+                let invoked = self.invoked[id as usize];
+                self.history.extend(self.clients[client].end(outcome, invoked, now));
+            }
+        }
+    }
+}

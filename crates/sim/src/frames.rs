@@ -1,0 +1,47 @@
+//! Frames on their way: checked as they leave, then in the hands of the network.
+
+use quorate_consensus::{NodeId, fingerprint_of};
+use quorate_node::Channel;
+
+use crate::{
+    claims,
+    marks::Mark,
+    world::{Event, World},
+};
+
+impl World {
+    /// A frame leaves. True if it makes a promise that must be durable.
+    pub(crate) fn frame(&mut self, host: usize, to: NodeId, channel: Channel, bytes: bytes::Bytes) -> bool {
+        let now = self.now();
+        self.trace.event(now, 5, to.0, fingerprint_of(&bytes[..]));
+        let promises = claims::check(host, &bytes, &self.hosts, &mut self.checker, &mut self.marks);
+        if self.trace.wanted() {
+            let words = claims::words(&bytes);
+            self.trace.say(now, || format!("host {host} → node {to} {channel:?}: {words}"));
+        }
+        let Some(target) = self.hosts.iter().position(|other| other.id == to) else { return promises };
+        let sent = self.network.send(now, host, target, channel, bytes.len());
+        if sent.cut {
+            self.marks.hit(Mark::FrameCut);
+        }
+        if sent.flapped {
+            self.marks.hit(Mark::LinkFlapping);
+        }
+        if sent.lost {
+            self.marks.hit(Mark::FrameLost);
+        }
+        if sent.reordered {
+            self.marks.hit(Mark::FrameReordered);
+        }
+        if sent.arrivals[1].is_some() {
+            self.marks.hit(Mark::FrameDuplicated);
+        }
+        if let Some(at) = sent.noticed {
+            self.schedule.at(at, Event::Lost { host, peer: to });
+        }
+        for at in sent.arrivals.into_iter().flatten() {
+            self.schedule.at(at, Event::Arrive { host: target, bytes: bytes.clone() });
+        }
+        promises
+    }
+}
