@@ -6,6 +6,7 @@
     reason = "this is the real world: clocks, files, processes, threads"
 )]
 
+mod campaign;
 mod client;
 mod cluster;
 mod compare;
@@ -34,6 +35,7 @@ const HELP: &str = "\
 cargo xtask smoke                      a little of everything below; part of .ci/run
 cargo xtask etcdctl                    the etcdctl that people have, against our cluster, through a kill of the leader
 cargo xtask foreign                    the etcd-client crate, which we did not write, against our cluster (needs protoc)
+cargo xtask sim --seeds N --first-seed S   a campaign of the simulator; a rare state that was never reached fails it
 cargo xtask torture --kills N          kill -9 and restart real processes under load; the history is checked
 cargo xtask power --losses N           power losses on loop-mounted ext4 (root); a build without syncs must fail
 cargo xtask full-disk                  one member's file system fills up (root): NOSPACE, kill -9, restart, room again
@@ -51,6 +53,7 @@ fn main() -> ExitCode {
         Some("smoke") => smoke::run(),
         Some("etcdctl") => etcdctl::run(),
         Some("foreign") => foreign::run(),
+        Some("sim") => campaign::run(number("--seeds", 10_000), number("--first-seed", 1)),
         Some("torture") => torture::run(number("--kills", 1000), true),
         Some("power") => power::run(number("--losses", 50), true),
         Some("full-disk") => full_disk::run(),

@@ -7,6 +7,9 @@ use quorate_sim::{EngineName, Options, campaign};
 
 use crate::{cli::Sim, commands::Failed, output::print};
 
+/// So many seeds reach everything that is worth reaching; what they do not reach has gone missing.
+const SEEDS_REACH_ALL: u64 = 200;
+
 pub(crate) fn sim(wanted: &Sim) -> Result<ExitCode, Failed> {
     if wanted.plant.is_some() && !quorate_consensus::PLANTS_COMPILED {
         return Err(Failed::usage(
@@ -19,7 +22,7 @@ pub(crate) fn sim(wanted: &Sim) -> Result<ExitCode, Failed> {
         engine: EngineName::Raft,
         plant: wanted.plant.clone(),
         trace: wanted.trace,
-        require_all: wanted.require_all,
+        require_all: wanted.require_all || wanted.seeds >= SEEDS_REACH_ALL,
         jobs: wanted.jobs.unwrap_or_else(|| std::thread::available_parallelism().map_or(1, usize::from)),
     };
     let bar = std::io::stderr().is_terminal().then(|| {
