@@ -39,7 +39,8 @@ cargo xtask sim --seeds N --first-seed S   a campaign of the simulator; a rare s
 cargo xtask torture --kills N          kill -9 and restart real processes under load; the history is checked
 cargo xtask power --losses N           power losses on loop-mounted ext4 (root); a build without syncs must fail
 cargo xtask full-disk                  one member's file system fills up (root): NOSPACE, kill -9, restart, room again
-cargo xtask plants [ID…]               every planted bug must be found by its named checker
+cargo xtask plants [ID…]               every planted bug must be found by its named checker; writes docs/plants.md
+cargo xtask plants --smoke             a few of them
 cargo xtask compare --rounds N         beside etcd, in one run, with floor and ceiling; writes docs/comparison.md
 cargo xtask saturate --seconds N       as much load as the machine can make, for so long: no leader may change";
 

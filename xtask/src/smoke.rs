@@ -2,7 +2,7 @@
 
 use std::process::Command;
 
-use crate::{Fallible, cluster::binary, etcdctl, foreign, full_disk, power, torture};
+use crate::{Fallible, cluster::binary, etcdctl, foreign, full_disk, plants, power, torture};
 
 pub(crate) fn run() -> Fallible<()> {
     etcdctl::run()?;
@@ -13,6 +13,7 @@ pub(crate) fn run() -> Fallible<()> {
     if !status.success() {
         return Err("the simulator found something; its last lines say how to see it".into());
     }
+    plants::smoke()?;
     torture::run(20, false)?;
     full_disk::run()?;
     power::run(3, false)

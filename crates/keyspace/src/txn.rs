@@ -162,6 +162,10 @@ impl Writing<'_> {
     }
 
     pub(crate) fn range(&self, range: &Range) -> Result<Reply, KeyspaceError> {
+        if quorate_consensus::planted!("M02") && range.revision == 0 {
+            let before = Range { revision: self.store.revision as i64, ..range.clone() };
+            return self.store.range(&before, self.store.revision).map(Reply::Range);
+        }
         self.store.range(range, self.current()).map(Reply::Range)
     }
 

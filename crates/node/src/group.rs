@@ -98,7 +98,10 @@ const DESIRE_EVERY: Duration = Duration::from_millis(100);
 const DESIRE_TOLD_EVERY: Duration = Duration::from_millis(500);
 /// After so long without a word from the group's leader, or from those it leads, its members are asked whether this node is still one of them.
 const HELLO_AFTER: Duration = Duration::from_secs(1);
-const MARK_EVERY_BYTES: u64 = 64 * 1024;
+/// How far apart the marks are at most along which the log is compacted.
+const MARK_EVERY_BYTES_MAX: u64 = 64 * 1024;
+/// So many marks lie within the part of the log that is kept behind a snapshot.
+const MARKS_KEPT: u64 = 16;
 
 impl Group {
     pub(crate) fn new(
@@ -122,7 +125,8 @@ impl Group {
             desire_at: Instant::START,
             heard_at: now,
             commit: at.index,
-            fed: at.index,
+            // M08: the log is applied from its beginning, although the state is that of the snapshot.
+            fed: if quorate_consensus::planted!("M08") { status.compacted.index } else { at.index },
             applied: at,
             writing: VecDeque::new(),
             durable: PersistToken::default(),
@@ -576,11 +580,13 @@ impl Group {
         entries.truncate(committed);
         let Some(last) = entries.last() else { return };
         let last = last.position.index;
+        // Close enough that little more is kept than was asked for, however little that is.
+        let mark_every = MARK_EVERY_BYTES_MAX.min(around.limits.catch_up_log_bytes / MARKS_KEPT);
         for entry in &entries {
             let size = entry.size_bytes();
             self.log_bytes += size;
             self.fed_bytes += size;
-            if self.marks.back().is_none_or(|(_, at)| self.fed_bytes - at >= MARK_EVERY_BYTES) {
+            if self.marks.back().is_none_or(|(_, at)| self.fed_bytes - at >= mark_every) {
                 self.marks.push_back((entry.position.index, self.fed_bytes));
             }
         }

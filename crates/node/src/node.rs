@@ -412,7 +412,12 @@ impl Node {
             compacted: found.compacted,
             last: found.last,
             epochs: found.epochs.clone(),
-            memberships: found.memberships.clone(),
+            // C03: forgets the memberships that no snapshot holds.
+            memberships: if quorate_consensus::planted!("C03") {
+                Vec::new()
+            } else {
+                found.memberships.clone()
+            },
         })
     }
 
@@ -784,6 +789,8 @@ impl Node {
         let current =
             self.staged.get(&group).map(|staged| (staged.meta.position, staged.next, staged.finishing));
         match current {
+            // D11: a piece continues whatever was begun.
+            Some((_, next, false)) if quorate_consensus::planted!("D11") && next == chunk.number => {}
             Some((position, next, _)) if position == chunk.position && next != chunk.number => {
                 return self.ack_chunk(group, from, chunk.position, next, false);
             }
@@ -817,7 +824,7 @@ impl Node {
             return false;
         }
         let applied = self.groups.get(&group).map(Group::commit).unwrap_or_default();
-        if meta.position.index <= applied {
+        if meta.position.index <= applied && !quorate_consensus::planted!("D03") {
             // Rule R21: an older snapshot is ignored; the sender hears that it need not go on.
             self.ack_chunk(group, from, chunk.position, 0, true);
             return false;

@@ -58,7 +58,7 @@ impl Raft {
         round: u64,
         out: &mut Out,
     ) {
-        let granted = term > self.term() && last >= self.log.last() && !self.is_content(now, from);
+        let granted = term > self.term() && self.is_as_new(last) && !self.is_content(now, from);
         out.because("R07", "pre_vote_answered", &[("from", name(from)), ("granted", u64::from(granted))]);
         // The answer carries this node's own term: an asker that lags behind adopts it and asks better next time (A08, A09).
         self.send(from, Message::PreVoteReply { term: self.term(), round, granted }, out);
@@ -85,9 +85,17 @@ impl Raft {
         self.count_pre_votes(now, out);
     }
 
+    /// Do those who granted elect: a quorum, of both halves while the membership is joint?
+    fn elect(&self, granted: &BTreeSet<NodeId>) -> bool {
+        if planted!("A20") {
+            return self.membership().end_joint().is_quorum(|node| granted.contains(&node));
+        }
+        self.membership().is_quorum(|node| granted.contains(&node))
+    }
+
     fn count_pre_votes(&mut self, now: Instant, out: &mut Out) {
         let Role::PreCandidate { granted, .. } = &self.role else { return };
-        if self.membership().is_quorum(|node| granted.contains(&node)) {
+        if self.elect(granted) {
             self.start_election(now, false, out);
         }
     }
@@ -112,6 +120,11 @@ impl Raft {
         }
     }
 
+    /// Is a log that ends at `last` at least as new as this one: by its last term, then by its length (Raft §5.4.1)?
+    fn is_as_new(&self, last: Position) -> bool {
+        if planted!("A04") { last.index >= self.log.last().index } else { last >= self.log.last() }
+    }
+
     /// May this node grant its vote? At most once per term, first come, and only to a log at least as new as its own.
     ///
     /// Rule R07; Raft §5.2 and §5.4.1. Without the comparison of logs a node that slept through a committed entry could win with the votes of
@@ -123,10 +136,7 @@ impl Raft {
         if self.hard.vote.is_some_and(|vote| vote != from) {
             return Some("vote_refused_already_voted");
         }
-        if planted!("A04") {
-            return (last.index < self.log.last().index).then_some("vote_refused_shorter_log");
-        }
-        if last < self.log.last() {
+        if !self.is_as_new(last) {
             return Some("vote_refused_older_log");
         }
         if matches!(self.role, Role::Follower { leader: Some(_), .. } | Role::Leader(_))
@@ -193,15 +203,8 @@ impl Raft {
 
     fn count_votes(&mut self, now: Instant, out: &mut Out) {
         let Role::Candidate { granted, .. } = &self.role else { return };
-        if self.membership().is_quorum(|node| granted.contains(&node)) {
+        if self.elect(granted) {
             self.become_leader(now, out);
-        }
-    }
-
-    #[allow(unused_variables, reason = "a planted bug's place, empty in every normal build")]
-    pub(crate) fn plant_stale_vote(&mut self, from: NodeId, out: &mut Out) {
-        if let Role::Candidate { granted, .. } = &mut self.role {
-            granted.insert(from);
         }
     }
 
@@ -238,6 +241,10 @@ impl Raft {
     ///
     /// If that leader itself asks, it leads no more: to wait for it would be to wait for ever where the node-wide heartbeat vouches for it.
     pub(crate) fn is_content(&self, now: Instant, asker: NodeId) -> bool {
+        // E08: nobody holds a vote back.
+        if planted!("E08") {
+            return false;
+        }
         if !self.config.check_quorum || (self.leader_id() == Some(asker) && !self.is_leader()) {
             return false;
         }

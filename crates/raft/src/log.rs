@@ -49,10 +49,10 @@ impl Log {
 
     /// The term of the entry at `index`; `None` before the log's beginning and beyond its end.
     pub(crate) fn term_at(&self, index: Index) -> Option<Epoch> {
-        if index == self.compacted.index {
+        if index == self.compacted.index && !(quorate_consensus::planted!("D06") && index > Index::ZERO) {
             return Some(self.compacted.epoch);
         }
-        if index < self.compacted.index || index > self.last.index {
+        if index <= self.compacted.index || index > self.last.index {
             return None;
         }
         let at = self.terms.partition_point(|(_, first)| *first <= index);

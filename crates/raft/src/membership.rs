@@ -65,7 +65,7 @@ impl Memberships {
     /// {S1 commits a joint membership at 5, appends the one that ends it at 6, loses its lead; 6 is truncated; S1 leads again}: with 5 still
     /// marked as settled, nobody would leave the joint membership, and every later change would be refused as pending (C07).
     pub(crate) fn unsettle(&mut self) {
-        self.settled = Index::ZERO;
+        self.settled = if planted!("C07") { self.at() } else { Index::ZERO };
     }
 
     /// Entries from `from` on are gone, and with them what they brought (C04).
@@ -81,7 +81,7 @@ impl Memberships {
     pub(crate) fn rebase(&mut self, at: Index, membership: Membership, to: Index, keep: bool) {
         let before = self.newest().clone();
         self.base = (at, membership);
-        self.later.retain(|(at, _)| keep && *at > to);
+        self.later.retain(|(at, _)| (keep && *at > to) || planted!("C09"));
         self.version += u64::from(*self.newest() != before);
     }
 }
@@ -121,7 +121,12 @@ impl Raft {
         if self.memberships.at() > self.commit && !planted!("C02") {
             return Err(Refusal::Change(ChangeRefusal::Pending));
         }
-        let next = self.membership().begin(change).map_err(Refusal::Change)?;
+        let mut next = self.membership().begin(change).map_err(Refusal::Change)?;
+        // The bug is one of changes that add or remove one voter at a time, without a joint membership (Ongaro, raft-dev, 2015). Under joint
+        // consensus any two leaders need a majority of the same outgoing voters, so the plant takes that defence away as well.
+        if planted!("C01") && next.voters().len().abs_diff(next.outgoing().len()) == 1 {
+            next = next.end_joint();
+        }
         for node in next.voters() {
             let learner = self.membership().learners().contains(node);
             if learner && !self.has_caught_up(now, *node) && !planted!("C11") {

@@ -140,7 +140,7 @@ impl Raft {
         proposals: &[(ProposalId, Bytes)],
         out: &mut Out,
     ) {
-        if term > self.led_up_to {
+        if term > self.led_up_to || planted!("X03") {
             let ids = proposals.iter().map(|(id, _)| *id).collect();
             self.send(to, Message::ForwardRefused { term: self.term(), nonce, ids }, out);
         }

@@ -106,6 +106,9 @@ impl Raft {
             config,
             random,
         };
+        if planted!("A03") {
+            raft.hard.vote = None;
+        }
         raft.draw_election_timeout(now);
         Ok(raft)
     }
@@ -204,7 +207,7 @@ impl Raft {
         // term 0. The round says which asking it answers (A08).
         let answers_pre_vote = matches!(message, Message::PreVoteReply { .. });
         if term < self.term() && !answers_pre_vote {
-            return self.stale(from, &message, out);
+            return self.stale(now, from, &message, out);
         }
         if term > self.term() && !self.newer_term(now, from, &message, out) {
             return;
@@ -266,7 +269,7 @@ impl Raft {
     ///
     /// A leader or candidate that has been overtaken learns of it. Without the answer a leader that only some of its peers can reach goes on for
     /// ever in its old term.
-    fn stale(&mut self, from: NodeId, message: &Message, out: &mut Out) {
+    fn stale(&mut self, now: Instant, from: NodeId, message: &Message, out: &mut Out) {
         let term = self.term();
         out.because(
             "R05",
@@ -275,7 +278,9 @@ impl Raft {
         );
         match message {
             // A01: an answer of an older term is counted all the same.
-            Message::VoteReply { granted: true, .. } if planted!("A01") => self.plant_stale_vote(from, out),
+            Message::VoteReply { granted: true, .. } if planted!("A01") => {
+                self.on_vote_reply(now, from, true, out)
+            }
             Message::PreVote { round, .. } => {
                 self.send(from, Message::PreVoteReply { term, round: *round, granted: false }, out);
             }

@@ -42,6 +42,8 @@ impl Raft {
                 progress.probe_from(index.next());
                 self.replicate_to(now, peer, out);
             }
+            // B27: nothing is sent to the peer any more, for as long as this lead lasts.
+            SnapshotOutcome::Failed if planted!("B27") => {}
             SnapshotOutcome::Failed => {
                 let next = progress.matched.next();
                 progress.probe_from(next);
@@ -103,6 +105,10 @@ impl Raft {
             self.log.reset(meta.position);
         }
         self.commit = self.commit.max(at);
+        if planted!("A05") {
+            self.hard.term = meta.position.epoch;
+            self.write_hard_state();
+        }
         if let Role::Follower { verified, leader } = &mut self.role {
             *verified = (*verified).max(at);
             if let Some(leader) = *leader {

@@ -1,12 +1,37 @@
-//! Hunts planted bugs from the command line: `plants [SEEDS_MAX] [ID…]`.
+//! Hunts planted bugs from the command line: `plants [--seeds-max N] [--jobs N] [--known PAGE] [--write PAGE] [--verbose] [ID…]`.
 
-use quorate_sim::plants::run_plants;
+use std::{collections::BTreeMap, process::ExitCode};
 
-fn main() {
+use quorate_sim::{catalogue, plants::run_plants};
+
+fn main() -> ExitCode {
+    let jobs = std::thread::available_parallelism().map_or(1, usize::from);
+    let (mut seeds_max, mut jobs, mut verbose, mut ids) = (1_000, jobs, false, Vec::new());
+    let (mut known, mut page) = (BTreeMap::new(), None);
     let mut args = std::env::args().skip(1);
-    let seeds_max = args.next().and_then(|n| n.parse().ok()).unwrap_or(1_000);
-    let ids: Vec<String> = args.collect();
-    let hunts = run_plants(&ids, seeds_max, &mut |hunt| println!("{hunt}\n    {}", hunt.what));
+    while let Some(arg) = args.next() {
+        let mut next = || args.next().expect("a value after it");
+        match arg.as_str() {
+            "--seeds-max" => seeds_max = next().parse().expect("a number"),
+            "--jobs" => jobs = next().parse().expect("a number"),
+            "--known" => known = catalogue::known(&std::fs::read_to_string(next()).unwrap_or_default()),
+            "--write" => page = Some(next()),
+            "--verbose" => verbose = true,
+            _ => ids.push(arg),
+        }
+    }
+    // A panic is a finding like any other.
+    std::panic::set_hook(Box::new(|_| {}));
+    let hunts = run_plants(&ids, seeds_max, jobs, &known, &mut |hunt| {
+        println!("{hunt}");
+        if verbose {
+            println!("    {}", hunt.what);
+        }
+    });
+    if let Some(path) = page {
+        std::fs::write(path, catalogue::page(&hunts, seeds_max)).expect("the page can be written");
+    }
     let found = hunts.iter().filter(|hunt| hunt.succeeded()).count();
     println!("{found} of {} found", hunts.len());
+    if found == hunts.len() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }

@@ -35,7 +35,7 @@ impl World {
         let id = self.invoked.len() as u64;
         self.invoked.push(now);
         let hosts = self.asked();
-        self.clients[client].begin(id, now, &hosts);
+        self.clients[client].begin(id, now, &hosts, now < self.quiet_until);
         self.ask(client, 0);
     }
 

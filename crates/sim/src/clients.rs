@@ -109,8 +109,11 @@ impl Client {
     }
 
     /// Begins the operation `id`. Its first host.
-    pub(crate) fn begin(&mut self, id: u64, now: Time, hosts: &[usize]) -> usize {
-        let call = self.draw(id);
+    pub(crate) fn begin(&mut self, id: u64, now: Time, hosts: &[usize], quiet: bool) -> usize {
+        let mut call = self.draw(id);
+        if quiet && call.is_write() {
+            call = Call::List { serializable: false };
+        }
         let tag = match &mut self.session {
             Some((session, next)) if call.is_write() => {
                 let sequence = *next;
@@ -147,7 +150,8 @@ impl Client {
             }
             10 => Call::Delete { key },
             11 => Call::PutPair { value },
-            12..=17 => Call::Get { key, serializable },
+            12 => Call::PutGet { key, value },
+            13..=17 => Call::Get { key, serializable },
             _ => Call::List { serializable },
         }
     }
@@ -320,6 +324,14 @@ pub(crate) fn command(call: &Call, filling: u64) -> Option<Command> {
             success: PAIR.iter().map(|key| TxnOperation::Put(put(*key, *value))).collect(),
             failure: Vec::new(),
         }),
+        Call::PutGet { key, value } => Command::Txn(Txn {
+            compare: Vec::new(),
+            success: vec![
+                TxnOperation::Put(put(*key, *value)),
+                TxnOperation::Range(Range { key: key_bytes(*key), ..Range::default() }),
+            ],
+            failure: Vec::new(),
+        }),
         Call::Cas { key, expected, value } => {
             let (result, target) = match expected {
                 // The filling differs from value to value, and is never empty: the first eight bytes are compared.
@@ -377,13 +389,18 @@ fn outcome(call: &Call, response: &Response) -> Outcome {
         Ok(KeysReply::Put(put)) => write(true, put.prev_kv.as_ref().map(seen)),
         Ok(KeysReply::DeleteRange(delete)) => write(delete.deleted > 0, delete.prev_kvs.first().map(seen)),
         Ok(KeysReply::Txn(txn)) => {
-            let first = txn.responses.first().map(|operation| &operation.reply);
-            let previous = match first {
+            // A transaction with a range says last what the range found.
+            let told = txn.responses.last().map(|operation| &operation.reply);
+            let told = match told {
+                Some(KeysReply::Range(_)) => told,
+                _ => txn.responses.first().map(|operation| &operation.reply),
+            };
+            let previous = match told {
                 Some(KeysReply::Put(put)) => put.prev_kv.as_ref().map(seen),
                 Some(KeysReply::Range(range)) => range.kvs.first().map(seen),
                 _ => None,
             };
-            write(txn.succeeded || matches!(call, Call::PutPair { .. }), previous)
+            write(txn.succeeded || matches!(call, Call::PutPair { .. } | Call::PutGet { .. }), previous)
         }
         Ok(_) => Outcome::Failed,
     }

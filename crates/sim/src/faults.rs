@@ -116,6 +116,12 @@ actions! {
     Replace "replace" { old: u64, new: u64 },
     /// Clients stop resting between operations for a while.
     Burst "burst" { ms: u64 },
+    /// What the hosts in the mask send to a host is held up for a while, and then arrives at once.
+    Stall "stall" { mask: u64, to: Who, ms: u64 },
+    /// Clients only read for a while, which may be longer than the faults last.
+    Quiet "quiet" { ms: u64 },
+    /// Whoever begins to lead within a while is asked at once to remove a host, or, if it is no member, to make it a voter.
+    Hasty "hasty" { host: u64, ms: u64 },
 }
 
 struct Value(String);

@@ -27,6 +27,9 @@ impl World {
         if sent.flapped {
             self.marks.hit(Mark::LinkFlapping);
         }
+        if sent.stalled {
+            self.marks.hit(Mark::LinkStalled);
+        }
         if sent.lost {
             self.marks.hit(Mark::FrameLost);
         }

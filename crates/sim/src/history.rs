@@ -37,6 +37,13 @@ pub enum Call {
         /// To what.
         value: u64,
     },
+    /// Sets a key and reads it, in one transaction; what was there before it is what it then read.
+    PutGet {
+        /// Which.
+        key: Key,
+        /// To what.
+        value: u64,
+    },
     /// Reads a key.
     Get {
         /// Which.
@@ -87,7 +94,7 @@ pub enum Outcome {
         revision: u64,
         /// A put and a deletion that found something change; a comparison may fail.
         changed: bool,
-        /// What was there before, of the (first) key.
+        /// What was there before, of the (first) key; of a [`Call::PutGet`] what it read.
         previous: Option<Seen>,
     },
     /// What was read.
@@ -161,6 +168,11 @@ impl Model {
                 let previous = self.put(PAIR[0], *value);
                 self.put(PAIR[1], *value);
                 (true, previous)
+            }
+            Call::PutGet { key, value } => {
+                self.revision += 1;
+                self.put(*key, *value);
+                (true, self.keys.get(key).copied())
             }
             Call::Cas { key, expected, value } => {
                 let found = self.keys.get(key).copied();

@@ -301,9 +301,9 @@ impl Checker {
     /// The power of a host is about to fail: what is durable there is what it must recover.
     pub(crate) fn before_crash(&mut self, host: usize, hosts: &[Host], marks: &mut Marks) {
         self.disks.read_again(host, hosts, &mut self.findings);
-        for place in 0..self.oracles.len() {
-            let held = self.disks.of(host, hosts, &mut self.findings).held(GROUPS[place]);
-            self.oracles[place].before_crash(host, hosts, held, marks);
+        for oracle in &mut self.oracles {
+            let held = self.disks.of(host, hosts, &mut self.findings).held(oracle.group);
+            oracle.before_crash(host, hosts, held, marks);
         }
     }
 

@@ -20,6 +20,8 @@
 
 mod asking;
 mod campaign;
+#[cfg(feature = "planted-bugs")]
+pub mod catalogue;
 mod claims;
 mod clients;
 mod clock;

@@ -52,6 +52,7 @@ marks! {
     DiskLost "fault: disk lost",
     DiskRot "fault: durable bit flipped",
     ApplySlow "fault: apply slow",
+    LinkStalled "fault: link held up what was sent",
     ClientRequestLost "fault: client request or answer lost",
     // What a disk came to.
     UnsyncedAtCrash "disk: something was unsynced at a crash",
@@ -83,6 +84,7 @@ marks! {
     // Membership.
     MembershipChanged "membership: change accepted",
     ChangeRefused "membership: change refused",
+    HastyChange "membership: change asked of a leader that has just won",
     JointCommitted "membership: joint consensus entered and committed",
     JointLeaderCrashed "membership: leader crashed while joint",
     JointTruncated "membership: uncommitted membership truncated",
@@ -105,6 +107,7 @@ marks! {
     DuplicateAnswered "client: duplicate answered from the session table",
     SessionExpired "client: session expired",
     SwapFailed "client: comparison failed",
+    ClientsQuiet "client: only reads for a while",
     ReadServed "client: linearizable read served",
     FollowerRead "client: linearizable read served by a follower",
     StaleReadServed "client: serializable read served",

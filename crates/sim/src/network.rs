@@ -42,6 +42,7 @@ pub(crate) struct Sent {
     pub(crate) lost: bool,
     pub(crate) reordered: bool,
     pub(crate) flapped: bool,
+    pub(crate) stalled: bool,
 }
 
 #[derive(Debug)]
@@ -50,6 +51,8 @@ pub(crate) struct Network {
     /// Directed links that carry nothing.
     cut: BTreeSet<(Place, Place)>,
     flapping: BTreeMap<(Place, Place), Flap>,
+    /// Directed links whose frames arrive only then.
+    stalled: BTreeMap<(Place, Place), Time>,
     last_arrival: BTreeMap<(Place, Place, Channel), Time>,
     last_noticed: BTreeMap<(Place, Place), Time>,
     random: Random,
@@ -61,6 +64,7 @@ impl Network {
             style: Style::CALM,
             cut: BTreeSet::new(),
             flapping: BTreeMap::new(),
+            stalled: BTreeMap::new(),
             last_arrival: BTreeMap::new(),
             last_noticed: BTreeMap::new(),
             random,
@@ -79,8 +83,14 @@ impl Network {
         self.flapping.insert((b, a), flap);
     }
 
-    /// Every cut is mended; flapping ends.
+    /// Holds up what is sent on the directed link until then: a connection that hangs, and then delivers everything at once.
+    pub(crate) fn stall(&mut self, from: Place, to: Place, until: Time) {
+        self.stalled.insert((from, to), until);
+    }
+
+    /// Every cut is mended; flapping ends. What was held up is on its way all the same.
     pub(crate) fn heal(&mut self) {
+        self.stalled.clear();
         self.cut.clear();
         self.flapping.clear();
     }
@@ -106,6 +116,8 @@ impl Network {
             sent.lost = true;
             return sent;
         }
+        let held = self.stalled.get(&(from, to)).copied().unwrap_or(0);
+        sent.stalled = held > now;
         let copies = 1 + usize::from(self.random.below(1000) < self.style.duplicate_permille);
         for arrival in sent.arrivals.iter_mut().take(copies) {
             let transfer = bytes as u64 * 8;
@@ -113,7 +125,10 @@ impl Network {
                 self.random.between(40 * MICROS, self.style.delay_max_micros.max(50) * MICROS) + transfer;
             let overtakes = self.random.below(1000) < self.style.reorder_permille;
             let last = self.last_arrival.entry((from, to, channel)).or_default();
-            let at = if overtakes {
+            let at = if sent.stalled {
+                *last = held.max(*last + 1);
+                *last
+            } else if overtakes {
                 sent.reordered = true;
                 now + delay + self.random.below(30 * MILLIS)
             } else {

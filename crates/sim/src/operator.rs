@@ -123,6 +123,22 @@ impl World {
         }
     }
 
+    /// Voters that may come, and that may go, by requests of which nothing is known yet.
+    fn in_flight(&self, records: &View) -> (usize, usize) {
+        let votes = |id: &NodeId| records.member(*id).is_some_and(|member| !member.learner);
+        let open = self.operator.requests.iter().filter(|r| matches!(r.fate, Fate::Asked | Fate::Unknown));
+        open.fold((0, 0), |(come, go), request| match &request.command {
+            Command::AddMember { id, learner: false, .. } | Command::PromoteMember { id } => {
+                (come + usize::from(!votes(id) && !records.is_removed(*id)), go)
+            }
+            Command::RemoveMember { id } => (come, go + usize::from(votes(id))),
+            Command::ReplaceMember { old, .. } => {
+                (come + usize::from(votes(old)), go + usize::from(votes(old)))
+            }
+            _ => (come, go),
+        })
+    }
+
     /// The command for an action; `None` if the front end would not propose it.
     fn wish(&mut self, action: Action, records: &View) -> Option<Command> {
         // A lost host is dealt with first: whoever removes another voter meanwhile may leave too few.
@@ -130,6 +146,12 @@ impl World {
         if let Some(lost) = lost {
             return Some(Command::RemoveMember { id: lost.id });
         }
+        // The front end looks at records that are as fresh as a read. An operator who asks for the next change without waiting for the last can ask for
+        // more than the members that are up allow; this one takes what it asked for into account.
+        let (come, go) = self.in_flight(records);
+        let enough = |all: usize, started: usize| {
+            started.saturating_sub(go) >= majority((all + come).saturating_sub(go))
+        };
         match action {
             Action::AddLearner { host } => {
                 let id = self.machine(host, records);
@@ -139,24 +161,24 @@ impl World {
                 let (all, started) = voters(records, None);
                 // The front end lets the only member add a second voter at once. Here the second comes as a learner: should the first start again before the
                 // second has come up, neither knows the records, and nobody can tell the second that it is a member. An open fault (CHANGELOG).
-                if started < majority(all + 1) {
+                if !enough(all + 1, started) {
                     return None;
                 }
                 let id = self.machine(host, records);
                 Some(add(id, false))
             }
-            Action::Promote { host } => self.promotion(host, records),
+            Action::Promote { host } => self.promotion(host, records, enough),
             Action::Remove { who } => {
                 let id = self.hosts[self.resolve(who)].id;
                 let (all, started) = voters(records, Some(id));
                 let votes = records.member(id).is_some_and(|member| !member.learner);
-                (!votes || started >= majority(all)).then_some(Command::RemoveMember { id })
+                (!votes || enough(all, started)).then_some(Command::RemoveMember { id })
             }
             Action::Replace { old, new } => {
                 let old = self.node_id(old);
                 let (all, started) = voters(records, Some(old));
                 // The new one does not count until it has come up.
-                if started < majority(all + 1) {
+                if !enough(all + 1, started) {
                     return None;
                 }
                 let new = self.machine(new, records);
@@ -167,7 +189,7 @@ impl World {
     }
 
     /// Only the leader of the keys knows how far a learner has come.
-    fn promotion(&self, host: u64, records: &View) -> Option<Command> {
+    fn promotion(&self, host: u64, records: &View, enough: impl Fn(usize, usize) -> bool) -> Option<Command> {
         let own = self.node_id(host);
         let mut learners = records.members().values().filter(|member| member.learner);
         let first = learners.next().map(|member| member.id);
@@ -180,7 +202,7 @@ impl World {
             return None;
         }
         let (all, started) = voters(records, None);
-        (started + 1 >= majority(all + 1)).then_some(Command::PromoteMember { id })
+        enough(all + 1, started + 1).then_some(Command::PromoteMember { id })
     }
 
     /// A machine for a new member: the one that was meant if nobody lives there, else another that is free, each with an empty disk and a new id. With
@@ -294,10 +316,12 @@ impl World {
 
     /// A machine that was prepared for a member which nobody will know.
     fn give_back(&mut self, request: usize) {
-        let id = match &self.operator.requests[request].command {
-            Command::AddMember { id, .. } | Command::ReplaceMember { new: id, .. } => *id,
-            _ => return,
-        };
+        let Some(id) = comes(&self.operator.requests[request].command) else { return };
+        // Asked for more than once, and what became of the other time is not known, or it was done.
+        let otherwise = |other: &Request| other.fate != Fate::Refused && comes(&other.command) == Some(id);
+        if self.operator.requests.iter().any(otherwise) {
+            return;
+        }
         if let Some(host) = self.hosts.iter_mut().find(|host| host.id == id)
             && host.standing == Standing::Joining
         {
@@ -347,6 +371,14 @@ impl World {
             && !self.operator.waits()
             && self.checker.groups().iter().all(|group| same(group.membership()))
             && records.members().values().all(|member| member.incarnation.is_some() && of_one_mind(member.id))
+    }
+}
+
+/// Who becomes a member by a command.
+fn comes(command: &Command) -> Option<NodeId> {
+    match command {
+        Command::AddMember { id, .. } | Command::ReplaceMember { new: id, .. } => Some(*id),
+        _ => None,
     }
 }
 

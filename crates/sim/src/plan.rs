@@ -81,11 +81,63 @@ fn raft(random: &mut Random) -> RaftConfig {
 /// Classes of single faults; the others are storms.
 const SINGLE_CLASSES: u64 = 14;
 /// The classes that a run turns on or off.
-const CLASSES: u64 = 24;
+const CLASSES: u64 = 33;
+/// Changes of membership, one at a time.
+pub(crate) const MEMBERSHIP: u64 = 12;
+/// Disks fill up while clients write.
+const FULL_DISKS: u64 = 22;
+/// The leader is cut off with a change of members in its log alone.
+pub(crate) const LONE_CHANGE: u64 = 23;
+/// Leaders that are cut off with a tail, and come back to another's log.
+pub(crate) const DIVERGENCE: u64 = 14;
+/// Delays as long as election timeouts.
+pub(crate) const SLOW_NETWORK: u64 = 16;
+/// Power comes and goes for all.
+pub(crate) const POWER: u64 = 17;
+/// Hosts that sleep until they need a snapshot.
+#[cfg(feature = "planted-bugs")]
+pub(crate) const SLEEPERS: u64 = 19;
+/// Elections whose answers are long on their way, with rivals.
+pub(crate) const RIVALS: u64 = 24;
+/// Answers to a leader that is cut off arrive once another leads.
+pub(crate) const LATE_ANSWERS: u64 = 25;
+/// Nobody writes any more, and the last leader left a tail.
+pub(crate) const LAST_WORDS: u64 = 26;
+/// A disk is replaced by an empty one just when its promises matter.
+pub(crate) const AMNESIA: u64 = 27;
+/// Pieces of snapshots come twice, late and out of order.
+pub(crate) const STRAY_PIECES: u64 = 28;
+/// Two leaders each begin a change of membership.
+#[cfg(feature = "planted-bugs")]
+pub(crate) const TWO_CHANGES: u64 = 29;
+/// A leader with a long tail comes back just after the one that followed it has died.
+pub(crate) const RELAPSE: u64 = 30;
+/// A partition through a joint membership, the leader and a new member on one side.
+pub(crate) const JOINT_SPLIT: u64 = 31;
+/// One that has lost sight of the leader asks for votes of those who have not.
+pub(crate) const OUT_OF_SIGHT: u64 = 32;
+
+/// The classes that a seed's run has on, and whether it has so few that their storms do not disturb each other.
+fn classes(random: &mut Random) -> (Vec<u64>, bool) {
+    let focused = random.chance(1, 3);
+    let on: Vec<u64> = if focused {
+        (0..random.between(1, 2)).map(|_| random.below(CLASSES)).collect()
+    } else {
+        (0..CLASSES).filter(|_| random.chance(2, 5)).collect()
+    };
+    if on.is_empty() { ((0..CLASSES).collect(), false) } else { (on, focused) }
+}
+
+/// How much a seed is about these classes: the share of its draws that are theirs, in hundredths.
+#[cfg(feature = "planted-bugs")]
+pub(crate) fn share(seed: u64, wanted: &[u64]) -> u64 {
+    let (on, _) = classes(&mut Random::new(seed).fork(11));
+    let theirs = on.iter().filter(|class| wanted.contains(class)).count();
+    (theirs * 100 / on.len()) as u64
+}
 
 pub(crate) fn plan(shape: &Shape, random: &mut Random) -> Vec<Planned> {
-    let on: Vec<u64> = (0..CLASSES).filter(|_| random.chance(2, 5)).collect();
-    let on = if on.is_empty() { (0..CLASSES).collect() } else { on };
+    let (on, focused) = classes(random);
     let pace = [120, 300, 800][random.below(3) as usize] * MILLIS;
     let mut actions = Vec::new();
     let mut at = random.between(300 * MILLIS, 900 * MILLIS);
@@ -95,6 +147,9 @@ pub(crate) fn plan(shape: &Shape, random: &mut Random) -> Vec<Planned> {
             storm(class, at, shape, random, &mut actions);
         } else {
             draw(class, at, shape, random, &mut actions);
+        }
+        if focused {
+            at = actions.iter().map(|planned| planned.at).fold(at, Time::max).min(shape.faults_end);
         }
         at += random.between(pace / 4, pace * 2);
     }
@@ -183,7 +238,7 @@ fn draw(class: u64, at: Time, shape: &Shape, random: &mut Random, actions: &mut 
             };
             add(at, action);
         }
-        12 => {
+        MEMBERSHIP => {
             let new = random.below(shape.hosts());
             let action = match random.below(10) {
                 0 | 1 => Action::AddLearner { host },
@@ -197,6 +252,18 @@ fn draw(class: u64, at: Time, shape: &Shape, random: &mut Random, actions: &mut 
             if let Action::AddLearner { host } = action {
                 // Once it has had time to join and to catch up.
                 add(at + random.between(600, 2_500) * MILLIS, Action::Promote { host });
+            }
+            if random.chance(1, 4) {
+                // Asked for in one breath: the second must wait for the first.
+                add(at, Action::AddLearner { host });
+                add(
+                    at,
+                    if random.chance(1, 2) {
+                        Action::Remove { who: Who::Host(host) }
+                    } else {
+                        Action::AddLearner { host: new }
+                    },
+                );
             }
             if random.chance(1, 3) {
                 let skip = random.below(4);
@@ -220,12 +287,15 @@ fn draw(class: u64, at: Time, shape: &Shape, random: &mut Random, actions: &mut 
 
 /// Several faults in the order in which they have hurt before.
 fn storm(class: u64, at: Time, shape: &Shape, random: &mut Random, actions: &mut Vec<Planned>) {
+    if class >= RIVALS {
+        return rare(class, at, shape, random, actions);
+    }
     let host = Who::Host(random.below(shape.hosts()));
     let other = random.below(shape.hosts());
     let mut add = |at: Time, action: Action| actions.push(Planned { at, action });
     match class {
         // Diverging tails (Fig. 8): a leader is cut off while clients write and operators operate, and comes back to another's log.
-        14 | 15 => {
+        DIVERGENCE | 15 => {
             let mut at = at;
             add(at, Action::Burst { ms: 3_000 });
             for _ in 0..random.between(1, 4) {
@@ -258,7 +328,7 @@ fn storm(class: u64, at: Time, shape: &Shape, random: &mut Random, actions: &mut
             }
         }
         // Delays as long as election timeouts: answers of elections and rounds that are over.
-        16 => {
+        SLOW_NETWORK => {
             let (duplicate, reorder) = (random.below(300), random.below(300));
             let delay_us = [60_000, 150_000, 300_000][random.below(3) as usize];
             add(at, Action::Style { loss: random.below(100), duplicate, reorder, delay_us });
@@ -266,7 +336,7 @@ fn storm(class: u64, at: Time, shape: &Shape, random: &mut Random, actions: &mut
             add(end, Action::Style { loss: 0, duplicate: 0, reorder: 0, delay_us: 400 });
         }
         // Power comes and goes for all, with slow disks.
-        17 => {
+        POWER => {
             for number in 0..random.between(2, 6) {
                 let more_ms = random.between(5, 100);
                 add(at, Action::DiskSlow { who: Who::Host(random.below(shape.hosts())), more_ms, ms: 3_000 });
@@ -311,7 +381,7 @@ fn storm(class: u64, at: Time, shape: &Shape, random: &mut Random, actions: &mut
             }
         }
         // Disks fill up while clients write, and there is room again.
-        22 => {
+        FULL_DISKS => {
             let ms = random.between(1_500, 4_000);
             add(at, Action::Burst { ms: ms + 1_000 });
             for host in 0..shape.hosts() {
@@ -321,7 +391,7 @@ fn storm(class: u64, at: Time, shape: &Shape, random: &mut Random, actions: &mut
             }
         }
         // A change of members is under way when the leader that carries it out is cut off, with the change in its own log alone.
-        23 => {
+        LONE_CHANGE => {
             let mut at = at;
             for _ in 0..3 {
                 add(at, Action::Burst { ms: 2_000 });
@@ -360,4 +430,181 @@ fn storm(class: u64, at: Time, shape: &Shape, random: &mut Random, actions: &mut
             }
         }
     }
+}
+
+/// Storms that steer into states which the others hardly ever reach.
+fn rare(class: u64, at: Time, shape: &Shape, random: &mut Random, actions: &mut Vec<Planned>) {
+    let calm = Action::Style { loss: 0, duplicate: 0, reorder: 0, delay_us: 400 };
+    let everybody = (1 << shape.hosts()) - 1;
+    let mut add = |at: Time, action: Action| actions.push(Planned { at, action });
+    match class {
+        // Two lose patience at once, and one voter's grant to the first is held up until the next election.
+        RIVALS => {
+            let delay_us = [1_000, 4_000, 10_000][random.below(3) as usize];
+            add(at, Action::Style { loss: 0, duplicate: 0, reorder: 0, delay_us });
+            let mut at = at + 10 * MILLIS;
+            for _ in 0..random.between(4, 12) {
+                let (a, b, voter) = three(shape.voters, random);
+                // The voter forgets the leader, but does not campaign itself; a leader among the rivals steps down first.
+                for host in 0..shape.hosts() {
+                    let rival = host == a || host == b;
+                    add(at, Action::Jump { who: Who::Host(host), ms: if rival { 350 } else { 155 } });
+                }
+                [a, b].iter().for_each(|h| add(at + MILLIS, Action::Jump { who: Who::Host(*h), ms: 350 }));
+                let held = random.between(delay_us / 1_000, 3 * delay_us / 1_000 + 2) * MILLIS;
+                let again = random.between(20, 150);
+                let more = random.between(delay_us / 1_000, 5 * delay_us / 1_000 + 4);
+                add(at + held, Action::Stall { mask: 1 << voter, to: Who::Host(a), ms: again + more });
+                at += held + again * MILLIS;
+                [a, b].iter().for_each(|h| add(at, Action::Jump { who: Who::Host(*h), ms: 350 }));
+                at += random.between(100, 500) * MILLIS;
+            }
+            add(at, calm);
+        }
+        // What voters say to a leader hangs; the leader is cut off; another leads; only then does the leader hear what they said.
+        LATE_ANSWERS => {
+            let held = random.between(160, 310);
+            add(at, Action::Burst { ms: 1_500 });
+            add(at + 20 * MILLIS, Action::Stall { mask: everybody, to: Who::Leader, ms: held });
+            let cut = at + random.between(21, 90) * MILLIS;
+            add(cut, Action::Isolate { who: Who::Leader });
+            if random.chance(1, 2) {
+                let spared = random.below(shape.hosts());
+                let others = (0..shape.hosts()).filter(|host| *host != spared);
+                others.for_each(|host| add(cut + 3 * MILLIS, Action::Jump { who: Who::Host(host), ms: 350 }));
+            }
+            add(at + (held + random.between(200, 700)) * MILLIS, Action::Heal {});
+        }
+        // The last leader that clients wrote to leaves a tail, and from then on they only read.
+        LAST_WORDS => {
+            let end = shape.faults_end - random.between(100, 2_000) * MILLIS;
+            let at = if random.chance(1, 2) { end } else { at };
+            add(at, Action::Burst { ms: 400 });
+            let tail = at + random.between(20, 300) * MILLIS;
+            add(tail, Action::Isolate { who: Who::Leader });
+            let lasts = if at == end { 60_000 } else { random.between(200, 2_000) };
+            add(tail + random.between(0, 40) * MILLIS, Action::Quiet { ms: lasts });
+            add(tail + random.between(100, 900) * MILLIS, Action::Heal {});
+            if random.chance(1, 2) {
+                add(tail + random.between(20, 400) * MILLIS, Action::Crash { who: Who::Leader, down_ms: 50 });
+            }
+        }
+        // A minority sleeps; what it misses is on the disks of the others, a bare quorum; one of those disks is replaced by an empty one, and
+        // its host wakes among the sleepers.
+        AMNESIA => {
+            let (leader, forgetful, _) = three(shape.voters, random);
+            let others = (0..shape.voters).filter(|host| *host != leader && *host != forgetful);
+            let sleepers =
+                others.take((shape.voters as usize - 1) / 2).fold(0, |mask, host| mask | 1 << host);
+            add(at, Action::Heal {});
+            add(at, Action::Transfer { to: leader });
+            let at = at + 400 * MILLIS;
+            add(at, Action::Split { mask: sleepers });
+            add(at, Action::Burst { ms: 600 });
+            let lost = at + random.between(100, 600) * MILLIS;
+            add(lost, Action::LoseDisk { who: Who::Host(forgetful), down_ms: random.below(30) });
+            add(lost, Action::Heal {});
+            add(lost, Action::Split { mask: sleepers | 1 << forgetful });
+            add(lost + random.between(600, 2_000) * MILLIS, Action::Heal {});
+        }
+        // A host that needs a snapshot gets its pieces several times, while the log goes on.
+        STRAY_PIECES => {
+            let host = Who::Host(random.below(shape.hosts()));
+            let down_ms = random.between(600, 2_000);
+            add(at, Action::Isolate { who: host });
+            add(at, Action::Burst { ms: down_ms + 1_500 });
+            let back = at + down_ms * MILLIS;
+            let (duplicate, reorder) = (random.between(300, 900), random.between(200, 700));
+            let delay_us = [400, 2_000, 10_000][random.below(3) as usize];
+            add(back, Action::Style { loss: random.below(80), duplicate, reorder, delay_us });
+            add(back, Action::Heal {});
+            for _ in 0..random.below(3) {
+                let at = back + random.between(1, 400) * MILLIS;
+                add(at, Action::Isolate { who: if random.chance(1, 2) { Who::Leader } else { host } });
+                add(at + random.between(100, 700) * MILLIS, Action::Heal {});
+            }
+            add(back + 1_500 * MILLIS, calm);
+        }
+        // A leader that nobody hears takes what the others send on to it; the next one dies soon after it has won; the first is back, with the
+        // longer log of the lower term.
+        RELAPSE => {
+            let (a, ..) = three(shape.voters, random);
+            add(at, Action::Heal {});
+            add(at, Action::Transfer { to: a });
+            let cut = at + 400 * MILLIS;
+            add(cut - 30 * MILLIS, Action::Burst { ms: 200 });
+            add(cut, Action::Mute { who: Who::Host(a) });
+            for host in (0..shape.hosts()).filter(|host| *host != a) {
+                let (skip, down_ms) = (random.below(16), random.between(600, 1_500));
+                add(cut, Action::CrashAt { who: Who::Host(host), moment: 3, skip, down_ms });
+            }
+            add(cut + random.between(250, 700) * MILLIS, Action::Heal {});
+            add(cut + random.between(1_000, 1_500) * MILLIS, Action::Heal {});
+        }
+        // The leader and one voter do not reach each other, and what a third says to the leader hangs: the leader goes on, by its lease, if the third
+        // lets the other win.
+        OUT_OF_SIGHT => {
+            let (leader, _, middle) = three(shape.voters, random);
+            add(at, Action::Heal {});
+            add(at, Action::Transfer { to: leader });
+            let cut = at + 400 * MILLIS;
+            add(cut, Action::Burst { ms: 700 });
+            add(cut, Action::Bridge { who: Who::Host(middle), mask: 1 << leader });
+            let hangs = cut + random.between(110, 250) * MILLIS;
+            add(
+                hangs,
+                Action::Stall { mask: 1 << middle, to: Who::Host(leader), ms: random.between(60, 200) },
+            );
+            add(cut + random.between(300, 800) * MILLIS, Action::Heal {});
+        }
+        JOINT_SPLIT => {
+            let (a, b, c) = three(shape.voters, random);
+            let new = if shape.spares > 0 { shape.voters + random.below(shape.spares) } else { c };
+            add(at, Action::Heal {});
+            add(at, Action::Transfer { to: a });
+            let cut = at + 400 * MILLIS;
+            if random.chance(1, 2) {
+                add(cut, Action::Burst { ms: 1_500 });
+            }
+            // Asked for just before: the records are changed, the group is changing.
+            add(cut - random.below(8) * MILLIS, Action::Replace { old: b, new });
+            add(cut, Action::Split { mask: 1 << a | 1 << new });
+            if random.chance(1, 2) {
+                add(cut + random.between(5, 200) * MILLIS, Action::Crash { who: Who::Host(a), down_ms: 20 });
+            }
+            add(cut + random.between(500, 1_500) * MILLIS, Action::Heal {});
+        }
+        // Ongaro's counter-example to changes one server at a time (raft-dev, 2015). {a} leads, begins a change and is cut off; {b} wins with
+        // {c}'s vote and is asked for another change at once; {c} loses power as it has voted, so that it knows nothing of either; then {a} is
+        // back with {c}, and {b} gone.
+        _ => {
+            let (a, b, c) = three(shape.voters, random);
+            add(at, Action::Heal {});
+            add(at, Action::Transfer { to: a });
+            let mut at = at + 400 * MILLIS;
+            add(at - random.below(6) * MILLIS, Action::Remove { who: Who::Host(b) });
+            add(at, Action::Isolate { who: Who::Host(a) });
+            add(at, Action::Hasty { host: a, ms: 600 });
+            let down_ms = random.between(30, 150);
+            add(at, Action::CrashAt { who: Who::Host(c), moment: 4, skip: 0, down_ms });
+            at += random.between(3, 20) * MILLIS;
+            add(at, Action::Jump { who: Who::Host(b), ms: 350 });
+            (0..shape.hosts()).filter(|host| *host != a && *host != b).for_each(|host| {
+                add(at, Action::Jump { who: Who::Host(host), ms: 155 });
+            });
+            at += random.between(10, down_ms) * MILLIS;
+            add(at, Action::Heal {});
+            add(at, Action::Split { mask: 1 << a | 1 << c });
+            add(at + random.between(500, 1_500) * MILLIS, Action::Heal {});
+        }
+    }
+}
+
+/// Three hosts among the first `count`, all different if there are as many.
+fn three(count: u64, random: &mut Random) -> (u64, u64, u64) {
+    let first = random.below(count);
+    let second = (first + 1 + random.below((count - 1).max(1))) % count;
+    let third =
+        (0..count).map(|step| (first + second + step) % count).find(|host| ![first, second].contains(host));
+    (first, second, third.unwrap_or(first))
 }

@@ -1,10 +1,21 @@
 //! Planted bugs: known mistakes of consensus systems, each of which the simulator must find. A checker that finds nothing may be a checker
 //! that looks at nothing.
 
-use std::fmt;
+use std::{
+    collections::BTreeMap,
+    fmt,
+    sync::{
+        atomic::{AtomicUsize, Ordering},
+        mpsc,
+    },
+};
 
 use crate::{
     campaign::{Options, replay_command},
+    plan::{
+        self, AMNESIA, DIVERGENCE, JOINT_SPLIT, LAST_WORDS, LATE_ANSWERS, LONE_CHANGE, MEMBERSHIP,
+        OUT_OF_SIGHT, POWER, RELAPSE, RIVALS, SLEEPERS, SLOW_NETWORK, STRAY_PIECES, TWO_CHANGES,
+    },
     run::{Report, run_seed},
 };
 
@@ -17,142 +28,164 @@ pub struct Plant {
     pub what: &'static str,
     /// Which checkers may find it; one of them must.
     pub killers: &'static [&'static str],
+    /// Classes of faults that lead where the bug is. Seeds that are about them are run first; they are seeds like any other.
+    steer: &'static [u64],
 }
 
 macro_rules! plants {
-    ($($id:literal $what:literal [$($killer:literal)*],)*) => {
+    ($($id:literal $what:literal [$($killer:literal)*] [$($class:ident)*],)*) => {
         /// The bugs that this build can plant and a run of Raft can show.
-        pub const PLANTS: &[Plant] = &[$(Plant { id: $id, what: $what, killers: &[$($killer),*] },)*];
+        pub const PLANTS: &[Plant] =
+            &[$(Plant { id: $id, what: $what, killers: &[$($killer),*], steer: &[$($class),*] },)*];
     };
 }
 
 plants! {
     // Elections, terms, votes.
-    "A01" "a vote of an older term is counted" ["I1"],
-    "A02" "a grant is sent before the vote is durable" ["I15" "I3" "I1"],
-    "A04" "logs are compared by length alone" ["I5" "I6" "I20"],
-    "A12" "a leader that hears no quorum does not step down" ["I18" "I20" "I21"],
-    "A13" "a learner campaigns" ["I12" "I20" "I21" "I15" "I1" "I5"],
-    "A21" "a candidate counts its own vote before it is durable" ["I15" "I1" "I3"],
+    "A01" "a vote of an older term is counted" ["I1"] [RIVALS],
+    "A02" "a grant is sent before the vote is durable" ["I15" "I3" "I1"] [],
+    "A03" "the vote is forgotten at a restart" ["I3" "I1"] [RIVALS POWER],
+    "A04" "logs are compared by length alone" ["I5" "I6" "I20"] [RELAPSE],
+    "A05" "the term falls to that of an installed snapshot" ["I2"] [SLEEPERS STRAY_PIECES],
+    "A12" "a leader that hears no quorum does not step down" ["I18" "I20" "I21"] [],
+    "A13" "a learner campaigns" ["I12" "I20" "I21" "I15" "I1" "I5"] [MEMBERSHIP],
+    "A20" "votes are counted in the newer half of a joint membership alone" ["I1" "I5" "I6"] [JOINT_SPLIT],
+    "A21" "a candidate counts its own vote before it is durable" ["I15" "I1" "I3"] [],
     // Replication and commit.
-    "B01" "an entry of an earlier term is committed by counting" ["I8" "I6"],
-    "B02" "a follower commits what it has not verified" ["I7" "I6" "I4"],
-    "B04" "a late acknowledgement takes the match index back" ["I11"],
-    "B06" "a late AppendEntries truncates what has matched" ["I6" "I13" "I17" "I11" "I15" "I7"],
-    "B07" "truncating and appending are two writes" ["I13" "I17" "I7" "I15" "I11"],
-    "B10" "the completion of an overwritten append is counted" ["I15" "I7" "I11"],
-    "B12" "a read is confirmed without a quorum" ["I18"],
-    "B18" "a follower that lost a batch is never sent it again" ["I20"],
-    "B21" "a leader counts itself before its own write is durable" ["I7" "I11"],
-    "B22" "no no-op at the start of a term" ["I20"],
-    "B23" "an entry is acknowledged before it is durable" ["I15" "I11" "I7"],
-    "B26" "a commit index runs ahead of what the follower has verified" ["I6" "I7"],
-    "B28" "a forwarded proposal is taken twice" ["X1"],
+    "B01" "an entry of an earlier term is committed by counting" ["I8" "I6"] [DIVERGENCE RELAPSE],
+    "B02" "a follower commits what it has not verified" ["I7" "I6" "I4"] [DIVERGENCE],
+    "B03" "the commit index goes back" ["I9"] [],
+    "B04" "a late acknowledgement takes the match index back" ["I11"] [],
+    "B06" "a late AppendEntries truncates what has matched" ["I6" "I13" "I17" "I11" "I15" "I7"] [],
+    "B07" "truncating and appending are two writes" ["I13" "I17" "I7" "I15" "I11"] [DIVERGENCE POWER],
+    "B10" "the completion of an overwritten append is counted" ["I15" "I7" "I11"] [DIVERGENCE],
+    "B12" "a read is confirmed without a quorum" ["I18"] [LATE_ANSWERS],
+    "B18" "a follower that lost a batch is never sent it again" ["I20"] [],
+    "B21" "a leader counts itself before its own write is durable" ["I7" "I11"] [],
+    "B22" "no no-op at the start of a term" ["I20"] [LAST_WORDS],
+    "B23" "an entry is acknowledged before it is durable" ["I15" "I11" "I7"] [],
+    "B26" "a commit index runs ahead of what the follower has verified" ["I6" "I7"] [],
+    "B27" "a snapshot that failed to arrive is never sent again" ["I20"] [STRAY_PIECES SLEEPERS],
+    "B28" "a forwarded proposal is taken twice" ["X1"] [SLOW_NETWORK],
     // Membership.
-    "C01" "a membership change before the term's first commit" ["I12" "I1" "I6"],
-    "C02" "a second membership change while one is not committed" ["I12"],
-    "C04" "a membership is not reverted when its entry is truncated" ["I12"],
-    "C05" "one half of a joint membership is enough" ["I7" "I1" "I12" "I5" "I6" "I18"],
-    "C10" "learners are counted in a quorum" ["I7"],
-    "C14" "a member whose disk was lost comes back under its id" ["I13" "I3" "I2" "I7" "I11" "I5" "I17" "I1"],
+    "C01" "a membership change before the term's first commit" ["I12" "I1" "I6" "I5" "I7"] [TWO_CHANGES LONE_CHANGE],
+    "C02" "a second membership change while one is not committed" ["I12"] [MEMBERSHIP],
+    "C03" "a membership that was appended is forgotten at a restart" ["I12" "I20"] [MEMBERSHIP],
+    "C04" "a membership is not reverted when its entry is truncated" ["I12"] [LONE_CHANGE],
+    "C05" "one half of a joint membership is enough" ["I7" "I1" "I12" "I5" "I6" "I18"] [JOINT_SPLIT MEMBERSHIP],
+    "C07" "a new leader does not leave a joint membership" ["I20"] [JOINT_SPLIT MEMBERSHIP],
+    "C08" "a snapshot forgets the outgoing voters" ["I16" "I12"] [MEMBERSHIP JOINT_SPLIT],
+    "C09" "an uncommitted membership outlives a snapshot" ["I12"] [LONE_CHANGE JOINT_SPLIT],
+    "C10" "learners are counted in a quorum" ["I7"] [MEMBERSHIP],
+    "C14" "a member whose disk was lost comes back under its id" ["I13" "I3" "I2" "I7" "I11" "I5" "I17" "I1"] [AMNESIA],
     // Snapshots.
-    "D01" "an installed snapshot's description is written before its data" ["I16" "I17"],
-    "D02" "a conflicting log is kept under an installed snapshot" ["I4" "I6" "I17" "I11" "I9"],
-    "D03" "an older snapshot takes the state back" ["I9" "I6" "I16" "I10"],
-    "D05" "the log is compacted before the snapshot is durable" ["I17" "I9" "I16" "panic"],
-    "D12" "a snapshot forgets the sessions" ["I16" "X1"],
+    "D01" "an installed snapshot's description is written before its data" ["I16" "I17"] [SLEEPERS],
+    "D02" "a conflicting log is kept under an installed snapshot" ["I4" "I6" "I17" "I11" "I9"] [DIVERGENCE],
+    "D03" "an older snapshot takes the state back" ["I9" "I6" "I16" "I10"] [STRAY_PIECES],
+    "D05" "the log is compacted before the snapshot is durable" ["I17" "I9" "I16" "panic"] [],
+    "D06" "a leader forgets the term where its log begins" ["I20"] [SLEEPERS STRAY_PIECES],
+    "D07" "a leader answers a follower that lacks what is compacted with where its log begins" ["I20"] [SLEEPERS STRAY_PIECES],
+    "D11" "pieces of two snapshots are mixed" ["I16" "I17"] [STRAY_PIECES],
+    "D12" "a snapshot forgets the sessions" ["I16" "X1"] [],
     // Reads.
-    "E01" "a read is served before the term's first commit" ["I18"],
-    "E02" "the round of an earlier read confirms a later one" ["I18"],
-    "E05" "a lease counts from the answer instead of the question" ["I18"],
-    "E06" "a lease outlives a transfer of leadership" ["I18"],
-    "E07" "a read is answered before its index is applied" ["I18"],
+    "E01" "a read is served before the term's first commit" ["I18"] [LATE_ANSWERS],
+    "E02" "the round of an earlier read confirms a later one" ["I18"] [LATE_ANSWERS],
+    "E05" "a lease counts from the answer instead of the question" ["I18"] [LATE_ANSWERS],
+    "E06" "a lease outlives a transfer of leadership" ["I18"] [],
+    "E07" "a read is answered before its index is applied" ["I18"] [],
+    "E08" "votes are not held back while a lease may last" ["I18"] [OUT_OF_SIGHT],
     // Exactly once, and the keys.
-    "X02" "a repeated command is executed again" ["X1"],
-    "M02" "a range in a transaction does not see the transaction's own writes" ["E1" "I18"],
-    "M03" "a transaction that changes nothing takes a revision" ["E1" "E2" "I10"],
-    "M04" "a key deleted and made again in one transaction keeps its version" ["E1"],
-    "M08" "an entry under a snapshot is applied again" ["I9" "I10" "I16" "X1" "E1"],
+    "X02" "a repeated command is executed again" ["X1"] [],
+    "X03" "a proposal that may be in a log is refused for certain" ["X1"] [SLOW_NETWORK RIVALS],
+    "M02" "a range in a transaction does not see the transaction's own writes" ["E1" "I18"] [],
+    "M03" "a transaction that changes nothing takes a revision" ["E1" "E2" "I10"] [],
+    "M04" "a key deleted and made again keeps its version" ["E1"] [],
+    "M08" "an entry under a snapshot is applied again" ["I9" "I10" "I16" "X1" "E1"] [],
 }
 
 /// How the hunt for one planted bug ended.
 #[derive(Clone, Debug)]
 pub struct Hunt {
     /// The bug.
-    pub id: &'static str,
+    pub plant: &'static Plant,
     /// The seed that found it, and the checker.
     pub found: Option<(u64, &'static str)>,
     /// Other checkers that spoke before a named one did, and at which seed first.
     pub others: Vec<(u64, &'static str)>,
-    /// How often the planted place was reached, over all seeds run.
+    /// How many seeds were run with the bug.
+    pub seeds: u64,
+    /// How often the planted place was reached: in the run that found it, or, if none did, in all.
     pub triggers: u64,
-    /// Is the same seed clean without the bug?
-    pub clean_without: bool,
     /// What the checker said.
     pub what: String,
 }
 
 impl Hunt {
-    /// Was the bug reached, found by a checker named for it, and is the seed clean without it?
+    /// Was the bug reached and found by a checker named for it, at a seed that is clean without the bug?
     #[must_use]
     pub fn succeeded(&self) -> bool {
-        self.found.is_some() && self.triggers > 0 && self.clean_without
+        self.found.is_some() && self.triggers > 0
     }
 }
 
 impl fmt::Display for Hunt {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let options = Options { plant: Some(self.id.to_owned()), ..Options::default() };
+        let (id, seeds, triggers) = (self.plant.id, self.seeds, self.triggers);
+        let options = Options { plant: Some(id.to_owned()), ..Options::default() };
         match self.found {
             Some((seed, checker)) => write!(
                 f,
-                "{} found by {checker} at seed {seed}, {} triggers, {} without it: {}",
-                self.id,
-                self.triggers,
-                if self.clean_without { "clean" } else { "NOT CLEAN" },
+                "{id} found by {checker} at seed {seed}, the {seeds}. run; {triggers} triggers, clean without it: {}",
                 replay_command(&options, seed)
             ),
-            None => write!(
-                f,
-                "{} NOT found, {} triggers, other checkers: {:?}",
-                self.id, self.triggers, self.others
-            ),
+            None => {
+                write!(
+                    f,
+                    "{id} NOT found, {seeds} runs, {triggers} triggers, other checkers: {:?}",
+                    self.others
+                )
+            }
         }
     }
 }
 
-/// Hunts one planted bug over the seeds 1 to `seeds_max`.
+/// The seeds 1 to `seeds_max`, in the order in which they are tried: one that is known first, then those that are most about the bug's kind of
+/// trouble.
+fn order(plant: &Plant, seeds_max: u64, known: Option<u64>) -> Vec<u64> {
+    let mut seeds: Vec<u64> = (1..=seeds_max).collect();
+    seeds.sort_by_key(|seed| std::cmp::Reverse(plan::share(*seed, plant.steer)));
+    known.into_iter().chain(seeds.into_iter().filter(|seed| Some(*seed) != known)).collect()
+}
+
+/// Hunts one planted bug over at most `seeds_max` seeds.
 #[must_use]
-pub fn hunt(plant: &Plant, seeds_max: u64) -> Hunt {
-    let mut hunt = Hunt {
-        id: plant.id,
-        found: None,
-        others: Vec::new(),
-        triggers: 0,
-        clean_without: false,
-        what: String::new(),
-    };
-    for seed in 1..=seeds_max {
+pub fn hunt(plant: &'static Plant, seeds_max: u64, known: Option<u64>) -> Hunt {
+    let mut hunt =
+        Hunt { plant, found: None, others: Vec::new(), seeds: 0, triggers: 0, what: String::new() };
+    for seed in order(plant, seeds_max, known) {
         quorate_consensus::activate_plant(plant.id);
         let report = run_seed(seed, false);
         let triggers = quorate_consensus::plant_triggers();
         quorate_consensus::activate_plant("");
+        hunt.seeds += 1;
         hunt.triggers += triggers;
         let Some(first) = report.violations.first() else { continue };
         let named = named(plant, &report).filter(|_| triggers > 0);
+        if named.is_none() && hunt.others.iter().any(|(_, other)| *other == first.id) {
+            continue;
+        }
         // What the seed shows without the bug is not the bug's doing.
-        let clean = run_seed(seed, false).violations.is_empty();
+        if !run_seed(seed, false).violations.is_empty() {
+            continue;
+        }
+        hunt.what.clone_from(&first.what);
         match named {
-            Some(id) if clean => {
+            Some(id) => {
                 hunt.found = Some((seed, id));
-                hunt.clean_without = true;
-                hunt.what.clone_from(&first.what);
+                hunt.triggers = triggers;
                 break;
             }
-            _ if clean && hunt.others.iter().all(|(_, other)| *other != first.id) => {
-                hunt.others.push((seed, first.id));
-            }
-            _ => {}
+            None => hunt.others.push((seed, first.id)),
         }
     }
     hunt
@@ -162,14 +195,40 @@ fn named(plant: &Plant, report: &Report) -> Option<&'static str> {
     report.violations.iter().map(|violation| violation.id).find(|id| plant.killers.contains(id))
 }
 
-/// Hunts the bugs with these ids, or all if there are none.
-pub fn run_plants(ids: &[String], seeds_max: u64, progress: &mut dyn FnMut(&Hunt)) -> Vec<Hunt> {
-    let chosen = PLANTS.iter().filter(|plant| ids.is_empty() || ids.iter().any(|id| id == plant.id));
-    chosen
-        .map(|plant| {
-            let hunt = hunt(plant, seeds_max);
+/// Hunts the bugs with these ids, or all if there are none, `jobs` at a time; `known` are seeds to be tried first. In the order of the table.
+pub fn run_plants(
+    ids: &[String],
+    seeds_max: u64,
+    jobs: usize,
+    known: &BTreeMap<String, u64>,
+    progress: &mut dyn FnMut(&Hunt),
+) -> Vec<Hunt> {
+    let wanted = |plant: &&Plant| ids.is_empty() || ids.iter().any(|id| id == plant.id);
+    let chosen: Vec<&'static Plant> = PLANTS.iter().filter(wanted).collect();
+    let next = AtomicUsize::new(0);
+    let (sender, receiver) = mpsc::channel();
+    let mut hunts: Vec<(usize, Hunt)> = Vec::new();
+    std::thread::scope(|scope| {
+        for _ in 0..jobs.max(1) {
+            let (sender, next, chosen) = (sender.clone(), &next, &chosen);
+            scope.spawn(move || {
+                // A bug is planted on one thread alone.
+                while let Some((number, plant)) = {
+                    let number = next.fetch_add(1, Ordering::Relaxed);
+                    chosen.get(number).map(|plant| (number, *plant))
+                } {
+                    if sender.send((number, hunt(plant, seeds_max, known.get(plant.id).copied()))).is_err() {
+                        break;
+                    }
+                }
+            });
+        }
+        drop(sender);
+        for (number, hunt) in receiver {
             progress(&hunt);
-            hunt
-        })
-        .collect()
+            hunts.push((number, hunt));
+        }
+    });
+    hunts.sort_by_key(|(number, _)| *number);
+    hunts.into_iter().map(|(_, hunt)| hunt).collect()
 }

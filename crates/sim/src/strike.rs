@@ -1,6 +1,6 @@
 //! Carries actions out: crashes, cuts, slow disks, wrong clocks.
 
-use quorate_consensus::{Incarnation, NodeId};
+use quorate_consensus::{Epoch, Incarnation, NodeId, Role};
 use quorate_node::{Fatal, FrameRefusal};
 
 use crate::{
@@ -108,6 +108,16 @@ impl World {
                 self.hosts[host].slow_apply_until = until;
             }
             Action::Burst { ms } => self.burst_until = self.until(ms),
+            Action::Stall { mask, to, ms } => {
+                let (to, until) = (self.resolve(to), self.until(ms));
+                let held = (0..self.hosts.len()).filter(|from| mask >> from & 1 == 1 && *from != to);
+                held.for_each(|from| self.network.stall(from, to, until));
+            }
+            Action::Quiet { ms } => {
+                self.marks.hit(Mark::ClientsQuiet);
+                self.quiet_until = now + ms * MILLIS;
+            }
+            Action::Hasty { host, ms } => self.hasty = Some((host, self.until(ms), Epoch::ZERO)),
             Action::DiskSlow { .. }
             | Action::DiskHang { .. }
             | Action::DiskFull { .. }
@@ -157,8 +167,29 @@ impl World {
         }
     }
 
+    /// An operator who does not wait: asks each new leader at once, before it has committed anything.
+    fn hurry(&mut self, host: usize) {
+        let Some((wanted, until, asked)) = self.hasty else { return };
+        let status = self.checker.keys().status(host);
+        let (epoch, leads) = (status.epoch, status.role == Role::Leader);
+        if self.faults_over || self.now() >= until || epoch <= asked || !leads {
+            return;
+        }
+        self.hasty = Some((wanted, until, epoch));
+        self.marks.hit(Mark::HastyChange);
+        let member = self.checker.keys().membership().contains(self.node_id(wanted));
+        self.operate(if member {
+            Action::Remove { who: Who::Host(wanted) }
+        } else {
+            Action::AddVoter { host: wanted }
+        });
+    }
+
     /// Does the trap of a host spring?
     pub(crate) fn spring(&mut self, host: usize, moments: &[bool; 7]) {
+        if moments[3] {
+            self.hurry(host);
+        }
         let Some(trap) = &mut self.hosts[host].trap else { return };
         if !moments.get(trap.moment as usize).copied().unwrap_or(false) || self.faults_over {
             return;

@@ -110,6 +110,8 @@ fn project(
         Call::Put { key, value } => add(*key, Step::Set(*value, previous)),
         Call::Cas { key, expected, value } => add(*key, Step::Swap(*expected, *value, told)),
         Call::Delete { key } => add(*key, Step::Delete(previous)),
+        // What it read is its own: the model checks that, and the search only where it stands.
+        Call::PutGet { key, value } => add(*key, Step::Set(*value, None)),
         Call::PutPair { value } => {
             add(PAIR[0], Step::Set(*value, previous));
             add(PAIR[1], Step::Set(*value, None));

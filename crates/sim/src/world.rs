@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use quorate_consensus::{Membership, NodeId, OperationId, Random};
+use quorate_consensus::{Epoch, Membership, NodeId, OperationId, Random};
 use quorate_node::{Node, NodeInput};
 use quorate_service::{
     Bootstrap, KEYS, META,
@@ -98,6 +98,9 @@ pub(crate) struct World {
     pub(crate) actions: Vec<Planned>,
     pub(crate) faults_over: bool,
     pub(crate) burst_until: Time,
+    pub(crate) quiet_until: Time,
+    /// An operator in a hurry: about which host, until when, and the term of the leader asked last.
+    pub(crate) hasty: Option<(u64, Time, Epoch)>,
     pub(crate) random: Random,
     pub(crate) client_loss: u64,
     pub(crate) operator: Operator,
@@ -129,6 +132,8 @@ impl World {
             actions,
             faults_over: false,
             burst_until: 0,
+            quiet_until: 0,
+            hasty: None,
             random: seed.fork(3),
             client_loss: 10,
             operator: Operator::new(hosts_count, seed.fork(4)),

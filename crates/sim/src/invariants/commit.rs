@@ -38,14 +38,13 @@ impl Oracle {
         let (host, hosts) = (scene.host, scene.hosts);
         let Some(epoch) = self.watches[host].mirror.epoch(commit) else { return };
         let mut holders = Vec::new();
-        for other in 0..hosts.len() {
-            let id = hosts[other].id;
+        for (place, other) in hosts.iter().enumerate() {
+            let id = other.id;
             let member = after.membership.is_voter(id) || before.membership.is_voter(id);
             // What a lost disk held counted while it was there.
-            let lost =
-                hosts[other].is_lost() && after.matched.get(&hosts[other].id).is_some_and(|m| m.0 >= commit);
-            if member && (lost || scene.durable(other).holds(self.group, Index(commit), epoch)) {
-                holders.push(hosts[other].id);
+            let lost = other.is_lost() && after.matched.get(&id).is_some_and(|m| m.0 >= commit);
+            if member && (lost || scene.durable(place).holds(self.group, Index(commit), epoch)) {
+                holders.push(id);
             }
         }
         // The commit may have come before the membership changed, within one event.

@@ -10,6 +10,13 @@ impl Oracle {
     pub(super) fn memberships(&mut self, after: &Status, scene: &mut Scene<'_>) {
         let host = scene.host;
         let committed = self.committed();
+        // I16: what a snapshot says of the membership is what was committed there.
+        let known = self.configs.get(&after.membership_at.0).filter(|_| after.membership_at.0 > 0);
+        let of_snapshot = after.membership_at.0 <= self.watches[host].mirror.base;
+        if let Some(known) = known.filter(|known| of_snapshot && **known != after.membership) {
+            let (acts, at) = (&after.membership, after.membership_at);
+            return scene.fail("I16", format!("acts on {acts:?} of {at}, where {known:?} was committed"));
+        }
         let mirror = &mut self.watches[host].mirror;
         let (at, last) = (after.membership_at.0, mirror.last());
         if at > last {

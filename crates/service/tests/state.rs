@@ -1,0 +1,135 @@
+//! What the cluster's records make of a node, and when.
+
+use std::collections::BTreeMap;
+
+use quorate_consensus::{
+    ClusterId, Entry, GroupId, Incarnation, Index, Membership, NodeId, Payload, Position,
+};
+use quorate_node::{NodeInput, StateHalf, StateOutputs, TaggedCommand, ToState};
+use quorate_service::{
+    Bootstrap, Identity, KEYS, META, Reply, State,
+    placement::{Command, Member},
+};
+
+fn url(id: u64) -> Vec<String> {
+    vec![format!("http://n{id}:1")]
+}
+
+fn members(ids: impl IntoIterator<Item = u64>) -> Membership {
+    Membership::new(ids.into_iter().map(NodeId), [])
+}
+
+fn add(id: u64) -> Command {
+    Command::AddMember { id: NodeId(id), peer_urls: url(id), learner: false, learners_max: 2 }
+}
+
+/// The state half of node 1 of the founders 1 and 2, and what it says.
+struct Node {
+    state: State,
+    out: StateOutputs<Reply>,
+    last: BTreeMap<GroupId, u64>,
+}
+
+impl Node {
+    fn new() -> Node {
+        let identity = Identity {
+            cluster: ClusterId(7),
+            node: NodeId(1),
+            incarnation: Incarnation(1),
+            life: 1,
+            name: "n1".to_owned(),
+            client_urls: Vec::new(),
+        };
+        let founders = [1, 2].map(|id| Member::new(NodeId(id), url(id), false));
+        let initialise =
+            Command::Initialise { cluster: ClusterId(7), members: founders.into(), groups: BTreeMap::new() };
+        let bootstrap = Bootstrap { initialise: initialise.clone(), birth: members([1, 2]) };
+        let state = State::new(identity, Some(bootstrap));
+        let mut node = Node { state, out: StateOutputs::default(), last: BTreeMap::new() };
+        node.records(&initialise);
+        node
+    }
+
+    fn apply(&mut self, group: GroupId, payload: Payload) {
+        let last = self.last.entry(group).or_default();
+        *last += 1;
+        let entries = vec![Entry { position: Position::new(1, *last), payload }];
+        self.state.handle(ToState::Entries { group, entries }, &mut self.out);
+    }
+
+    fn records(&mut self, command: &Command) {
+        let bytes = TaggedCommand::encode(None, None, |to| to.raw(&command.encode()));
+        self.apply(META, Payload::Command(bytes));
+    }
+
+    /// What the core was told since the last time.
+    fn said(&mut self) -> Vec<NodeInput> {
+        std::mem::take(&mut self.out.core)
+    }
+
+    /// The newest read of the group that was asked for may be served once `at` is applied.
+    fn read_is_safe(&mut self, said: &[NodeInput], group: GroupId, at: u64) {
+        let ticket = said.iter().rev().find_map(|input| match input {
+            NodeInput::Read { group: of, ticket } if *of == group => Some(*ticket),
+            _ => None,
+        });
+        let tickets = vec![ticket.expect("a read was asked for")];
+        self.state.handle(ToState::ReadSafe { group, tickets, index: Index(at) }, &mut self.out);
+    }
+}
+
+fn wanted(said: &[NodeInput]) -> Vec<(GroupId, Membership)> {
+    let desired = said.iter().filter_map(|input| match input {
+        NodeInput::Desired { group, membership, .. } => Some((*group, membership.clone())),
+        _ => None,
+    });
+    desired.collect()
+}
+
+fn let_go(said: &[NodeInput]) -> Vec<NodeId> {
+    let gone = said.iter().filter_map(|input| match input {
+        NodeInput::PeerKnown { peer, removed: true, .. } => Some(*peer),
+        _ => None,
+    });
+    gone.collect()
+}
+
+/// {1 and 2; 3 was added and removed long ago; 1 starts again and applies its old log}: what the records wanted then is not what they want.
+#[test]
+fn what_the_records_want_is_said_only_after_a_read_of_them() {
+    let mut node = Node::new();
+    node.records(&add(3));
+    let said = node.said();
+    assert_eq!(wanted(&said), []);
+    // The log goes on: the removal is still to be applied.
+    node.read_is_safe(&said, META, 3);
+    assert_eq!(wanted(&node.said()), []);
+    node.records(&Command::RemoveMember { id: NodeId(3) });
+    let said = node.said();
+    node.read_is_safe(&said, META, 3);
+    assert_eq!(wanted(&node.said()), [(META, members([1, 2])), (KEYS, members([1, 2]))]);
+    // Asked once more, it reads once more.
+    node.state.handle(ToState::Confirm { group: KEYS }, &mut node.out);
+    let said = node.said();
+    assert_eq!(wanted(&said), []);
+    node.read_is_safe(&said, META, 3);
+    assert_eq!(wanted(&node.said()).len(), 2);
+}
+
+/// A replica of the keys that is behind looks as the records want it, before it has seen the member come that is to go.
+#[test]
+fn a_member_is_let_go_only_once_the_keys_are_known_to_have_followed() {
+    let mut node = Node::new();
+    node.records(&add(3));
+    node.records(&Command::RemoveMember { id: NodeId(3) });
+    node.apply(KEYS, Payload::Noop);
+    let said = node.said();
+    assert_eq!(let_go(&said), []);
+    // A majority of the keys has come to entry 3.
+    node.read_is_safe(&said, KEYS, 3);
+    assert_eq!(let_go(&node.said()), []);
+    node.apply(KEYS, Payload::Membership(members([1, 2, 3])));
+    assert_eq!(let_go(&node.said()), []);
+    node.apply(KEYS, Payload::Membership(members([1, 2])));
+    assert_eq!(let_go(&node.said()), [NodeId(3)]);
+}

@@ -1,0 +1,217 @@
+//! The table of planted bugs, as `cargo xtask plants` writes it: what was found, how to see it, and what of the catalogue is not planted.
+
+use std::{collections::BTreeMap, fmt::Write};
+
+use crate::plants::Hunt;
+
+const GROUPS: &[(&str, &str)] = &[
+    ("A", "Elections, terms, votes"),
+    ("B", "Replication and commit"),
+    ("C", "Membership"),
+    ("D", "Snapshots and compaction"),
+    ("E", "Reads and leases"),
+    ("X", "Exactly once"),
+    ("M", "The keys"),
+];
+
+/// Bugs of the catalogue's sections A to E that the simulator does not hunt, and why.
+const NOT_HUNTED: &[(&str, &str, &str)] = &[
+    (
+        "A06",
+        "a candidate ignores AppendEntries of its own term",
+        "planted; `crates/raft/tests/rules.rs`. In a run the next PreVote heals it",
+    ),
+    (
+        "A07",
+        "a leader grants a vote when a timer equals the timeout",
+        "no timer decides what a leader grants",
+    ),
+    ("A08", "a PreVote's answer carries the wrong term", "not yet"),
+    ("A09", "the term in a refused PreVote is ignored", "not yet"),
+    (
+        "A10",
+        "late PreVote answers begin another campaign",
+        "planted; `crates/raft/tests/rules.rs`. In a run it costs one election",
+    ),
+    (
+        "A11",
+        "members with and without PreVote together stand still",
+        "every member of a cluster has the same configuration",
+    ),
+    ("A14", "a single node starts again as leader in its old term", "not yet"),
+    ("A15", "a transfer's target campaigns before it has the log", "not yet"),
+    ("A16", "a leader reads by its lease while it hands over", "is E06 here"),
+    ("A17", "a voter refuses a candidate that is not in its membership", "not yet"),
+    ("A18", "a removed server disturbs by raising the term", "not yet"),
+    ("A19", "every node draws the same election timeouts", "not yet"),
+    ("A22", "a term at the end of the numbers is believed", "no simulated peer forges messages"),
+    ("A23", "messages of an earlier disk under the same id are heard", "is C14 here"),
+    ("A24", "a restarted follower waits far too long", "not yet"),
+    ("B05", "the next index is not above the match index", "not yet"),
+    ("B08", "entries from the log's beginning are taken without a look", "not yet"),
+    ("B09", "a refusal moves the match index", "not yet"),
+    (
+        "B11",
+        "a quorum is counted over an unsorted list",
+        "the list is sorted where it is counted; B21, C05 and C10 plant wrong counts",
+    ),
+    (
+        "B13",
+        "the scan for what is committed stops at another term's entry",
+        "there is no scan: one index is computed",
+    ),
+    ("B14", "the hint of a conflict never moves back", "not yet"),
+    ("B15", "a stale refusal takes the progress back", "not yet"),
+    ("B16", "committed entries are skipped between two pages", "not yet"),
+    ("B17", "a single voter hands out an entry as committed before it is durable", "is B21 here"),
+    (
+        "B19",
+        "an empty AppendEntries after a compaction passes for a match",
+        "D06 and D07 plant the boundary of a compacted log",
+    ),
+    ("B20", "the count of unanswered bytes leaks", "`crates/raft/src/progress.rs`"),
+    ("B24", "completions out of order are dropped", "a disk's writes end in order here"),
+    (
+        "B25",
+        "entries are taken although those before them are missing",
+        "planted; `crates/raft/tests/rules.rs`. In a run the node may not come back from a log with a gap, and no checker gets to look",
+    ),
+    ("C06", "a recovered joint membership is left at once", "not yet"),
+    (
+        "C11",
+        "a promotion is not persisted",
+        "planted as the promotion of a learner that lags: `crates/raft/tests/rules.rs`; it costs time, not safety",
+    ),
+    ("C12", "a removed leader counts itself, or goes too early", "not yet"),
+    ("C13", "a removed member hears nothing of it", "not yet"),
+    ("C15", "a change waits for a dead node's stream", "no stream is waited for"),
+    ("C16", "a change is refused although a quorum is up", "not yet"),
+    ("C17", "a repeated change is made twice", "a change that was made is refused the second time"),
+    ("C18", "concurrent changes leave a joint membership for ever", "is C07 here"),
+    (
+        "C19",
+        "a membership change across a partition",
+        "every run with both classes of faults; C01 and C05 are its bugs",
+    ),
+    ("D04", "apply and installation at once take the applied index back", "not yet"),
+    ("D08", "a fuzzy snapshot is not idempotent", "a snapshot is of one index"),
+    ("D09", "two snapshots in a short time", "not yet"),
+    ("D10", "a snapshot is applied while the store is defragmented", "there is no such store"),
+    ("D13", "an absent snapshot passes for an empty state", "not yet"),
+    ("D14", "the last valid snapshot is purged", "not yet"),
+    ("D15", "applied index and state are saved one after the other", "M08 plants the consequence"),
+    ("D16", "recovery stops at an older leader's commit index", "the commit index is not stored"),
+    (
+        "D17",
+        "a crash in a compaction of the keys takes the revision back",
+        "the state is in memory; `crates/keyspace`",
+    ),
+    ("D18", "a crash in a defragmentation", "there is no such store"),
+    ("E03", "a read index races a change of leader", "not yet"),
+    (
+        "E04",
+        "a lease trusts a clock beyond its error",
+        "not a bug but an assumption; runs with leases keep clocks within it",
+    ),
+    ("E09", "a read at the commit index instead of the applied one", "is E07 here"),
+    ("E10", "a deposed leader revokes a lease of keys", "the simulator's clients have no leases of keys yet"),
+    ("E11", "a keep-alive succeeds after the lease is revoked", "as E10"),
+    ("E12", "a deposed leader answers a keep-alive", "as E10"),
+    ("E13", "a time to live begins anew with every leader", "as E10"),
+    ("E14", "expiry is decided before all earlier entries", "as E10"),
+    ("E15", "negative or huge leases", "`crates/keyspace`"),
+    ("E16", "the holder of a lock is not looked at again after a wait", "locks are the clients'"),
+    ("E17", "what is not synced can be read", "B21 and B23 plant its causes"),
+    (
+        "E18",
+        "a ZooKeeper session is touched at the old leader alone",
+        "ZooKeeper's protocol is not spoken yet",
+    ),
+    ("E19", "wall clocks drive timers", "no engine can read one"),
+    ("E20", "a serializable read shows what is not committed", "not yet"),
+];
+
+const HEAD: &str = "# Planted bugs
+
+Known mistakes of consensus systems, compiled in by the feature `planted-bugs` alone. A checker that finds nothing may be one that looks at nothing,
+so each bug must be found: by a checker that is named for it, in a run in which its place was reached, at a seed that is clean without the bug.
+`cargo xtask plants` hunts them all and writes this page; `cargo xtask plants ID…` hunts some.
+
+A hunt tries the seeds from 1 on, those first whose faults are about the bug's kind of trouble. They are seeds like any other: a row is seen again with
+
+```sh
+cargo run --release -p quorate --features planted-bugs -- sim --engine raft --seeds 1 --first-seed SEED --plant ID --trace
+```
+
+Checkers `I…`, `X…` and `E…` are those of `crates/sim/src/invariants.rs` and `witness.rs`. *Triggers*: how often that run came to the planted place.
+";
+
+/// The page.
+#[must_use]
+pub fn page(hunts: &[Hunt], seeds_max: u64) -> String {
+    let found = hunts.iter().filter(|hunt| hunt.succeeded()).count();
+    let mut page = format!("{HEAD}\n{found} of {} found, at most {seeds_max} seeds each.\n", hunts.len());
+    for (group, title) in GROUPS {
+        let _ = write!(
+            page,
+            "\n## {title}\n\n| id | bug | found by | may be found by | seed | runs | triggers |\n|---|---|---|---|---|---|---|\n"
+        );
+        for hunt in hunts.iter().filter(|hunt| hunt.plant.id.starts_with(group)) {
+            let (seed, checker) =
+                hunt.found.map_or(("–".to_owned(), "**not found**"), |(s, c)| (s.to_string(), c));
+            let _ = writeln!(
+                page,
+                "| {} | {} | {checker} | {} | {seed} | {} | {} |",
+                hunt.plant.id,
+                hunt.plant.what,
+                hunt.plant.killers.join(" "),
+                hunt.seeds,
+                hunt.triggers
+            );
+        }
+    }
+    page.push_str(
+        "\n## Of the catalogue's sections A to E, not hunted\n\n| id | bug | why not, or where else |\n|---|---|---|\n",
+    );
+    for (id, what, why) in NOT_HUNTED {
+        let _ = writeln!(page, "| {id} | {what} | {why} |");
+    }
+    page.push_str("\nBugs of the journal (F…, L01) and of the keyspace (M05) are planted for the tests of those crates.\n");
+    page
+}
+
+/// The seeds that a page names, by bug.
+#[must_use]
+pub fn known(page: &str) -> BTreeMap<String, u64> {
+    let row = |line: &str| {
+        let mut cells = line.split('|').map(str::trim).skip(1);
+        let id = cells.next()?.to_owned();
+        Some((id, cells.nth(3)?.parse().ok()?))
+    };
+    page.lines().filter_map(row).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::plants::PLANTS;
+
+    #[test]
+    fn a_page_says_which_seeds_it_knows_and_no_bug_is_both_hunted_and_not() {
+        let found = |plant, seed| Hunt {
+            plant,
+            found: seed,
+            others: vec![],
+            seeds: 7,
+            triggers: 9,
+            what: String::new(),
+        };
+        let hunts = [found(&PLANTS[0], Some((12, "I1"))), found(&PLANTS[1], None)];
+        let page = page(&hunts, 1_000);
+        assert_eq!(known(&page), BTreeMap::from([(PLANTS[0].id.to_owned(), 12)]));
+        assert!(page.contains("1 of 2 found"));
+        let planted = |id: &str| PLANTS.iter().any(|plant| plant.id == id);
+        assert!(NOT_HUNTED.iter().all(|(id, ..)| !planted(id)));
+        assert!(PLANTS.iter().all(|plant| GROUPS.iter().any(|(group, _)| plant.id.starts_with(group))));
+    }
+}
