@@ -2,7 +2,7 @@
 
 use std::process::Command;
 
-use crate::{Fallible, cluster::binary, etcdctl, full_disk, plants, power, torture};
+use crate::{Fallible, cluster::binary, etcdctl, foreign, full_disk, plants, power, torture};
 
 pub(crate) fn run() -> Fallible<()> {
     etcdctl::run()?;
