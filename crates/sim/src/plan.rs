@@ -557,22 +557,25 @@ fn rare(class: u64, at: Time, shape: &Shape, random: &mut Random, actions: &mut 
             );
             add(cut + random.between(300, 800) * MILLIS, Action::Heal {});
         }
+        // The leader has a change in its log that only the new member hears of: machines that were spare are on its side.
         JOINT_SPLIT => {
-            let (a, b, c) = three(shape.voters, random);
-            let new = if shape.spares > 0 { shape.voters + random.below(shape.spares) } else { c };
+            let (a, b, _) = three(shape.voters, random);
+            let spares = (shape.voters..shape.hosts()).fold(0, |mask, host| mask | 1 << host);
             add(at, Action::Heal {});
             add(at, Action::Transfer { to: a });
             let cut = at + 400 * MILLIS;
             if random.chance(1, 2) {
                 add(cut, Action::Burst { ms: 1_500 });
             }
-            // Asked for just before: the records are changed, the group is changing.
-            add(cut - random.below(8) * MILLIS, Action::Replace { old: b, new });
-            add(cut, Action::Split { mask: 1 << a | 1 << new });
+            add(
+                cut - random.between(1_000, 8_000) * MICROS,
+                Action::Replace { old: b, new: shape.hosts() - 1 },
+            );
+            add(cut, Action::Split { mask: 1 << a | spares });
             if random.chance(1, 2) {
-                add(cut + random.between(5, 200) * MILLIS, Action::Crash { who: Who::Host(a), down_ms: 20 });
+                add(cut + random.between(5, 900) * MILLIS, Action::Crash { who: Who::Host(a), down_ms: 20 });
             }
-            add(cut + random.between(500, 1_500) * MILLIS, Action::Heal {});
+            add(cut + random.between(1_000, 3_000) * MILLIS, Action::Heal {});
         }
         // Ongaro's counter-example to changes one server at a time (raft-dev, 2015). {a} leads, begins a change and is cut off; {b} wins with
         // {c}'s vote and is asked for another change at once; {c} loses power as it has voted, so that it knows nothing of either; then {a} is

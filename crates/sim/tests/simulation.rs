@@ -53,7 +53,7 @@ fn a_run_is_its_recorded_actions() {
 #[test]
 fn planted_bugs_are_found_by_the_checkers_named_for_them() {
     let ids = ["A02", "A21", "B01", "B21"].map(str::to_owned);
-    for hunt in quorate_sim::plants::run_plants(&ids, 60, &mut |_| {}) {
+    for hunt in quorate_sim::plants::run_plants(&ids, 60, 2, &Default::default(), &mut |_| {}) {
         assert!(hunt.succeeded(), "{hunt}");
     }
 }
