@@ -10,12 +10,19 @@ impl Oracle {
     pub(super) fn memberships(&mut self, after: &Status, scene: &mut Scene<'_>) {
         let host = scene.host;
         let committed = self.committed();
-        // I16: what a snapshot says of the membership is what was committed there.
-        let known = self.configs.get(&after.membership_at.0).filter(|_| after.membership_at.0 > 0);
-        let of_snapshot = after.membership_at.0 <= self.watches[host].mirror.base;
-        if let Some(known) = known.filter(|known| of_snapshot && **known != after.membership) {
-            let (acts, at) = (&after.membership, after.membership_at);
-            return scene.fail("I16", format!("acts on {acts:?} of {at}, where {known:?} was committed"));
+        // Where the log begins: by a snapshot, what was committed last before it (I12), and that as it was committed (I16).
+        let (base, at) = (self.watches[host].mirror.base, after.membership_at.0);
+        if at <= base
+            && (1..=self.execution.last()).contains(&base)
+            && let Some((newest, known)) = self.configs.range(..=base).next_back()
+            && (*newest, known) != (at, &after.membership)
+        {
+            let id = if *newest == at { "I16" } else { "I12" };
+            let what = format!(
+                "acts on {:?} of {at}; committed before {base} is {known:?} of {newest}",
+                after.membership
+            );
+            return scene.fail(id, what);
         }
         let mirror = &mut self.watches[host].mirror;
         let (at, last) = (after.membership_at.0, mirror.last());
