@@ -173,7 +173,8 @@ fn bench(endpoints: &str, target: &str, row: &Row, total: u32) -> Fallible<Measu
 fn median(of: impl Iterator<Item = f64>) -> f64 {
     let mut all: Vec<f64> = of.collect();
     all.sort_by(f64::total_cmp);
-    all.get(all.len() / 2).copied().unwrap_or_default()
+    let middle = |at: usize| all.get(at).copied().unwrap_or_default();
+    f64::midpoint(middle(all.len() / 2), middle(all.len().saturating_sub(1) / 2))
 }
 
 fn middle(rounds: &[Measured]) -> Measured {
