@@ -47,6 +47,8 @@ pub(crate) struct Group {
     membership: Membership,
     /// The membership that the cluster's records want, by the newest that was heard of them.
     desired: Option<Desired>,
+    /// That is a step on the way.
+    pub(crate) more: bool,
     /// The records are being asked whether they still want it.
     confirming: bool,
     /// A change towards it is asked for not before this.
@@ -118,6 +120,7 @@ impl Group {
             role: RoleChange { role: status.role, epoch: status.epoch, leader: status.leader },
             membership: status.membership,
             desired: None,
+            more: false,
             confirming: false,
             desire_at: Instant::START,
             heard_at: now,
@@ -145,7 +148,7 @@ impl Group {
     }
 
     pub(crate) fn poll_timeout(&self) -> Option<Instant> {
-        let desire = self.wants_change().then_some(self.desire_at);
+        let desire = self.must_ask().then_some(self.desire_at);
         let hello = self.has_peers().then_some(self.heard_at + HELLO_AFTER);
         let timers = [self.engine.poll_timeout(), self.retry_at, desire, hello, self.snapshot_not_before];
         timers.into_iter().flatten().min()
@@ -170,6 +173,11 @@ impl Group {
         self.role.leader.is_some()
             && !self.membership.is_joint()
             && self.desired.as_ref().is_some_and(|desired| desired.membership != self.membership)
+    }
+
+    /// Is there anything to ask the records for?
+    fn must_ask(&self) -> bool {
+        self.wants_change() || (self.more && self.leads())
     }
 
     /// What the cluster's records want, as they were a moment ago. Whoever leads asks the engine for it; refused or lost, it is asked for again after a
@@ -214,7 +222,7 @@ impl Group {
     /// What they wanted once is not enough. {1 and 3 were 1 to 4; 1 starts again, leads, and applies its old log of the records}: it would bring 2 and 4 back,
     /// which are gone for good, and with them {1, 2, 3, 4} never has a majority again. Found by the simulator (I20).
     fn desire(&mut self, around: &mut Surroundings<'_>) {
-        if self.wants_change() && around.now >= self.desire_at {
+        if self.must_ask() && around.now >= self.desire_at {
             self.desire_at = around.now + if self.leads() { DESIRE_EVERY } else { DESIRE_TOLD_EVERY };
             self.confirming = true;
             around.out.state.push(ToState::Confirm { group: self.id });

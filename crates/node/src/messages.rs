@@ -68,6 +68,8 @@ pub enum NodeInput {
         version: u64,
         /// What is wanted.
         membership: Membership,
+        /// It is a step on the way: once the group is there, ask what comes next.
+        more: bool,
     },
     /// The group should be led by another node; the engine chooses if `to` is `None`. Ignored unless this node leads it.
     TransferLeadership {

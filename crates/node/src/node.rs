@@ -215,9 +215,12 @@ impl Node {
                     group.step(Input::TransferLeadership { to }, around)
                 });
             }
-            NodeInput::Desired { group, version, membership } => {
+            NodeInput::Desired { group, version, membership, more } => {
                 let desired = Desired { version, membership };
-                self.step(group, now, out, |group, around| group.wish(desired, around));
+                self.step(group, now, out, |group, around| {
+                    group.more = more;
+                    group.wish(desired, around)
+                });
             }
             NodeInput::State(report) => self.report(now, report, out),
             NodeInput::PeerLost(peer) => {

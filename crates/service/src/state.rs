@@ -272,10 +272,39 @@ impl State {
             return;
         }
         self.confirming = None;
-        for group in [META, KEYS] {
-            let (version, membership) = (view.version(), view.desired_membership());
-            out.core.push(NodeInput::Desired { group, version, membership });
+        let (version, desired) = (view.version(), view.desired_membership());
+        let keys = NodeInput::Desired { group: KEYS, version, membership: desired.clone(), more: false };
+        out.core.push(keys);
+        // Only the leader of `meta` says what `meta` should be: another may know less of the keys, and would bring back whom the leader has let go.
+        if !self.known.get(&META).is_some_and(|known| known.leads) {
+            return;
         }
+        let membership = self.meta_wanted(&view, &desired);
+        let more = membership != desired;
+        // Who is to go cannot know when the keys have followed: they may have let it go. It leaves that to one who stays.
+        let heir = desired.voters().iter().find(|node| self.meta.membership().voters().contains(node));
+        if let (true, Some(heir)) = (more && !desired.contains(self.identity.node), heir) {
+            out.core.push(NodeInput::TransferLeadership { group: META, to: Some(*heir) });
+        }
+        out.core.push(NodeInput::Desired { group: META, version, membership, more });
+    }
+
+    /// What `meta` itself should be: it takes in at once whoever comes, and lets nobody go before the keys have followed.
+    ///
+    /// Whoever leads the keys must hear of the records. {1, 2 and 3 are replaced by 6 and 7, one by one}: `meta` comes to be {6, 7} while the keys are still
+    /// {1, 2, 3}; nobody of those hears of the records any more, nobody who does is in the keys, and the keys never follow. Found by the simulator (I20).
+    fn meta_wanted(&self, view: &MetaView, desired: &Membership) -> Membership {
+        let keys = self.known.get(&KEYS).is_some_and(|known| known.committed == *desired);
+        if keys && self.caught_up >= view.version() {
+            return desired.clone();
+        }
+        let now = self.meta.membership();
+        let stay = |nodes: &[NodeId]| -> Vec<NodeId> {
+            nodes.iter().copied().filter(|node| !desired.contains(*node)).collect()
+        };
+        let voters = desired.voters().iter().copied().chain(stay(now.voters()));
+        let learners = desired.learners().iter().copied().chain(stay(now.learners()));
+        Membership::new(voters, learners)
     }
 
     fn own_ticket(&mut self) -> Ticket {
@@ -437,7 +466,7 @@ impl State {
                 if group == META && change.leader.is_some() {
                     self.announced.clear();
                     self.announce(out);
-                    if self.confirming.is_some() {
+                    if self.confirming.is_some() || change.role == Role::Leader {
                         self.confirm(out);
                     }
                 }

@@ -3,7 +3,8 @@
 use std::collections::BTreeMap;
 
 use quorate_consensus::{
-    ClusterId, Entry, GroupId, Incarnation, Index, Membership, NodeId, Payload, Position,
+    ClusterId, Entry, Epoch, GroupId, Incarnation, Index, Membership, NodeId, Payload, Position, Role,
+    RoleChange,
 };
 use quorate_node::{NodeInput, StateHalf, StateOutputs, TaggedCommand, ToState};
 use quorate_service::{
@@ -23,7 +24,7 @@ fn add(id: u64) -> Command {
     Command::AddMember { id: NodeId(id), peer_urls: url(id), learner: false, learners_max: 2 }
 }
 
-/// The state half of node 1 of the founders 1 and 2, and what it says.
+/// The state half of node 1 of the founders 1 and 2, which leads `meta`, and what it says.
 struct Node {
     state: State,
     out: StateOutputs<Reply>,
@@ -46,6 +47,8 @@ impl Node {
         let bootstrap = Bootstrap { initialise: initialise.clone(), birth: members([1, 2]) };
         let state = State::new(identity, Some(bootstrap));
         let mut node = Node { state, out: StateOutputs::default(), last: BTreeMap::new() };
+        let change = RoleChange { role: Role::Leader, epoch: Epoch(1), leader: Some(NodeId(1)) };
+        node.state.handle(ToState::Role { group: META, change }, &mut node.out);
         node.records(&initialise);
         node
     }
@@ -107,7 +110,7 @@ fn what_the_records_want_is_said_only_after_a_read_of_them() {
     node.records(&Command::RemoveMember { id: NodeId(3) });
     let said = node.said();
     node.read_is_safe(&said, META, 3);
-    assert_eq!(wanted(&node.said()), [(META, members([1, 2])), (KEYS, members([1, 2]))]);
+    assert_eq!(wanted(&node.said()), [(KEYS, members([1, 2])), (META, members([1, 2]))]);
     // Asked once more, it reads once more.
     node.state.handle(ToState::Confirm { group: KEYS }, &mut node.out);
     let said = node.said();
@@ -132,4 +135,21 @@ fn a_member_is_let_go_only_once_the_keys_are_known_to_have_followed() {
     assert_eq!(let_go(&node.said()), []);
     node.apply(KEYS, Payload::Membership(members([1, 2])));
     assert_eq!(let_go(&node.said()), [NodeId(3)]);
+}
+
+/// Whoever leads the keys must hear of the records: `meta` takes in at once who comes, and lets nobody go before the keys have.
+#[test]
+fn meta_lets_nobody_go_before_the_keys_have() {
+    let mut node = Node::new();
+    node.records(&add(3));
+    node.records(&Command::RemoveMember { id: NodeId(2) });
+    let said = node.said();
+    node.read_is_safe(&said, META, 3);
+    assert_eq!(wanted(&node.said()), [(KEYS, members([1, 3])), (META, members([1, 2, 3]))]);
+    node.apply(KEYS, Payload::Membership(members([1, 3])));
+    node.read_is_safe(&said, KEYS, 1);
+    node.state.handle(ToState::Confirm { group: META }, &mut node.out);
+    let said = node.said();
+    node.read_is_safe(&said, META, 3);
+    assert_eq!(wanted(&node.said()), [(KEYS, members([1, 3])), (META, members([1, 3]))]);
 }

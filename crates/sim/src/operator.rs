@@ -176,7 +176,8 @@ impl World {
         let leader = self.checker.keys().leader(&self.hosts)?;
         let matched = &self.checker.keys().status(leader).matched;
         let matched = |id: NodeId| matched.get(&id).map_or(0, |index| index.0);
-        if own_learns && !in_sync(matched(id), matched(self.hosts[leader].id)) {
+        let learns = records.member(id).is_some_and(|member| member.learner);
+        if !learns || !in_sync(matched(id), matched(self.hosts[leader].id)) {
             return None;
         }
         let (all, started) = voters(records, None);
