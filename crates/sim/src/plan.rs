@@ -567,10 +567,17 @@ fn rare(class: u64, at: Time, shape: &Shape, random: &mut Random, actions: &mut 
             if random.chance(1, 2) {
                 add(cut, Action::Burst { ms: 1_500 });
             }
-            add(
-                cut - random.between(1_000, 8_000) * MICROS,
-                Action::Replace { old: b, new: shape.hosts() - 1 },
-            );
+            // The slower the network, the longer the change is on its way to the others.
+            let slow = [0, 20, 20][random.below(3) as usize];
+            if slow > 0 {
+                add(
+                    cut - 150 * MILLIS,
+                    Action::Style { loss: 0, duplicate: 0, reorder: 0, delay_us: slow * 1_000 },
+                );
+                add(cut + 200 * MILLIS, calm);
+            }
+            let asked = cut - random.between(1_000, 8_000) * MICROS - random.below(3 * slow + 1) * MILLIS;
+            add(asked, Action::Replace { old: b, new: shape.hosts() - 1 });
             add(cut, Action::Split { mask: 1 << a | spares });
             if random.chance(1, 2) {
                 add(cut + random.between(5, 900) * MILLIS, Action::Crash { who: Who::Host(a), down_ms: 20 });
