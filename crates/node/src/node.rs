@@ -940,6 +940,15 @@ impl Node {
                     }
                     return;
                 }
+                // A member that joined applies from the log's beginning, which does not say who the founders were: until an entry has told it who
+                // votes, its snapshot would say that nobody does, and nobody would take it (rule R21).
+                if meta.membership.voters().is_empty() {
+                    if let Some(group) = self.groups.get_mut(&group) {
+                        group.snapshot_under_way = false;
+                        group.log_bytes = 0;
+                    }
+                    return;
+                }
                 self.taking.insert(group, Taking { meta, chunks, id: None, finishing: false });
             }
             FromState::RestoreFailed { group, why } => {

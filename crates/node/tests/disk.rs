@@ -1,16 +1,16 @@
-//! A node alone, on a disk that is full, and on one that holds nonsense.
+//! A node alone, on a disk that is full, and on one that holds nonsense; and what it keeps of snapshots.
 
 use std::{collections::BTreeMap, sync::Arc};
 
 use bytes::Bytes;
 use quorate_consensus::{
     ClusterId, DiskCompletion, DiskError, DiskErrorKind, DiskOperation, DiskOutcome, DiskRequest, Duration,
-    GroupId, Incarnation, Instant, Membership, NodeId, Role,
+    GroupId, Incarnation, Index, Instant, Membership, NodeId, Position, Role, SnapshotMeta,
 };
 use quorate_journal::{GroupWrite, Identity, Journal};
 use quorate_node::{
-    Answer, Config, Fatal, GroupConfig, JournalConfig, Limits, Node, NodeInput, Notice, Outputs, RaftConfig,
-    Ticket,
+    Answer, Config, Fatal, FromState, GroupConfig, JournalConfig, Limits, Node, NodeInput, Notice, Outputs,
+    RaftConfig, Ticket,
 };
 
 const GROUP: GroupId = GroupId(1);
@@ -195,4 +195,29 @@ fn f20_a_hard_state_that_does_not_decode_is_damage() {
         "{:?}",
         world.node.stopped()
     );
+}
+
+/// A member that joined and has not reached the entry that says who votes keeps no snapshot that says nobody does: no peer would take it.
+#[test]
+fn r21_a_snapshot_that_knows_no_voter_is_not_kept() {
+    let mut world = World::new(Disk::default());
+    world.settle(Duration::from_secs(1));
+    world.settle(Duration::from_secs(1));
+    assert!(world.leads());
+    let mut keeps = |voters: &[NodeId]| {
+        let meta = SnapshotMeta {
+            position: Position::new(1, 1),
+            membership: Membership::new(voters.iter().copied(), []),
+            membership_at: Index(0),
+            size_bytes: 1,
+            digest: 0,
+        };
+        let chunks = Box::new(std::iter::once(Bytes::from_static(b"state")));
+        let report = FromState::Snapshot { group: GROUP, meta, chunks };
+        world.node.handle(world.now, NodeInput::State(report), &mut world.out);
+        world.settle(Duration::from_millis(1));
+        world.out.notices.iter().any(|notice| matches!(notice, Notice::SnapshotTaken { .. }))
+    };
+    assert!(!keeps(&[]));
+    assert!(keeps(&[NodeId(1)]));
 }
