@@ -110,6 +110,8 @@ pub enum FrameRefusal {
     Incarnation,
     /// The sender was removed from the cluster.
     Removed,
+    /// More senders have come than a cluster has members.
+    Strangers,
 }
 
 impl fmt::Display for FrameRefusal {
@@ -123,6 +125,9 @@ impl fmt::Display for FrameRefusal {
                 "it came back with an empty or foreign disk under an old id; remove the member and add it anew"
             }
             FrameRefusal::Removed => "it was removed from the cluster; start it with an empty data directory as a new member",
+            FrameRefusal::Strangers => {
+                "it is one of more senders than any cluster has; only members should reach the peer port"
+            }
         })
     }
 }
@@ -134,13 +139,14 @@ const REFUSED: u8 = 4;
 const DESIRED: u8 = 5;
 const HELLO: u8 = 6;
 
-const REFUSALS: [FrameRefusal; 6] = [
+const REFUSALS: [FrameRefusal; 7] = [
     FrameRefusal::Malformed,
     FrameRefusal::Version,
     FrameRefusal::Cluster,
     FrameRefusal::Receiver,
     FrameRefusal::Incarnation,
     FrameRefusal::Removed,
+    FrameRefusal::Strangers,
 ];
 
 /// Gathers messages for one receiver into one frame.

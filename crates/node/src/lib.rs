@@ -14,12 +14,13 @@
 //! among what was applied, it is in no log and never will be: epochs never fall along a log. Only then is it proposed again, so a client
 //! sees no error when the leader changes, and nothing is executed twice.
 //!
-//! Architecture Invariant: a frame reaches an engine only whole, checked, from this cluster, for this node, and from the disk that the
-//! cluster knows its sender by.
+//! Architecture Invariant: a frame reaches an engine only whole, checked, from this cluster, for this node, and from the disk that this
+//! node knows its sender by, in this life and the next; the module `disks` says why.
 #![forbid(unsafe_code)]
 
 mod command;
 mod config;
+mod disks;
 mod envelope;
 mod group;
 mod links;

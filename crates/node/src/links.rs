@@ -5,17 +5,27 @@ use std::collections::{BTreeMap, BTreeSet};
 use bytes::Bytes;
 use quorate_consensus::{ClusterId, GroupId, Incarnation, NodeId, Writer};
 
-use crate::{Address, Channel, FrameRefusal, FrameWriter, PeerMessage};
+use crate::{
+    Address, Channel, FrameRefusal, FrameWriter, PeerMessage,
+    disks::{Disks, Meeting},
+};
 
 /// A frame that has grown past this is sent and another begun.
 const FRAME_BYTES_SOFT: usize = 8 << 20;
 
 #[derive(Debug, Default)]
 struct Link {
-    incarnation: Option<Incarnation>,
     removed: bool,
     refused: BTreeSet<FrameRefusal>,
     refused_by: BTreeSet<FrameRefusal>,
+}
+
+/// When a frame may be heard.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Admission {
+    Now,
+    /// When the disk that its sender is known by has been kept.
+    WhenKept,
 }
 
 /// All peers.
@@ -25,6 +35,7 @@ pub(crate) struct Links {
     node: NodeId,
     incarnation: Incarnation,
     links: BTreeMap<NodeId, Link>,
+    pub(crate) disks: Disks,
     strangers_refused: BTreeSet<FrameRefusal>,
     open: BTreeMap<(NodeId, Channel), FrameWriter>,
     full: Vec<(NodeId, Channel, Bytes)>,
@@ -37,6 +48,7 @@ impl Links {
             node,
             incarnation,
             links: BTreeMap::new(),
+            disks: Disks::default(),
             strangers_refused: BTreeSet::new(),
             open: BTreeMap::new(),
             full: Vec::new(),
@@ -46,40 +58,42 @@ impl Links {
     /// What the cluster's records say of a peer.
     pub(crate) fn know(&mut self, peer: NodeId, incarnation: Option<Incarnation>, removed: bool) {
         let link = self.links.entry(peer).or_default();
-        if incarnation.is_some() && link.incarnation != incarnation {
-            link.incarnation = incarnation;
+        link.removed = removed;
+        if removed {
+            self.disks.forget(peer);
+        } else if incarnation.is_some_and(|incarnation| self.disks.register(peer, incarnation)) {
             link.refused.clear();
         }
-        link.removed = removed;
     }
 
-    /// May a frame under this envelope be heard?
-    ///
-    /// An old id with another disk has forgotten its votes and acknowledgements: in {1,2,3}, 1 and 2 commit x, 2 comes back empty, and 2 and 3
-    /// could elect a leader without x (C14). A sender whose disk is on no record yet is believed, and bound to it from then on.
-    pub(crate) fn admit(&mut self, address: &Address) -> Result<(), FrameRefusal> {
+    /// May a frame under this envelope be heard, now or later?
+    pub(crate) fn admit(&mut self, address: &Address) -> Result<Admission, FrameRefusal> {
         if address.cluster != self.cluster {
             return Err(FrameRefusal::Cluster);
         }
         if address.receiver != self.node || address.sender == self.node {
             return Err(FrameRefusal::Receiver);
         }
-        let link = self.links.entry(address.sender).or_default();
-        if link.removed {
+        if self.links.get(&address.sender).is_some_and(|link| link.removed) {
             return Err(FrameRefusal::Removed);
         }
-        let known = *link.incarnation.get_or_insert(address.incarnation);
-        if known != address.incarnation && !quorate_consensus::planted!("C14") {
-            return Err(FrameRefusal::Incarnation);
+        match self.disks.meet(address.sender, address.incarnation) {
+            Meeting::Known => Ok(Admission::Now),
+            Meeting::New => Ok(Admission::WhenKept),
+            Meeting::Another if quorate_consensus::planted!("C14") => Ok(Admission::Now),
+            Meeting::Another => Err(FrameRefusal::Incarnation),
+            Meeting::TooMany => Err(FrameRefusal::Strangers),
         }
-        Ok(())
     }
 
     /// True the first time this refusal is to be said.
     pub(crate) fn say_once(&mut self, sender: Option<NodeId>, why: FrameRefusal) -> bool {
-        match sender.and_then(|sender| self.links.get_mut(&sender)) {
-            Some(link) => link.refused.insert(why),
-            None => self.strangers_refused.insert(why),
+        match sender {
+            // Whoever is known by another disk is one of few.
+            Some(sender) if why == FrameRefusal::Incarnation || self.links.contains_key(&sender) => {
+                self.links.entry(sender).or_default().refused.insert(why)
+            }
+            Some(_) | None => self.strangers_refused.insert(why),
         }
     }
 

@@ -7,13 +7,14 @@ use quorate_consensus::{
     DiskCompletion, Duration, Engine, GroupId, GroupStart, Index, Input, Instant, Membership, NodeId,
     Position, SnapshotMeta, SnapshotOutcome, Status,
 };
-use quorate_journal::{Identity, Journal, JournalEvent, ReadToken, SnapshotId, WriteToken};
+use quorate_journal::{GroupWrite, Identity, Journal, JournalEvent, ReadToken, SnapshotId, WriteToken};
 
 use crate::{
     Answer, Channel, ChunkAck, Config, Desired, Fatal, Frame, FrameRefusal, FromState, NodeInput, Notice,
     Outputs, PeerMessage, ToState,
+    disks::{Disks, OWN_GROUP},
     group::{Group, GroupEngine, Leftover, Surroundings},
-    links::Links,
+    links::{Admission, Links},
     messages::Chunks,
     transfer::{Outgoing, Overdue, Staged, read_head},
 };
@@ -257,6 +258,7 @@ impl Node {
             self.snapshots_due(now, out);
             self.take_snapshots();
             self.send_pieces(now, out);
+            self.keep_disks();
             self.journal.flush();
             self.mark(now);
         }
@@ -267,6 +269,13 @@ impl Node {
             return;
         }
         self.links.take(&mut out.frames);
+    }
+
+    fn keep_disks(&mut self) {
+        let journal = &mut self.journal;
+        self.links.disks.keep(|disks| {
+            journal.append(OWN_GROUP, GroupWrite { hard_state: Some(disks), ..GroupWrite::default() })
+        });
     }
 
     /// A journal at rest is marked: what it holds was synced, and damage to it is no torn tail.
@@ -351,6 +360,13 @@ impl Node {
     /// The journal has been read: every configured group starts from what was durable.
     fn recovered(&mut self, now: Instant, notes: Vec<String>, out: &mut Outputs) {
         out.notices.push(Notice::Recovered { notes });
+        if let Some(kept) = self.journal.group(OWN_GROUP).and_then(|own| own.hard_state.clone()) {
+            match Disks::decode(kept) {
+                Ok(disks) => self.links.disks = disks,
+                // Not as if none were known: another disk would be believed.
+                Err(why) => return self.stop(Fatal::Damaged(format!("the disks of peers: {why}")), out),
+            }
+        }
         for group in self.config.groups.clone() {
             let Some(start) = self.start_of(group.id, &group.birth) else {
                 // Not as if there were none: a vote that was given would be given again.
@@ -427,13 +443,15 @@ impl Node {
     // ── peers ───────────────────────────────────────────────────────────────────────────────────────────────────────
 
     fn frame(&mut self, now: Instant, bytes: Bytes, out: &mut Outputs) {
-        let frame = match Frame::parse(bytes) {
+        let frame = match Frame::parse(bytes.clone()) {
             Ok(frame) => frame,
             Err(why) => return self.refuse(None, why, out),
         };
         let from = frame.address.sender;
-        if let Err(why) = self.links.admit(&frame.address) {
-            return self.refuse(Some(from), why, out);
+        match self.links.admit(&frame.address) {
+            Ok(Admission::Now) => {}
+            Ok(Admission::WhenKept) => return self.links.disks.wait(bytes),
+            Err(why) => return self.refuse(Some(from), why, out),
         }
         let Ok(messages) = frame.messages() else {
             return self.refuse(Some(from), FrameRefusal::Malformed, out);
@@ -572,6 +590,9 @@ impl Node {
         {
             let (group, meta) = first.remove();
             self.installed(now, group, meta, out);
+        }
+        for frame in self.links.disks.durable(token) {
+            self.frame(now, frame, out);
         }
     }
 

@@ -9,8 +9,8 @@ use quorate_consensus::{
 };
 use quorate_journal::{GroupWrite, Identity, Journal};
 use quorate_node::{
-    Answer, Config, Fatal, FromState, GroupConfig, JournalConfig, Limits, Node, NodeInput, Notice, Outputs,
-    RaftConfig, Ticket,
+    Address, Answer, Config, Fatal, FrameRefusal, FrameWriter, FromState, GroupConfig, JournalConfig, Limits,
+    Node, NodeInput, Notice, Outputs, PeerMessage, RaftConfig, Ticket,
 };
 
 const GROUP: GroupId = GroupId(1);
@@ -220,4 +220,38 @@ fn r21_a_snapshot_that_knows_no_voter_is_not_kept() {
     };
     assert!(!keeps(&[]));
     assert!(keeps(&[NodeId(1)]));
+}
+
+/// A peer's frame that says nothing, from this disk of it.
+fn hello(sender: u64, incarnation: u64) -> NodeInput {
+    let (cluster, incarnation) = (ClusterId(7), Incarnation(incarnation));
+    let address = Address { cluster, sender: NodeId(sender), incarnation, receiver: NodeId(1) };
+    let mut frame = FrameWriter::new(&address);
+    frame.message(GROUP, &PeerMessage::Refused(FrameRefusal::Version));
+    NodeInput::Frame(frame.finish())
+}
+
+/// C14: {a peer is met, this node starts again, and the first that it hears comes from another disk under the peer's id}: that disk is refused, although no
+/// record has been applied; and the peer was not heard before its disk was durable here.
+#[test]
+fn c14_a_peer_is_believed_by_the_disk_that_is_durable_here_and_no_other() {
+    let heard = |world: &World| {
+        world.out.notices.iter().any(|notice| matches!(notice, Notice::RefusedBy { peer: NodeId(3), .. }))
+    };
+    let mut world = World::new(Disk::default());
+    world.settle(Duration::from_secs(1));
+    world.node.handle(world.now, hello(3, 0xa), &mut world.out);
+    assert!(!heard(&world), "nothing is durable yet");
+    world.settle(Duration::from_millis(1));
+    assert!(heard(&world));
+
+    let mut again = World::new(world.disk);
+    again.settle(Duration::from_secs(1));
+    again.node.handle(again.now, hello(3, 0xb), &mut again.out);
+    again.settle(Duration::from_millis(1));
+    assert!(!heard(&again));
+    let refused = Notice::FrameRefused { sender: Some(NodeId(3)), why: FrameRefusal::Incarnation };
+    assert!(again.out.notices.contains(&refused), "{:?}", again.out.notices);
+    again.node.handle(again.now, hello(3, 0xa), &mut again.out);
+    assert!(heard(&again), "the disk that is known is heard at once");
 }
