@@ -3,11 +3,7 @@
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use quorate_consensus::NodeId;
-use quorate_service::{
-    KEYS, META, Reply, cluster,
-    placement::{Command, Member, View as MetaView},
-    placement_error,
-};
+use quorate_service::{KEYS, META, Reply, cluster, placement::Command, placement_error};
 use quorate_wire::{ApiError, Code, EtcdError, OtherError, etcdserverpb as pb};
 use tonic::{Request, Response, Status, transport::Endpoint};
 
@@ -33,20 +29,11 @@ impl<B: Backend> Cluster for Serving<B> {
         // Any number that differs from one addition of the same URLs to the next will do.
         let salt = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_nanos() as u64);
         let request = request.into_inner();
-        let learner = request.is_learner;
+        let strict = front.strict_reconfiguration;
         let (id, mut command) =
-            cluster::add(request, &front.cluster_token, salt).map_err(|error| status(&error))?;
+            cluster::add(request, &front.cluster_token, salt, strict).map_err(|error| status(&error))?;
         if let Command::AddMember { learners_max, .. } = &mut command {
             *learners_max = front.learners_max;
-        }
-        if front.strict_reconfiguration && !learner {
-            let records = self.records(false).await?;
-            // The only member may add a second one: that is how a cluster is rebuilt after a disaster.
-            let voters = Voters::of(&records, None);
-            let (started, all) = (voters.started, voters.all + 1);
-            if !(started == 1 && all == 2) && started < majority(all) {
-                return Err(table(EtcdError::NotEnoughStartedMembers));
-            }
         }
         let members = self.change(&command).await?;
         let member = members.iter().find(|member| member.id == id.0).cloned();
@@ -58,17 +45,8 @@ impl<B: Backend> Cluster for Serving<B> {
         request: Request<pb::MemberRemoveRequest>,
     ) -> Result<Response<pb::MemberRemoveResponse>, Status> {
         self.admit(request.metadata(), OnLearner::Refused)?;
-        let id = NodeId(request.get_ref().id);
-        if self.0.front.strict_reconfiguration {
-            let records = self.records(false).await?;
-            if records.member(id).is_some_and(|member| !member.learner) {
-                let voters = Voters::of(&records, Some(id));
-                if voters.started < majority(voters.all) {
-                    return Err(table(EtcdError::NotEnoughStartedMembers));
-                }
-            }
-        }
-        let members = self.change(&cluster::remove(request.get_ref())).await?;
+        let members =
+            self.change(&cluster::remove(request.get_ref(), self.0.front.strict_reconfiguration)).await?;
         Ok(Response::new(pb::MemberRemoveResponse { header: self.no_revision(), members }))
     }
 
@@ -119,14 +97,8 @@ impl<B: Backend> Cluster for Serving<B> {
         if !cluster::in_sync(matched(id), matched(NodeId(self.0.front.member_id))) {
             return Err(table(EtcdError::LearnerNotReady));
         }
-        if self.0.front.strict_reconfiguration {
-            // The learner counts among the voters to come, and as started.
-            let voters = Voters::of(&records, None);
-            if voters.started + 1 < majority(voters.all + 1) {
-                return Err(table(EtcdError::NotEnoughStartedMembers));
-            }
-        }
-        let members = self.change(&cluster::promote(&request)).await?;
+        let strict = self.0.front.strict_reconfiguration;
+        let members = self.change(&cluster::promote(&request, strict)).await?;
         Ok(Response::new(pb::MemberPromoteResponse { header: self.no_revision(), members }))
     }
 }
@@ -179,27 +151,4 @@ impl<B: Backend> Serving<B> {
         };
         Err(status(&failure.unwrap_or_else(unreachable)))
     }
-}
-
-/// How many voters there are, and how many of them have ever come up.
-struct Voters {
-    all: usize,
-    started: usize,
-}
-
-impl Voters {
-    fn of(records: &MetaView, without: Option<NodeId>) -> Voters {
-        let voters =
-            records.members().values().filter(|member| !member.learner && Some(member.id) != without);
-        let (mut all, mut started) = (0, 0);
-        for Member { name, .. } in voters {
-            all += 1;
-            started += usize::from(!name.is_empty());
-        }
-        Voters { all, started }
-    }
-}
-
-fn majority(members: usize) -> usize {
-    members / 2 + 1
 }

@@ -45,11 +45,16 @@ pub enum Command {
         /// How many learners the operator allows at a time, this one counted in (etcd's `--max-learners`, 1 by default). Never more
         /// than [`LEARNERS_MAX`](crate::LEARNERS_MAX). In the command, so that replicas with other settings decide alike.
         learners_max: u8,
+        /// Only if a majority of the voters there will then be has ever started; see [`Command::RemoveMember`].
+        strict: bool,
     },
     /// A member leaves for good.
     RemoveMember {
         /// Who.
         id: NodeId,
+        /// Only if a majority of the voters there will then be has ever started (etcd's `--strict-reconfig-check`). Decided where the command is executed and
+        /// not before it is proposed: two changes that leave enough started voters each can leave too few together.
+        strict: bool,
     },
     /// A member is reached at other URLs.
     UpdateMember {
@@ -62,6 +67,8 @@ pub enum Command {
     PromoteMember {
         /// Who.
         id: NodeId,
+        /// Only if a majority of the voters there will then be has ever started, this one counted in.
+        strict: bool,
     },
     /// A new member takes another's place and role in one change. It may have the other's URLs: a machine with a new disk.
     ReplaceMember {
@@ -71,6 +78,8 @@ pub enum Command {
         new: NodeId,
         /// Where its peers will reach it.
         peer_urls: Vec<String>,
+        /// Only if a majority of the voters there will then be has ever started.
+        strict: bool,
     },
     /// A node has come up and says who it is.
     Publish {
@@ -139,31 +148,35 @@ impl Command {
                     place.encode(*id, to);
                 }
             }
-            Command::AddMember { id, peer_urls, learner, learners_max } => {
+            Command::AddMember { id, peer_urls, learner, learners_max, strict } => {
                 to.u8(2);
                 to.u64(id.0);
                 write_urls(peer_urls, to);
                 to.bool(*learner);
                 to.u8(*learners_max);
+                to.bool(*strict);
             }
-            Command::RemoveMember { id } => {
+            Command::RemoveMember { id, strict } => {
                 to.u8(3);
                 to.u64(id.0);
+                to.bool(*strict);
             }
             Command::UpdateMember { id, peer_urls } => {
                 to.u8(4);
                 to.u64(id.0);
                 write_urls(peer_urls, to);
             }
-            Command::PromoteMember { id } => {
+            Command::PromoteMember { id, strict } => {
                 to.u8(5);
                 to.u64(id.0);
+                to.bool(*strict);
             }
-            Command::ReplaceMember { old, new, peer_urls } => {
+            Command::ReplaceMember { old, new, peer_urls, strict } => {
                 to.u8(6);
                 to.u64(old.0);
                 to.u64(new.0);
                 write_urls(peer_urls, to);
+                to.bool(*strict);
             }
             Command::Publish { id, name, client_urls } => {
                 to.u8(7);
@@ -211,14 +224,16 @@ impl Command {
                 peer_urls: read_urls(from)?,
                 learner: from.bool()?,
                 learners_max: from.u8()?,
+                strict: from.bool()?,
             },
-            3 => Command::RemoveMember { id: NodeId(from.u64()?) },
+            3 => Command::RemoveMember { id: NodeId(from.u64()?), strict: from.bool()? },
             4 => Command::UpdateMember { id: NodeId(from.u64()?), peer_urls: read_urls(from)? },
-            5 => Command::PromoteMember { id: NodeId(from.u64()?) },
+            5 => Command::PromoteMember { id: NodeId(from.u64()?), strict: from.bool()? },
             6 => Command::ReplaceMember {
                 old: NodeId(from.u64()?),
                 new: NodeId(from.u64()?),
                 peer_urls: read_urls(from)?,
+                strict: from.bool()?,
             },
             7 => Command::Publish {
                 id: NodeId(from.u64()?),

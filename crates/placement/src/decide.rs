@@ -44,19 +44,55 @@ impl State {
         }
         match command {
             Command::Initialise { .. } => Ok(Outcome::AlreadyInitialised(cluster)),
-            Command::AddMember { id, peer_urls, learner, learners_max } => {
-                self.add(Member::new(id, normal(peer_urls), learner), learners_max)
+            Command::AddMember { id, peer_urls, learner, learners_max, strict } => {
+                self.strictly(strict, self.add(Member::new(id, normal(peer_urls), learner), learners_max)?)
             }
-            Command::RemoveMember { id } => self.remove_member(id),
+            Command::RemoveMember { id, strict } => self.strictly(strict, self.remove_member(id)?),
             Command::UpdateMember { id, peer_urls } => self.update(id, normal(peer_urls)),
-            Command::PromoteMember { id } => self.promote(id),
-            Command::ReplaceMember { old, new, peer_urls } => self.replace(old, new, normal(peer_urls)),
+            Command::PromoteMember { id, strict } => self.strictly(strict, self.promote(id)?),
+            Command::ReplaceMember { old, new, peer_urls, strict } => {
+                self.strictly(strict, self.replace(old, new, normal(peer_urls))?)
+            }
             Command::Publish { id, name, client_urls } => {
                 let client_urls = normal(client_urls);
                 self.put(id, |member| Member { name, client_urls, ..member })
             }
             Command::RegisterDisk { id, incarnation } => self.register_disk(id, incarnation),
         }
+    }
+
+    /// A change of who votes must leave a majority that has ever started: the others may never come up, and nothing would be committed without them.
+    ///
+    /// The only voter may take in a second one, or leave its place to one: that is how a cluster is rebuilt after a disaster.
+    fn strictly(&self, strict: bool, outcome: Outcome) -> Result<Outcome, PlacementError> {
+        let mut after: BTreeMap<NodeId, &Member> =
+            self.members.iter().map(|(id, member)| (*id, member)).collect();
+        match &outcome {
+            Outcome::Change(Change::Put(member)) => {
+                after.insert(member.id, member);
+            }
+            Outcome::Change(Change::Remove(id)) => {
+                after.remove(id);
+            }
+            Outcome::Change(Change::Replace { old, new }) => {
+                after.remove(old);
+                after.insert(new.id, new);
+            }
+            Outcome::Change(Change::Initialise { .. }) | Outcome::Holds | Outcome::AlreadyInitialised(_) => {}
+        }
+        let voted = |id: NodeId| self.members.get(&id).is_some_and(|member| !member.learner);
+        let before = self.members.keys().filter(|id| voted(**id)).count();
+        let voters = || after.values().filter(|member| !member.learner);
+        // A learner that is promoted has a log, whether its name is known yet or not.
+        let started = |member: &&&Member| {
+            !member.name.is_empty() || (self.members.contains_key(&member.id) && !voted(member.id))
+        };
+        let (all, started) = (voters().count(), voters().filter(started).count());
+        let same = all == before && voters().all(|member| voted(member.id));
+        if !strict || same || before == 1 || started > all / 2 {
+            return Ok(outcome);
+        }
+        Err(PlacementError::NotEnoughStarted { started: started as u8, voters: all as u8 })
     }
 
     fn add(&self, member: Member, learners_max: u8) -> Result<Outcome, PlacementError> {

@@ -35,6 +35,13 @@ pub enum PlacementError {
     TooManyMemberIds,
     /// Nobody would be left to vote.
     LastVoter,
+    /// Fewer than a majority of the voters that there would be have ever started.
+    NotEnoughStarted {
+        /// So many have.
+        started: u8,
+        /// Of so many.
+        voters: u8,
+    },
     /// A member needs a peer URL.
     NoUrls,
     /// More than [`URLS_MAX`] URLs.
@@ -98,6 +105,11 @@ impl PlacementError {
             }
             PlacementError::BadGroups => to.u8(16),
             PlacementError::Malformed => to.u8(17),
+            PlacementError::NotEnoughStarted { started, voters } => {
+                to.u8(18);
+                to.u8(started);
+                to.u8(voters);
+            }
         }
     }
 
@@ -120,6 +132,7 @@ impl PlacementError {
             15 => PlacementError::OtherDisk { registered: Incarnation(from.u64()?) },
             16 => PlacementError::BadGroups,
             17 => PlacementError::Malformed,
+            18 => PlacementError::NotEnoughStarted { started: from.u8()?, voters: from.u8()? },
             value => return Err(DecodeError::Unknown { what: "placement error", value: value.into() }),
         })
     }
@@ -154,6 +167,10 @@ impl fmt::Display for PlacementError {
             PlacementError::TooManyLearners { learners_max } => write!(
                 f,
                 "there may be {learners_max} learners at a time (never more than {LEARNERS_MAX}); promote or remove one"
+            ),
+            PlacementError::NotEnoughStarted { started, voters } => write!(
+                f,
+                "only {started} of the {voters} voters that there would be have ever started, and a majority is needed; start the others first"
             ),
             PlacementError::TooManyMembers => {
                 write!(f, "a cluster has at most {MEMBERS_MAX} members; remove one first")

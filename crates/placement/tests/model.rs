@@ -66,6 +66,29 @@ impl Model {
         }
     }
 
+    /// The changes that ask for it leave a majority of the voters started, unless there was one voter.
+    fn enough_started(&self, command: &Command, before: &Model) -> Result<(), PlacementError> {
+        let (strict, promoted) = match command {
+            Command::AddMember { strict, learner, .. } => (*strict && !learner, None),
+            Command::RemoveMember { strict, id } => {
+                (*strict && before.now().iter().any(|m| m.id == *id && !m.learner), None)
+            }
+            Command::PromoteMember { strict, id } => (*strict, Some(*id)),
+            Command::ReplaceMember { strict, old, .. } => {
+                (*strict && before.now().iter().any(|m| m.id == *old && !m.learner), None)
+            }
+            _ => (false, None),
+        };
+        let voters: Vec<Member> = self.now().into_iter().filter(|member| !member.learner).cloned().collect();
+        let started = voters.iter().filter(|m| !m.name.is_empty() || Some(m.id) == promoted).count();
+        let only = before.now().iter().filter(|member| !member.learner).count() == 1;
+        if strict && !only && started * 2 <= voters.len() {
+            let (started, voters) = (started as u8, voters.len() as u8);
+            return Err(PlacementError::NotEnoughStarted { started, voters });
+        }
+        Ok(())
+    }
+
     fn step(&mut self, command: &Command) -> Expected {
         if self.cluster.is_some() && matches!(command, Command::Initialise { .. }) {
             return AlreadyInitialised;
@@ -93,9 +116,10 @@ impl Model {
         if self.cluster.is_none() {
             return Err(PlacementError::NotInitialised);
         }
+        let before = self.clone();
         match command {
             Command::Initialise { .. } => unreachable!(),
-            Command::AddMember { id, peer_urls, learner, learners_max } => {
+            Command::AddMember { id, peer_urls, learner, learners_max, .. } => {
                 self.fresh(*id)?;
                 self.free(peer_urls, *id)?;
                 self.everyone.push((Member::new(*id, set(peer_urls), *learner), true));
@@ -108,7 +132,7 @@ impl Model {
                     return Err(PlacementError::TooManyLearners { learners_max });
                 }
             }
-            Command::RemoveMember { id } => {
+            Command::RemoveMember { id, .. } => {
                 self.entry(*id)?.1 = false;
                 if self.now().iter().all(|member| member.learner) {
                     return Err(PlacementError::LastVoter);
@@ -119,14 +143,14 @@ impl Model {
                 self.free(peer_urls, *id)?;
                 self.entry(*id)?.0.peer_urls = set(peer_urls);
             }
-            Command::PromoteMember { id } => {
+            Command::PromoteMember { id, .. } => {
                 let (member, _) = self.entry(*id)?;
                 if !member.learner {
                     return Err(PlacementError::NotLearner(*id));
                 }
                 member.learner = false;
             }
-            Command::ReplaceMember { old, new, peer_urls } => {
+            Command::ReplaceMember { old, new, peer_urls, .. } => {
                 let learner = self.entry(*old)?.0.learner;
                 self.fresh(*new)?;
                 self.free(peer_urls, *old)?;
@@ -146,7 +170,7 @@ impl Model {
                 member.incarnation = Some(*incarnation);
             }
         }
-        Ok(())
+        self.enough_started(command, &before)
     }
 }
 

@@ -16,7 +16,7 @@ fn update(id: u64, peer_urls: Vec<String>) -> Command {
 }
 
 fn replace(old: u64, new: u64, peer_urls: Vec<String>) -> Command {
-    Command::ReplaceMember { old: NodeId(old), new: NodeId(new), peer_urls }
+    Command::ReplaceMember { old: NodeId(old), new: NodeId(new), peer_urls, strict: false }
 }
 
 fn publish(id: u64, name: &str, client_urls: Vec<String>) -> Command {
@@ -128,12 +128,53 @@ fn there_are_no_more_learners_than_the_operator_allows_and_never_more_than_the_l
         peer_urls: url(id),
         learner: true,
         learners_max,
+        strict: false,
     };
     for id in 10..10 + LEARNERS_MAX as u64 - 1 {
         changed(&mut placement, &allowing(id, u8::MAX));
     }
     let error = PlacementError::TooManyLearners { learners_max: LEARNERS_MAX as u8 };
     assert_eq!(refused(&mut placement, &allowing(99, u8::MAX)), error);
+}
+
+/// {1 and 2 have started, 3 never has}: the front ends of two operators let 4 in and 1 out, each on records in which that was well. In the log one comes first.
+#[test]
+fn two_strict_changes_that_leave_too_few_started_together_are_not_both_done() {
+    let strictly = |command: Command| match command {
+        Command::AddMember { id, peer_urls, learner, learners_max, .. } => {
+            Command::AddMember { id, peer_urls, learner, learners_max, strict: true }
+        }
+        Command::RemoveMember { id, .. } => Command::RemoveMember { id, strict: true },
+        Command::PromoteMember { id, .. } => Command::PromoteMember { id, strict: true },
+        Command::ReplaceMember { old, new, peer_urls, .. } => {
+            Command::ReplaceMember { old, new, peer_urls, strict: true }
+        }
+        other => other,
+    };
+    let begin = || {
+        let mut placement = three();
+        for (id, name) in [(1, "a"), (2, "b")] {
+            changed(&mut placement, &publish(id, name, vec![]));
+        }
+        placement
+    };
+    let error = |started, voters| PlacementError::NotEnoughStarted { started, voters };
+    // Either alone would leave enough if 3 had started; with 3 unstarted nothing more may come, and nobody who started may go.
+    let mut placement = begin();
+    assert_eq!(refused(&mut placement, &strictly(add(4, false))), error(2, 4));
+    assert_eq!(refused(&mut placement, &strictly(remove(1))), error(1, 2));
+    assert_eq!(refused(&mut placement, &strictly(replace(1, 5, url(5)))), error(1, 3));
+    changed(&mut placement, &strictly(remove(3)));
+    changed(&mut placement, &strictly(add(4, false)));
+    assert_eq!(refused(&mut placement, &strictly(remove(1))), error(1, 2));
+    // Learners never count against it, and one that is promoted counts as started.
+    changed(&mut placement, &strictly(add(6, true)));
+    changed(&mut placement, &strictly(promote(6)));
+    // Not asked for, it is not looked at; and the only voter may take in a second.
+    let mut placement = begin();
+    changed(&mut placement, &remove(1));
+    changed(&mut placement, &remove(3));
+    changed(&mut placement, &strictly(add(7, false)));
 }
 
 #[test]
@@ -164,8 +205,13 @@ fn an_id_is_never_given_again() {
 fn two_members_never_share_a_peer_url() {
     let mut placement = three();
     let taken = PlacementError::PeerUrlExists { member: NodeId(2) };
-    let with =
-        |id, peer_urls| Command::AddMember { id: NodeId(id), peer_urls, learner: false, learners_max: 1 };
+    let with = |id, peer_urls| Command::AddMember {
+        id: NodeId(id),
+        peer_urls,
+        learner: false,
+        learners_max: 1,
+        strict: false,
+    };
     assert_eq!(refused(&mut placement, &with(4, urls(&["http://x:1", "http://node-2:2380"]))), taken);
     assert_eq!(refused(&mut placement, &update(1, url(2))), taken);
     assert_eq!(refused(&mut placement, &replace(1, 4, url(2))), taken);

@@ -4,15 +4,18 @@ use std::{
     collections::BTreeMap,
     io::{self, IsTerminal},
     net::TcpListener,
-    path::Path,
+    path::{Path, PathBuf},
     process::ExitCode,
     time::Duration,
 };
 
+use quorate_client::wire::etcdserverpb as pb;
 use quorate_consensus::{ClusterId, Incarnation, Membership, NodeId, Role};
 use quorate_etcd::Front;
 use quorate_node::{Config, GroupConfig, JournalConfig, Limits, RaftConfig};
-use quorate_server::{CallError, Handle, Network, Options, PeerAddress, Security, Stopped, Storage, systemd};
+use quorate_server::{
+    AddressBook, CallError, Handle, Network, Options, PeerAddress, Security, Stopped, Storage, systemd,
+};
 use quorate_service::{
     Bootstrap, Identity, KEYS, META, Reply, State, keyspace,
     placement::{Command as Records, EngineKind, GroupKind, GroupPlace, Member, cluster_id, member_id},
@@ -37,6 +40,8 @@ pub(crate) const LEADING: &str = "leading: ";
 const HAND_OVER: Duration = Duration::from_secs(2);
 /// How long a member that joins asks for itself before it gives up.
 const JOIN: Duration = Duration::from_secs(30);
+/// When an address book that could not be saved is tried again.
+const SAVE_AGAIN: Duration = Duration::from_secs(10);
 
 pub(crate) fn serve(given: &Given) -> Result<ExitCode, Failed> {
     if let Some(parent) = given.parent {
@@ -105,7 +110,7 @@ fn log(settings: &Settings) {
 struct Start {
     cluster: ClusterId,
     node: NodeId,
-    peers: BTreeMap<NodeId, PeerAddress>,
+    peers: AddressBook,
     /// `None`: the members are learned from the cluster.
     bootstrap: Option<Bootstrap>,
 }
@@ -143,40 +148,26 @@ fn found(settings: &Settings) -> Result<Start, Failed> {
 
 /// A cluster that exists: who this member is was decided when it was added. Its members are asked, unless the data directory knows.
 async fn join(settings: &Settings) -> Result<Start, Failed> {
-    if let Some((cluster, node)) = known(&settings.data_dir) {
-        return Ok(Start { cluster, node, peers: BTreeMap::new(), bootstrap: None });
+    // Without an address book it cannot reach anybody, so it asks as if it were new; the data directory's identity is checked all the same.
+    if let Some((cluster, node)) = known(&settings.data_dir)
+        && !addresses(&settings.data_dir).is_empty()
+    {
+        return Ok(Start { cluster, node, peers: AddressBook::new(), bootstrap: None });
     }
     let client = remote::connect(&settings.join, Duration::from_secs(5))?;
     let deadline = tokio::time::Instant::now() + JOIN;
     loop {
         let because = match client.member_list(true).await {
-            Ok(list) => {
-                let own =
-                    list.members.iter().find(|member| member.peer_urls.contains(&settings.advertise_peer));
-                let cluster = list.header.as_ref().map_or(0, |header| header.cluster_id);
-                if let Some(own) = own {
-                    let peers = list
-                        .members
-                        .iter()
-                        .filter_map(|member| Some((NodeId(member.id), address(member.peer_urls.first()?))));
-                    return Ok(Start {
-                        cluster: ClusterId(cluster),
-                        node: NodeId(own.id),
-                        peers: peers.collect(),
-                        bootstrap: None,
-                    });
-                }
-                return Err(failed(format!(
-                    "the cluster at {} has no member at {}; add it first: quorate member add {} --peer-urls {} --endpoints {}",
-                    settings.join.join(","),
-                    settings.advertise_peer,
-                    settings.name,
-                    settings.advertise_peer,
-                    settings.join.join(",")
-                )));
-            }
+            Ok(list) => return this_member(&list, settings).ok_or_else(|| not_added(settings)),
             Err(error) => error,
         };
+        // Perhaps nobody leads because this very member is needed for that: {the only member takes in a second one, which makes a majority of two, and starts
+        // again}. Then a member's own list will do, if this member is on it: whoever is, has been added.
+        if let Ok(list) = client.member_list(false).await
+            && let Some(start) = this_member(&list, settings)
+        {
+            return Ok(start);
+        }
         if tokio::time::Instant::now() >= deadline {
             let message = format!(
                 "join = {:?}: nobody there said who the members are within {} s: {}; name client addresses of members that run",
@@ -191,6 +182,27 @@ async fn join(settings: &Settings) -> Result<Start, Failed> {
     }
 }
 
+/// What this member begins with, if it is on the list.
+fn this_member(list: &pb::MemberListResponse, settings: &Settings) -> Option<Start> {
+    let own = list.members.iter().find(|member| member.peer_urls.contains(&settings.advertise_peer))?;
+    let peers = list.members.iter();
+    Some(Start {
+        cluster: ClusterId(list.header.as_ref().map_or(0, |header| header.cluster_id)),
+        node: NodeId(own.id),
+        peers: peers
+            .filter_map(|member| Some((NodeId(member.id), address(member.peer_urls.first()?))))
+            .collect(),
+        bootstrap: None,
+    })
+}
+
+fn not_added(settings: &Settings) -> Failed {
+    let (name, peer, endpoints) = (&settings.name, &settings.advertise_peer, settings.join.join(","));
+    failed(format!(
+        "the cluster at {endpoints} has no member at {peer}; add it first: quorate member add {name} --peer-urls {peer} --endpoints {endpoints}"
+    ))
+}
+
 /// The cluster and the node that a data directory belongs to. The server checks the file; here only its numbers are needed.
 fn known(directory: &Path) -> Option<(ClusterId, NodeId)> {
     let text = std::fs::read_to_string(directory.join("identity")).ok()?;
@@ -199,6 +211,15 @@ fn known(directory: &Path) -> Option<(ClusterId, NodeId)> {
         u64::from_str_radix(value.trim(), 16).ok()
     };
     Some((ClusterId(number("cluster ")?), NodeId(number("node ")?)))
+}
+
+/// Where the peers were last reached.
+fn addresses(directory: &Path) -> AddressBook {
+    quorate_server::load_addresses(directory).map(Option::unwrap_or_default).unwrap_or_else(|error| {
+        let path = directory.join("peers");
+        tracing::warn!("{}: {error}; peers are reached where the configuration says", path.display());
+        AddressBook::new()
+    })
 }
 
 fn node_config(settings: &Settings, start: &Start) -> Result<Config, Failed> {
@@ -258,7 +279,7 @@ async fn run(settings: &Settings, for_dev: bool) -> Result<ExitCode, Failed> {
     let mut signals = Signals::new()?;
     let peer_listener = bind("listen-peer", &settings.listen_peer)?;
     let client_listener = bind("listen-client", &settings.listen_client)?;
-    let start = if settings.existing {
+    let mut start = if settings.existing {
         tokio::select! {
             start = join(settings) => start?,
             _ = signals.next() => return Ok(ExitCode::from(130)),
@@ -266,6 +287,9 @@ async fn run(settings: &Settings, for_dev: bool) -> Result<ExitCode, Failed> {
     } else {
         found(settings)?
     };
+
+    // What the records last said comes before what the configuration said when the cluster began.
+    start.peers.extend(addresses(&settings.data_dir));
 
     let config = node_config(settings, &start)?;
     let network =
@@ -300,7 +324,7 @@ async fn run(settings: &Settings, for_dev: bool) -> Result<ExitCode, Failed> {
     let front = tokio::spawn(quorate_etcd::serve(listener, front, async move {
         let _ = stopping.wait_for(|stop| *stop).await;
     }));
-    let members = tokio::spawn(follow_members(handle.clone(), start.peers));
+    let members = tokio::spawn(follow_members(handle.clone(), settings.data_dir.clone(), start.peers));
     let lead = follow_lead(handle.clone(), settings.name.clone(), settings.quota_bytes, for_dev);
     let lead = tokio::spawn(lead);
     let ready = tokio::spawn(say_ready(handle.clone(), settings.name.clone(), at.to_string()));
@@ -354,10 +378,11 @@ async fn say_ready(handle: Handle<Reply>, name: String, at: String) {
     }
 }
 
-/// Keeps the transport's addresses as the cluster's records have them.
+/// Keeps the transport's addresses, and the address book, as the cluster's records have them.
 ///
 /// Looked at once a second, which costs one local read, and at once when a membership changes.
-async fn follow_members(handle: Handle<Reply>, mut known: BTreeMap<NodeId, PeerAddress>) {
+async fn follow_members(handle: Handle<Reply>, directory: PathBuf, mut known: AddressBook) {
+    let (mut kept, mut save_at) = (false, tokio::time::Instant::now());
     let mut memberships = handle.memberships();
     let mut tick = tokio::time::interval(Duration::from_secs(1));
     tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
@@ -375,7 +400,7 @@ async fn follow_members(handle: Handle<Reply>, mut known: BTreeMap<NodeId, PeerA
             continue;
         }
         // A member that the records name no more keeps its address: it is needed until it has left, and must be told that it was removed.
-        let mut peers: BTreeMap<NodeId, PeerAddress> = known.clone();
+        let mut peers = known.clone();
         for (id, member) in view.members() {
             if let Some(url) = member.peer_urls.first() {
                 peers.insert(*id, address(url));
@@ -383,12 +408,32 @@ async fn follow_members(handle: Handle<Reply>, mut known: BTreeMap<NodeId, PeerA
         }
         if peers != known {
             match handle.set_peers(&peers) {
-                Ok(()) => known = peers,
+                Ok(()) => (known, kept) = (peers, false),
                 Err(error) => {
                     tracing::warn!("no thread for a connection to a new member: {error}; trying again")
                 }
             }
         }
+        if !kept && save_at <= tokio::time::Instant::now() {
+            kept = save(&directory, &known).await;
+            if !kept {
+                save_at = tokio::time::Instant::now() + SAVE_AGAIN;
+            }
+        }
+    }
+}
+
+/// Keeps the addresses for the next start. True if they are kept.
+async fn save(directory: &Path, addresses: &AddressBook) -> bool {
+    let (directory, addresses) = (directory.to_owned(), addresses.clone());
+    let saved = tokio::task::spawn_blocking(move || quorate_server::save_addresses(&directory, &addresses));
+    match saved.await {
+        Ok(Ok(())) => true,
+        Ok(Err(error)) => {
+            tracing::warn!("the addresses of the peers are not kept: {error}; trying again");
+            false
+        }
+        Err(_) => false,
     }
 }
 

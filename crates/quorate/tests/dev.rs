@@ -248,46 +248,112 @@ fn a_second_member_comes_and_goes() {
     comes_and_goes("1");
 }
 
+/// A member that is added to a cluster that runs.
+struct Late {
+    name: &'static str,
+    client: String,
+    peer: String,
+    folder: std::path::PathBuf,
+    all: String,
+}
+
+impl Late {
+    /// Adds it as a learner, through these endpoints.
+    fn add(name: &'static str, all: &str) -> Late {
+        let (client, peer) = (free_address(), free_address());
+        let folder = std::env::temp_dir().join(format!("quorate-join-test-{}-{name}", std::process::id()));
+        let url = format!("http://{peer}");
+        // In its very first moments a cluster has no records yet, and says so.
+        eventually("it is added", || {
+            let output = run(&["member", "add", name, "--peer-urls", &url, "--learner", "--endpoints", all]);
+            String::from_utf8_lossy(&output.stdout).contains("--join=")
+        });
+        Late { name, client, peer, folder, all: all.to_owned() }
+    }
+
+    fn serve(&self) -> Killed {
+        Command::new(QUORATE)
+            .args(["serve", "--initial-cluster-state=existing", "--log-level=error"])
+            .arg(format!("--name={}", self.name))
+            .arg(format!("--join={}", self.all))
+            .arg(format!("--listen-client={}", self.client))
+            .arg(format!("--listen-peer={}", self.peer))
+            .arg(format!("--data-dir={}", self.folder.display()))
+            .stdout(Stdio::piped())
+            .spawn()
+            .map(Killed)
+            .expect("it starts")
+    }
+
+    fn ready(&self, member: &mut Killed) {
+        let mut ready = String::new();
+        BufReader::new(member.0.stdout.take().expect("piped"))
+            .read_line(&mut ready)
+            .expect("it says that it is ready");
+        assert!(ready.starts_with(&format!("ready: {} serves etcd clients on ", self.name)), "{ready}");
+    }
+
+    fn promote(&self) {
+        eventually("it is promoted", || {
+            run(&["member", "promote", self.name, "--endpoints", &self.all]).status.success()
+        });
+    }
+}
+
+impl Drop for Late {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_dir_all(&self.folder);
+    }
+}
+
 fn comes_and_goes(nodes: &str) {
     let dev = Dev::start(&["--nodes", nodes]);
-    let (client, peer) = (free_address(), free_address());
-    let folder = std::env::temp_dir().join(format!("quorate-join-test-{}-{nodes}", std::process::id()));
-    let (all, url) = (dev.all(), format!("http://{peer}"));
+    let all = dev.all();
     ok(&["put", "before", "it came", "--endpoints", &all]);
-    // In its very first moments a cluster has no records yet, and says so.
-    eventually("it is added", || {
-        let output = run(&["member", "add", "late", "--peer-urls", &url, "--learner", "--endpoints", &all]);
-        String::from_utf8_lossy(&output.stdout).contains("--join=")
-    });
-
-    let mut member = Command::new(QUORATE)
-        .args(["serve", "--name=late", "--initial-cluster-state=existing", "--log-level=error"])
-        .arg(format!("--join={all}"))
-        .arg(format!("--listen-client={client}"))
-        .arg(format!("--listen-peer={peer}"))
-        .arg(format!("--data-dir={}", folder.display()))
-        .stdout(Stdio::piped())
-        .spawn()
-        .map(Killed)
-        .expect("it starts");
-    let mut ready = String::new();
-    BufReader::new(member.0.stdout.take().expect("piped"))
-        .read_line(&mut ready)
-        .expect("it says that it is ready");
-    assert!(ready.starts_with("ready: late serves etcd clients on "), "{ready}");
+    let late = Late::add(if nodes == "1" { "second" } else { "fourth" }, &all);
+    let mut member = late.serve();
+    late.ready(&mut member);
     eventually("the learner has what was there before", || {
-        let output = run(&["get", "before", "--serializable", "--endpoints", &client]);
+        let output = run(&["get", "before", "--serializable", "--endpoints", &late.client]);
         output.stdout == b"before\nit came\n"
     });
-    eventually("it is promoted", || {
-        run(&["member", "promote", "late", "--endpoints", &all]).status.success()
+    late.promote();
+    assert_eq!(ok(&["get", "before", "--endpoints", &late.client, "--timeout", "30s"]), "before\nit came\n");
+    eventually("it is removed", || {
+        run(&["member", "remove", late.name, "--endpoints", &all]).status.success()
     });
-    assert_eq!(ok(&["get", "before", "--endpoints", &client, "--timeout", "30s"]), "before\nit came\n");
-    eventually("it is removed", || run(&["member", "remove", "late", "--endpoints", &all]).status.success());
     assert_eq!(member.0.wait().expect("it ends").code(), Some(1), "a removed member stops");
     let list = ok(&["member", "list", "--endpoints", &all]);
     assert_eq!(list.lines().count(), 1 + dev.endpoints.len(), "{list}");
-    std::fs::remove_dir_all(&folder).expect("the folder goes");
+}
+
+/// {One founder, two members that joined; the power fails for all, and the founder never comes back}: the two find each other by what each has kept, although
+/// no configuration names the other and there is nobody to ask.
+#[test]
+fn members_that_joined_find_each_other_without_a_founder() {
+    let dev = Dev::start(&["--nodes", "1"]);
+    let all = dev.all();
+    ok(&["put", "before", "the power failed", "--endpoints", &all]);
+    let late = ["two", "three"].map(|name| {
+        let late = Late::add(name, &all);
+        let mut member = late.serve();
+        late.ready(&mut member);
+        late.promote();
+        (late, member)
+    });
+    let [(two, first), (three, second)] = late;
+    eventually("each has kept where the other is", || {
+        let knows = |who: &Late, whom: &Late| {
+            std::fs::read_to_string(who.folder.join("peers")).is_ok_and(|book| book.contains(&whom.peer))
+        };
+        knows(&two, &three) && knows(&three, &two)
+    });
+    drop((dev, first, second));
+    let (mut first, mut second) = (two.serve(), three.serve());
+    two.ready(&mut first);
+    three.ready(&mut second);
+    let value = ok(&["get", "before", "--endpoints", &three.client, "--timeout", "30s"]);
+    assert_eq!(value, "before\nthe power failed\n");
 }
 
 #[test]

@@ -103,7 +103,7 @@ impl Raft {
     /// Raises the term, votes for itself, asks all (rule R06). Requests leave, and the own vote counts, only once both are durable.
     pub(crate) fn start_election(&mut self, now: Instant, transfer: bool, out: &mut Out) {
         self.leave_leadership(out);
-        self.hard = HardState { term: self.term().next(), vote: Some(self.id) };
+        self.hard = HardState { term: self.term().next(), vote: Some(self.id), ..self.hard };
         self.write_hard_state();
         self.draw_election_timeout(now);
         let own_vote = self.newest_token();

@@ -160,6 +160,8 @@ impl Raft {
 
     pub(crate) fn take(&mut self, now: Instant, input: Input<Message>, out: &mut Out) {
         let before = (self.role_change(), self.commit, self.memberships.version());
+        // Known from an earlier life, and told in the first step of this one. The log is never shorter than that; if it were, nothing beyond it would be told.
+        self.commit = self.commit.max(self.hard.commit.min(self.log.last().index));
         match input {
             Input::Message { from, message } => self.message(now, from, message, out),
             Input::Propose(proposals) => self.propose(now, proposals, out),
@@ -343,7 +345,7 @@ impl Raft {
         out: &mut Out,
     ) {
         if term > self.term() {
-            self.hard = HardState { term, vote: None };
+            self.hard = HardState { term, vote: None, ..self.hard };
             self.write_hard_state();
             out.because("R05", "larger_term_adopted", &[("term", term.0)]);
         }
@@ -420,7 +422,10 @@ impl Raft {
         if !step.append.is_empty() || step.truncate_from.is_some() {
             self.log.writing(self.token);
         }
-        let hard_state = step.hard.then_some(self.hard);
+        let commit = self.commit.min(self.log.durable());
+        let news = commit > self.hard.commit;
+        self.hard.commit = self.hard.commit.max(commit);
+        let hard_state = (step.hard || news).then_some(self.hard);
         if planted!("B07") && step.truncate_from.is_some() && !step.append.is_empty() {
             let truncate =
                 Persist { token: self.token, hard_state, truncate_from: step.truncate_from, append: vec![] };

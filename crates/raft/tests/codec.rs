@@ -134,7 +134,7 @@ fn r05_r07_a_hard_state_reads_back() {
     let mut random = Random::new(4);
     for _ in 0..1_000 {
         let vote = random.chance(1, 2).then(|| NodeId(number(&mut random).max(1)));
-        let state = HardState { term: Epoch(number(&mut random)), vote };
+        let state = HardState { term: Epoch(number(&mut random)), vote, commit: Index(number(&mut random)) };
         let mut to = Writer::new();
         Raft::encode_hard_state(&state, &mut to);
         let bytes = to.finish();

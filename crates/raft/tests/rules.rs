@@ -586,10 +586,52 @@ fn r25_a_follower_that_restarts_in_an_idle_cluster_learns_what_is_committed() {
     );
 }
 
+/// {All are cut off from each other after a restart}: each still applies what it knew to be committed, and not what it only has.
+#[test]
+fn r25_a_node_that_starts_knows_what_it_knew_to_be_committed() {
+    let mut cluster = Cluster::new(&[1, 2, 3]);
+    cluster.elect(1);
+    cluster.propose(1, "a");
+    cluster.settle();
+    cluster.propose(1, "b");
+    cluster.settle();
+    let before = cluster.status(1);
+    assert_eq!((before.commit, before.last.index), (Index(3), Index(3)));
+    for id in [1, 2, 3] {
+        cluster.crash(id);
+        cluster.restart(id);
+    }
+    cluster.partition(&[vec![1], vec![2], vec![3]]);
+    for id in [1, 2, 3] {
+        cluster.timeout(id);
+        // That "b" was committed is written with whatever is written next.
+        assert_eq!(cluster.status(id).commit, Index(2), "node {id}");
+    }
+}
+
+/// A follower writes the vote for a later term while the entries that replace its tail are not durable: what it says of its commit index holds for the log on
+/// its disk, not for the one in memory.
+#[test]
+fn r25_a_commit_index_is_never_written_ahead_of_the_durable_log() {
+    let mut cluster = Cluster::new(&[1, 2, 3]);
+    let entry = |epoch: u64, index: u64| Entry::new(Epoch(epoch), Index(index), Payload::Noop);
+    let hard = HardState { term: Epoch(1), vote: None, commit: Index(1) };
+    let log = vec![entry(1, 1), entry(1, 2), entry(1, 3)];
+    cluster.boot(2, Disk { hard: Some(hard), snapshot: birth(&[1, 2, 3]), log });
+    cluster.nodes.get_mut(&NodeId(2)).expect("a node").slow = true;
+    hear(&mut cluster, 2, 1, append(2, (1, 1), 3, &[2, 2]));
+    assert_eq!(cluster.status(2).commit, Index(3));
+    let vote = Message::RequestVote { term: Epoch(3), last: Position::new(2, 3), transfer: true };
+    hear(&mut cluster, 2, 3, vote);
+    let written = cluster.node(2).writes.iter().filter_map(|persist| persist.hard_state);
+    assert!(written.clone().count() > 0);
+    assert!(written.clone().all(|hard| hard.commit == Index(1)), "{:?}", written.collect::<Vec<_>>());
+}
+
 #[test]
 fn r05_a08_a_pre_vote_of_a_node_that_lags_behind_in_terms_counts() {
     let mut cluster = Cluster::new(&[1, 2, 3]);
-    let hard = HardState { term: Epoch(5), vote: Some(NodeId(1)) };
+    let hard = HardState { term: Epoch(5), vote: Some(NodeId(1)), commit: Index(0) };
     cluster.boot(1, Disk { hard: Some(hard), snapshot: birth(&[1, 2, 3]), log: Vec::new() });
     cluster.crash(3);
     cluster.timeout(1);

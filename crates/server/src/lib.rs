@@ -26,6 +26,7 @@
     reason = "this floor lives in the real world: it has the clock, the files, the sockets and the threads that the pure floors are kept from"
 )]
 
+mod address_book;
 mod ahead;
 mod core;
 mod counters;
@@ -53,6 +54,7 @@ mod transport;
 mod transport_tests;
 mod waiters;
 
+pub use address_book::{AddressBook, load_addresses, save_addresses};
 pub use core::{NoticeSink, Stopped};
 pub use counters::{Counter, Counters, DURATION_BOUNDS_US, Durations};
 pub use data_directory::{DataDirectory, DataDirectoryError, Identity, lock_data_dir};

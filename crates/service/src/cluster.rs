@@ -9,7 +9,8 @@ use crate::HeaderBase;
 /// Learners at a time; etcd's default is one, but a cluster that replaces members can use two.
 pub const LEARNERS_MAX_DEFAULT: u8 = 2;
 
-/// What a MemberAdd wants. `salt` makes the id of a member that is added again another one: ids are never used twice.
+/// What a MemberAdd wants. `salt` makes the id of a member that is added again another one: ids are never used twice. `strict`, here and below: only if a
+/// majority of the voters has then ever started.
 ///
 /// # Errors
 /// URLs that cannot be used.
@@ -17,6 +18,7 @@ pub fn add(
     request: pb::MemberAddRequest,
     cluster_token: &str,
     salt: u64,
+    strict: bool,
 ) -> Result<(NodeId, Command), ApiError> {
     let urls = checked(request.peer_urls)?;
     let id = quorate_placement::member_id(&urls, cluster_token, salt);
@@ -27,14 +29,15 @@ pub fn add(
             peer_urls: urls,
             learner: request.is_learner,
             learners_max: LEARNERS_MAX_DEFAULT,
+            strict,
         },
     ))
 }
 
 /// What a MemberRemove wants.
 #[must_use]
-pub fn remove(request: &pb::MemberRemoveRequest) -> Command {
-    Command::RemoveMember { id: NodeId(request.id) }
+pub fn remove(request: &pb::MemberRemoveRequest, strict: bool) -> Command {
+    Command::RemoveMember { id: NodeId(request.id), strict }
 }
 
 /// What a MemberUpdate wants.
@@ -47,8 +50,8 @@ pub fn update(request: pb::MemberUpdateRequest) -> Result<Command, ApiError> {
 
 /// What a MemberPromote wants.
 #[must_use]
-pub fn promote(request: &pb::MemberPromoteRequest) -> Command {
-    Command::PromoteMember { id: NodeId(request.id) }
+pub fn promote(request: &pb::MemberPromoteRequest, strict: bool) -> Command {
+    Command::PromoteMember { id: NodeId(request.id), strict }
 }
 
 /// Is a learner so close to the leader that it may be promoted? etcd's rule: at least nine tenths of the leader's log.

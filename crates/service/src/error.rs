@@ -72,7 +72,9 @@ pub fn placement_error(error: &PlacementError) -> ApiError {
         PlacementError::NotMember(_) | PlacementError::Removed(_) => EtcdError::MemberNotFound.into(),
         PlacementError::NotLearner(_) => EtcdError::MemberNotLearner.into(),
         PlacementError::TooManyLearners { .. } => EtcdError::TooManyLearners.into(),
-        PlacementError::LastVoter => EtcdError::NotEnoughStartedMembers.into(),
+        PlacementError::LastVoter | PlacementError::NotEnoughStarted { .. } => {
+            EtcdError::NotEnoughStartedMembers.into()
+        }
         PlacementError::BadUrl(_) | PlacementError::NoUrls | PlacementError::TooManyUrls => {
             EtcdError::MemberBadUrls.into()
         }

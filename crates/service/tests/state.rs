@@ -21,7 +21,7 @@ fn members(ids: impl IntoIterator<Item = u64>) -> Membership {
 }
 
 fn add(id: u64) -> Command {
-    Command::AddMember { id: NodeId(id), peer_urls: url(id), learner: false, learners_max: 2 }
+    Command::AddMember { id: NodeId(id), peer_urls: url(id), learner: false, learners_max: 2, strict: false }
 }
 
 /// The state half of node 1 of the founders 1 and 2, which leads `meta`, and what it says.
@@ -107,7 +107,7 @@ fn what_the_records_want_is_said_only_after_a_read_of_them() {
     // The log goes on: the removal is still to be applied.
     node.read_is_safe(&said, META, 3);
     assert_eq!(wanted(&node.said()), []);
-    node.records(&Command::RemoveMember { id: NodeId(3) });
+    node.records(&Command::RemoveMember { id: NodeId(3), strict: false });
     let said = node.said();
     node.read_is_safe(&said, META, 3);
     assert_eq!(wanted(&node.said()), [(KEYS, members([1, 2])), (META, members([1, 2]))]);
@@ -124,7 +124,7 @@ fn what_the_records_want_is_said_only_after_a_read_of_them() {
 fn a_member_is_let_go_only_once_the_keys_are_known_to_have_followed() {
     let mut node = Node::new();
     node.records(&add(3));
-    node.records(&Command::RemoveMember { id: NodeId(3) });
+    node.records(&Command::RemoveMember { id: NodeId(3), strict: false });
     node.apply(KEYS, Payload::Noop);
     let said = node.said();
     assert_eq!(let_go(&said), []);
@@ -142,7 +142,7 @@ fn a_member_is_let_go_only_once_the_keys_are_known_to_have_followed() {
 fn meta_lets_nobody_go_before_the_keys_have() {
     let mut node = Node::new();
     node.records(&add(3));
-    node.records(&Command::RemoveMember { id: NodeId(2) });
+    node.records(&Command::RemoveMember { id: NodeId(2), strict: false });
     let said = node.said();
     node.read_is_safe(&said, META, 3);
     assert_eq!(wanted(&node.said()), [(KEYS, members([1, 3])), (META, members([1, 2, 3]))]);

@@ -1,7 +1,7 @@
 //! The operator: asks for changes of members the way the API does, and starts the machines that are added.
 //!
-//! A change is a command in the log of `meta`, proposed through any host and answered there once every group has followed. The checks that stand before
-//! the command are those of the etcd front end, on records that are as fresh as a linearizable read gives them. A machine that is added has an empty
+//! A change is a command in the log of `meta`, proposed through any host and answered there once every group has followed. It asks to be refused if too few
+//! voters would then have started, and does not wait for the changes before it. What stands before the command is what the etcd front end looks at. A machine that is added has an empty
 //! disk and an id that nobody had before; it starts when somebody tells it that it is a member.
 
 use quorate_consensus::{Membership, NodeId, Random, StateMachine};
@@ -89,16 +89,6 @@ impl Process {
     }
 }
 
-fn majority(members: usize) -> usize {
-    members / 2 + 1
-}
-
-/// How many voters there are, and how many of them have ever come up; without one of them, if that is asked.
-fn voters(records: &View, without: Option<NodeId>) -> (usize, usize) {
-    let voters = records.members().values().filter(|member| !member.learner && Some(member.id) != without);
-    voters.fold((0, 0), |(all, started), member| (all + 1, started + usize::from(!member.name.is_empty())))
-}
-
 impl World {
     pub(crate) fn operate(&mut self, action: Action) {
         if let Action::Transfer { to } = action {
@@ -123,19 +113,16 @@ impl World {
         }
     }
 
-    /// Voters that may come, and that may go, by requests of which nothing is known yet.
-    fn in_flight(&self, records: &View) -> (usize, usize) {
+    /// May who votes still be changed by requests of which nothing is known yet?
+    pub(crate) fn may_change(&self, records: &View) -> bool {
         let votes = |id: &NodeId| records.member(*id).is_some_and(|member| !member.learner);
         let open = self.operator.requests.iter().filter(|r| matches!(r.fate, Fate::Asked | Fate::Unknown));
-        open.fold((0, 0), |(come, go), request| match &request.command {
-            Command::AddMember { id, learner: false, .. } | Command::PromoteMember { id } => {
-                (come + usize::from(!votes(id) && !records.is_removed(*id)), go)
+        open.into_iter().any(|request| match &request.command {
+            Command::AddMember { id, learner: false, .. } | Command::PromoteMember { id, .. } => {
+                !votes(id) && !records.is_removed(*id)
             }
-            Command::RemoveMember { id } => (come, go + usize::from(votes(id))),
-            Command::ReplaceMember { old, .. } => {
-                (come + usize::from(votes(old)), go + usize::from(votes(old)))
-            }
-            _ => (come, go),
+            Command::RemoveMember { id, .. } | Command::ReplaceMember { old: id, .. } => votes(id),
+            _ => false,
         })
     }
 
@@ -144,52 +131,34 @@ impl World {
         // A lost host is dealt with first: whoever removes another voter meanwhile may leave too few.
         let lost = self.hosts.iter().find(|host| host.is_lost() && records.member(host.id).is_some());
         if let Some(lost) = lost {
-            return Some(Command::RemoveMember { id: lost.id });
+            return Some(Command::RemoveMember { id: lost.id, strict: true });
         }
-        // The front end looks at records that are as fresh as a read. An operator who asks for the next change without waiting for the last can ask for
-        // more than the members that are up allow; this one takes what it asked for into account.
-        let (come, go) = self.in_flight(records);
-        let enough = |all: usize, started: usize| {
-            started.saturating_sub(go) >= majority((all + come).saturating_sub(go))
-        };
         match action {
             Action::AddLearner { host } => {
                 let id = self.machine(host, records);
                 Some(add(id, true))
             }
             Action::AddVoter { host } => {
-                let (all, started) = voters(records, None);
-                // The front end lets the only member add a second voter at once. Here the second comes as a learner: should the first start again before the
-                // second has come up, neither knows the records, and nobody can tell the second that it is a member. An open fault (CHANGELOG).
-                if !enough(all + 1, started) {
-                    return None;
-                }
                 let id = self.machine(host, records);
                 Some(add(id, false))
             }
-            Action::Promote { host } => self.promotion(host, records, enough),
+            Action::Promote { host } => self.promotion(host, records),
             Action::Remove { who } => {
                 let id = self.hosts[self.resolve(who)].id;
-                let (all, started) = voters(records, Some(id));
-                let votes = records.member(id).is_some_and(|member| !member.learner);
-                (!votes || enough(all, started)).then_some(Command::RemoveMember { id })
+                Some(Command::RemoveMember { id, strict: true })
             }
             Action::Replace { old, new } => {
                 let old = self.node_id(old);
-                let (all, started) = voters(records, Some(old));
-                // The new one does not count until it has come up.
-                if !enough(all + 1, started) {
-                    return None;
-                }
                 let new = self.machine(new, records);
-                Some(Command::ReplaceMember { old, new, peer_urls: vec![Host::peer_url(new)] })
+                let peer_urls = vec![Host::peer_url(new)];
+                Some(Command::ReplaceMember { old, new, peer_urls, strict: true })
             }
             _ => None,
         }
     }
 
     /// Only the leader of the keys knows how far a learner has come.
-    fn promotion(&self, host: u64, records: &View, enough: impl Fn(usize, usize) -> bool) -> Option<Command> {
+    fn promotion(&self, host: u64, records: &View) -> Option<Command> {
         let own = self.node_id(host);
         let mut learners = records.members().values().filter(|member| member.learner);
         let first = learners.next().map(|member| member.id);
@@ -199,11 +168,8 @@ impl World {
         let matched = &self.checker.keys().status(leader).matched;
         let matched = |id: NodeId| matched.get(&id).map_or(0, |index| index.0);
         let learns = records.member(id).is_some_and(|member| member.learner);
-        if !learns || !in_sync(matched(id), matched(self.hosts[leader].id)) {
-            return None;
-        }
-        let (all, started) = voters(records, None);
-        enough(all + 1, started + 1).then_some(Command::PromoteMember { id })
+        let ready = learns && in_sync(matched(id), matched(self.hosts[leader].id));
+        ready.then_some(Command::PromoteMember { id, strict: true })
     }
 
     /// A machine for a new member: the one that was meant if nobody lives there, else another that is free, each with an empty disk and a new id. With
@@ -278,9 +244,9 @@ impl World {
 
     fn fate(&mut self, host: usize, told: &Told) -> Fate {
         match told {
-            Told::Reply(Reply::Meta(Outcome::Done(Response::Done { .. }))) => {
+            Told::Reply(Reply::Meta(Outcome::Done(Response::Done { version, .. }))) => {
                 self.marks.hit(Mark::MembershipChanged);
-                self.followed(host);
+                self.followed(host, *version);
                 Fate::Done
             }
             // Asked twice, the first time without an answer.
@@ -301,16 +267,16 @@ impl World {
         }
     }
 
-    /// I14 of a change of members: it is answered when every group has committed what the records want.
-    fn followed(&mut self, host: usize) {
+    /// I14 of a change of members: it is answered when every group has committed what the records then wanted, or what they wanted later.
+    fn followed(&mut self, host: usize, version: u64) {
         let this = &self.hosts[host];
         let Some(process) = &this.process else { return };
         let view = process.half.state.meta().machine().view();
-        let wanted = view.desired_membership();
+        let everywhere = |wanted: &Membership| self.checker.groups().iter().all(|group| group.had(wanted));
+        let followed = self.checker.meta().execution.wanted_since(version).any(everywhere);
         // Who is no member any more hears of no group, and can only say what the records say.
-        let late = |wanted: &Membership| self.checker.groups().iter().any(|group| !group.had(wanted));
-        if view.member(this.id).is_some() && late(&wanted) {
-            let what = format!("a change is said to be done, but some group never was {wanted:?}");
+        if view.member(this.id).is_some() && !followed {
+            let what = format!("the change {version} is said to be done, but some group never followed");
             self.checker.fail("I14", Some(host), what);
         }
     }
@@ -385,5 +351,5 @@ fn comes(command: &Command) -> Option<NodeId> {
 
 fn add(id: NodeId, learner: bool) -> Command {
     let peer_urls = vec![Host::peer_url(id)];
-    Command::AddMember { id, peer_urls, learner, learners_max: LEARNERS_MAX_DEFAULT }
+    Command::AddMember { id, peer_urls, learner, learners_max: LEARNERS_MAX_DEFAULT, strict: true }
 }

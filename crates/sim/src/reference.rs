@@ -110,20 +110,31 @@ pub(crate) struct Wrong {
     pub(crate) exactly_once: bool,
 }
 
+/// A replay of the records.
+#[derive(Debug)]
+pub(crate) struct Replay {
+    replica: Replica<Placement>,
+    /// After each entry.
+    digests: Vec<u64>,
+    /// What each version of them wants.
+    wanted: BTreeMap<u64, Membership>,
+}
+
 /// The second execution of one group's committed log.
 #[derive(Debug)]
 pub(crate) enum Execution {
     /// Of the keys.
     Naive(Reference),
-    /// Of the cluster's records, with the digest after each entry.
-    Replay(Box<Replica<Placement>>, Vec<u64>),
+    /// Of the cluster's records.
+    Replay(Box<Replay>),
 }
 
 impl Execution {
     pub(crate) fn of(group: GroupId, birth: &Membership) -> Execution {
         if group == META {
             let replica = Replica::new(Placement::new(), birth.clone(), NodeId(0), 0);
-            Execution::Replay(Box::new(replica), Vec::new())
+            let (digests, wanted) = (Vec::new(), BTreeMap::new());
+            Execution::Replay(Box::new(Replay { replica, digests, wanted }))
         } else {
             Execution::Naive(Reference::default())
         }
@@ -132,22 +143,31 @@ impl Execution {
     pub(crate) fn reference(&self) -> Option<&Reference> {
         match self {
             Execution::Naive(reference) => Some(reference),
-            Execution::Replay(..) => None,
+            Execution::Replay(_) => None,
         }
     }
 
     pub(crate) fn records(&self) -> Option<View> {
         match self {
             Execution::Naive(_) => None,
-            Execution::Replay(replica, _) => Some(replica.machine().view()),
+            Execution::Replay(replay) => Some(replay.replica.machine().view()),
         }
+    }
+
+    /// What the records wanted from this version on.
+    pub(crate) fn wanted_since(&self, version: u64) -> impl Iterator<Item = &Membership> {
+        let replay = match self {
+            Execution::Naive(_) => None,
+            Execution::Replay(replay) => Some(replay),
+        };
+        replay.into_iter().flat_map(move |replay| replay.wanted.range(version..).map(|(_, wanted)| wanted))
     }
 
     /// The last entry executed.
     pub(crate) fn last(&self) -> u64 {
         match self {
             Execution::Naive(reference) => reference.last(),
-            Execution::Replay(_, digests) => digests.len() as u64,
+            Execution::Replay(replay) => replay.digests.len() as u64,
         }
     }
 
@@ -155,9 +175,11 @@ impl Execution {
     pub(crate) fn execute(&mut self, entry: Entry, origins: &Origins) -> Step {
         match self {
             Execution::Naive(reference) => reference.execute(&entry, origins),
-            Execution::Replay(replica, digests) => {
-                replica.apply(entry, &mut Applied::default());
-                digests.push(replica.digest());
+            Execution::Replay(replay) => {
+                replay.replica.apply(entry, &mut Applied::default());
+                replay.digests.push(replay.replica.digest());
+                let view = replay.replica.machine().view();
+                replay.wanted.entry(view.version()).or_insert_with(|| view.desired_membership());
                 Step::default()
             }
         }
@@ -174,8 +196,8 @@ impl Execution {
                     exactly_once: step.duplicate || step.expired,
                 })
             }
-            Execution::Replay(_, digests) => {
-                let digest = digests.get(index.checked_sub(1)? as usize)?;
+            Execution::Replay(replay) => {
+                let digest = replay.digests.get(index.checked_sub(1)? as usize)?;
                 (*digest != state.digest).then(|| Wrong {
                     what: format!("the digest is {:x}, the replay gives {digest:x}", state.digest),
                     exactly_once: false,

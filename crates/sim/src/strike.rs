@@ -373,6 +373,7 @@ impl World {
             && self.hosts.iter().all(|other| !other.is_lost())
             && self.hosts[host].process.is_some()
             && self.is_settled()
+            && !self.may_change(&records)
     }
 
     // ── for ever ────────────────────────────────────────────────────────────────────────────────────────────────────

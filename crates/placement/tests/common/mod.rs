@@ -28,15 +28,15 @@ pub(crate) fn initialise(members: Vec<Member>) -> Command {
 }
 
 pub(crate) fn add(id: u64, learner: bool) -> Command {
-    Command::AddMember { id: NodeId(id), peer_urls: url(id), learner, learners_max: 1 }
+    Command::AddMember { id: NodeId(id), peer_urls: url(id), learner, learners_max: 1, strict: false }
 }
 
 pub(crate) fn remove(id: u64) -> Command {
-    Command::RemoveMember { id: NodeId(id) }
+    Command::RemoveMember { id: NodeId(id), strict: false }
 }
 
 pub(crate) fn promote(id: u64) -> Command {
-    Command::PromoteMember { id: NodeId(id) }
+    Command::PromoteMember { id: NodeId(id), strict: false }
 }
 
 pub(crate) fn disk(id: u64, incarnation: u64) -> Command {
@@ -129,14 +129,14 @@ pub(crate) fn commands() -> impl Strategy<Value = Command> {
         1 => (0u64..4, prop::collection::vec(members(), 0..4), groups).prop_map(|(cluster, members, groups)| {
             Command::Initialise { cluster: ClusterId(cluster), members, groups }
         }),
-        4 => (ids(), some_urls(), any::<bool>(), 0u8..4).prop_map(|(id, peer_urls, learner, learners_max)| {
-            Command::AddMember { id, peer_urls, learner, learners_max }
+        4 => (ids(), some_urls(), any::<bool>(), 0u8..4, any::<bool>()).prop_map(|(id, peer_urls, learner, learners_max, strict)| {
+            Command::AddMember { id, peer_urls, learner, learners_max, strict }
         }),
-        2 => ids().prop_map(|id| Command::RemoveMember { id }),
+        2 => (ids(), any::<bool>()).prop_map(|(id, strict)| Command::RemoveMember { id, strict }),
         2 => (ids(), some_urls()).prop_map(|(id, peer_urls)| Command::UpdateMember { id, peer_urls }),
-        2 => ids().prop_map(|id| Command::PromoteMember { id }),
-        2 => (ids(), ids(), some_urls()).prop_map(|(old, new, peer_urls)| {
-            Command::ReplaceMember { old, new, peer_urls }
+        2 => (ids(), any::<bool>()).prop_map(|(id, strict)| Command::PromoteMember { id, strict }),
+        2 => (ids(), ids(), some_urls(), any::<bool>()).prop_map(|(old, new, peer_urls, strict)| {
+            Command::ReplaceMember { old, new, peer_urls, strict }
         }),
         2 => (ids(), "[a-c]{0,2}", some_urls()).prop_map(|(id, name, client_urls)| {
             Command::Publish { id, name, client_urls }
