@@ -105,6 +105,11 @@ const MARK_EVERY_BYTES_MAX: u64 = 64 * 1024;
 /// So many marks lie within the part of the log that is kept behind a snapshot.
 const MARKS_KEPT: u64 = 16;
 
+/// The service's own, of which there are few, and whose loss nobody would notice: it is never told that there is too much to do.
+fn is_own(ticket: Ticket) -> bool {
+    ticket.0 >= crate::Node::OWN_TICKETS_FROM
+}
+
 impl Group {
     pub(crate) fn new(
         (id, node): (GroupId, NodeId),
@@ -260,7 +265,7 @@ impl Group {
     }
 
     pub(crate) fn read(&mut self, ticket: Ticket, around: &mut Surroundings<'_>) {
-        if self.reads.len() >= around.limits.reads_waiting_max {
+        if self.reads.len() >= around.limits.reads_waiting_max && !is_own(ticket) {
             around.out.answers.push((ticket, Answer::Busy));
             return;
         }
@@ -529,9 +534,10 @@ impl Group {
             match why {
                 ReadRefusal::NoLeader | ReadRefusal::LeaderChanged => self.reads.refused(id),
                 ReadRefusal::Overloaded => {
-                    for ticket in self.reads.safe(id) {
-                        around.out.answers.push((ticket, Answer::Busy));
-                    }
+                    let (own, others) = self.reads.safe(id).into_iter().partition(|ticket| is_own(*ticket));
+                    let others: Vec<Ticket> = others;
+                    around.out.answers.extend(others.into_iter().map(|ticket| (ticket, Answer::Busy)));
+                    self.reads.ask_again(own);
                 }
             }
             self.rest(around);

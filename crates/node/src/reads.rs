@@ -47,6 +47,11 @@ impl Reads {
     /// The barrier cannot be had: all ask again, under a new id.
     pub(crate) fn refused(&mut self, id: ReadId) {
         let tickets = self.safe(id);
+        self.ask_again(tickets);
+    }
+
+    /// These go into the next barrier.
+    pub(crate) fn ask_again(&mut self, tickets: Vec<Ticket>) {
         self.waiting.extend(tickets);
     }
 

@@ -162,6 +162,8 @@ impl Raft {
             }
         }
         self.replicate_to_all(now, out);
+        // Whose word is missing for a read may not count any more.
+        self.confirm_reads(now, out);
         position
     }
 

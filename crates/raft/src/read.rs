@@ -95,6 +95,10 @@ impl Raft {
             leader.reads.begun.push_back((round, now));
         }
         self.heartbeat_round(out);
+        // {1 and 2 become 1 alone, while reads wait for 2's word}: nobody will answer any more. Found by the simulator (I20).
+        if self.membership().is_quorum(|node| node == self.id) {
+            self.confirm_reads(now, out);
+        }
     }
 
     fn heartbeat_round(&mut self, out: &mut Out) {

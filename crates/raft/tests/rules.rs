@@ -586,6 +586,22 @@ fn r25_a_follower_that_restarts_in_an_idle_cluster_learns_what_is_committed() {
     );
 }
 
+/// {1 and 2 become 1 alone while a read at 1 waits for 2's word, and 2's word is lost}: nobody else is left to confirm anything.
+#[test]
+fn r17_reads_that_wait_are_served_by_the_quorum_of_the_membership_in_force() {
+    let mut cluster = Cluster::new(&[1, 2]);
+    cluster.elect(1);
+    cluster.settle();
+    let waits = cluster.read(1);
+    cluster.network.clear();
+    let waits_for_the_next_round = cluster.read(1);
+    cluster.change(1, MembershipChange::Set { voters: vec![NodeId(1)], learners: vec![] });
+    cluster.settle();
+    assert_eq!(cluster.status(1).membership.voters(), [NodeId(1)]);
+    assert!(cluster.answers.safe.contains_key(&waits));
+    assert!(cluster.answers.safe.contains_key(&waits_for_the_next_round));
+}
+
 /// {All are cut off from each other after a restart}: each still applies what it knew to be committed, and not what it only has.
 #[test]
 fn r25_a_node_that_starts_knows_what_it_knew_to_be_committed() {

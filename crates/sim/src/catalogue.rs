@@ -45,7 +45,6 @@ const NOT_HUNTED: &[(&str, &str, &str)] = &[
     ("A18", "a removed server disturbs by raising the term", "not yet"),
     ("A19", "every node draws the same election timeouts", "not yet"),
     ("A22", "a term at the end of the numbers is believed", "no simulated peer forges messages"),
-    ("A23", "messages of an earlier disk under the same id are heard", "is C14 here"),
     ("A24", "a restarted follower waits far too long", "not yet"),
     ("B05", "the next index is not above the match index", "not yet"),
     ("B08", "entries from the log's beginning are taken without a look", "not yet"),
@@ -100,7 +99,11 @@ const NOT_HUNTED: &[(&str, &str, &str)] = &[
     ("D13", "an absent snapshot passes for an empty state", "not yet"),
     ("D14", "the last valid snapshot is purged", "not yet"),
     ("D15", "applied index and state are saved one after the other", "M08 plants the consequence"),
-    ("D16", "recovery stops at an older leader's commit index", "the commit index is not stored"),
+    (
+        "D16",
+        "recovery stops at an older leader's commit index",
+        "the commit index that is written is never ahead of the durable log: `crates/raft/tests/rules.rs`",
+    ),
     (
         "D17",
         "a crash in a compaction of the keys takes the revision back",

@@ -78,6 +78,8 @@ actions! {
     Mute "mute" { who: Who },
     /// Two halves that only reach one host in the middle.
     Bridge "bridge" { who: Who, mask: u64 },
+    /// Two hosts do not reach each other; all others do.
+    Sever "sever" { a: u64, b: u64 },
     /// Every link is whole.
     Heal "heal" {},
     /// The links of a pair come and go.

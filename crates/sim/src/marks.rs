@@ -33,6 +33,7 @@ marks! {
     PartitionSymmetric "fault: partition, symmetric",
     PartitionOneWay "fault: partition, one way",
     LeaderIsolated "fault: leader isolated",
+    PartitionOfPair "fault: partition of one pair alone",
     PartitionBridge "fault: partition with a bridge",
     HostDeaf "fault: host receives nothing",
     HostMute "fault: host sends nothing",

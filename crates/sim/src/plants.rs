@@ -13,8 +13,9 @@ use std::{
 use crate::{
     campaign::{Options, replay_command},
     plan::{
-        self, AMNESIA, DIVERGENCE, JOINT_SPLIT, LAST_WORDS, LATE_ANSWERS, LONE_CHANGE, MEMBERSHIP,
-        OUT_OF_SIGHT, POWER, RELAPSE, RIVALS, SLEEPERS, SLOW_NETWORK, STRAY_PIECES, TWO_CHANGES,
+        self, AMNESIA, DIVERGENCE, FOUR_VOTERS, HANDOVER, JOINT_SPLIT, LAST_WORDS, LATE_ANSWERS, LEASED,
+        LONE_CHANGE, MEMBERSHIP, OUT_OF_SIGHT, POWER, RELAPSE, RIVALS, SLEEPERS, SLOW_NETWORK, STRAY_PIECES,
+        THREE_VOTERS, TWO_CHANGES,
     },
     run::{Report, run_seed},
 };
@@ -42,15 +43,16 @@ macro_rules! plants {
 
 plants! {
     // Elections, terms, votes.
-    "A01" "a vote of an older term is counted" ["I1"] [RIVALS],
+    "A01" "a vote of an older term is counted" ["I1"] [RIVALS THREE_VOTERS],
     "A02" "a grant is sent before the vote is durable" ["I15" "I3" "I1"] [],
     "A03" "the vote is forgotten at a restart" ["I3" "I1"] [RIVALS POWER],
     "A04" "logs are compared by length alone" ["I5" "I6" "I20"] [RELAPSE],
     "A05" "the term falls to that of an installed snapshot" ["I2"] [SLEEPERS STRAY_PIECES],
     "A12" "a leader that hears no quorum does not step down" ["I18" "I20" "I21"] [],
     "A13" "a learner campaigns" ["I12" "I20" "I21" "I15" "I1" "I5"] [MEMBERSHIP],
-    "A20" "votes are counted in the newer half of a joint membership alone" ["I1" "I5" "I6"] [JOINT_SPLIT],
+    "A20" "votes are counted in the newer half of a joint membership alone" ["I1" "I5" "I6"] [JOINT_SPLIT THREE_VOTERS],
     "A21" "a candidate counts its own vote before it is durable" ["I15" "I1" "I3"] [],
+    "A23" "the disks that peers are known by are forgotten at a restart" ["I13" "I3" "I2" "I7" "I11" "I5" "I17" "I1" "I6"] [AMNESIA],
     // Replication and commit.
     "B01" "an entry of an earlier term is committed by counting" ["I8" "I6"] [DIVERGENCE RELAPSE],
     "B02" "a follower commits what it has not verified" ["I7" "I6" "I4"] [DIVERGENCE],
@@ -68,7 +70,7 @@ plants! {
     "B27" "a snapshot that failed to arrive is never sent again" ["I20"] [STRAY_PIECES SLEEPERS],
     "B28" "a forwarded proposal is taken twice" ["X1"] [SLOW_NETWORK],
     // Membership.
-    "C01" "a membership change before the term's first commit" ["I12" "I1" "I6" "I5" "I7"] [TWO_CHANGES LONE_CHANGE],
+    "C01" "a membership change before the term's first commit" ["I12" "I1" "I6" "I5" "I7"] [TWO_CHANGES FOUR_VOTERS],
     "C02" "a second membership change while one is not committed" ["I12"] [MEMBERSHIP],
     "C03" "a membership that was appended is forgotten at a restart" ["I12" "I20"] [MEMBERSHIP],
     "C04" "a membership is not reverted when its entry is truncated" ["I12"] [LONE_CHANGE],
@@ -90,10 +92,10 @@ plants! {
     // Reads.
     "E01" "a read is served before the term's first commit" ["I18"] [LATE_ANSWERS],
     "E02" "the round of an earlier read confirms a later one" ["I18"] [LATE_ANSWERS],
-    "E05" "a lease counts from the answer instead of the question" ["I18"] [LATE_ANSWERS],
-    "E06" "a lease outlives a transfer of leadership" ["I18"] [],
+    "E05" "a lease counts from the answer instead of the question" ["I18"] [LATE_ANSWERS LEASED],
+    "E06" "a lease outlives a transfer of leadership" ["I18"] [HANDOVER LEASED],
     "E07" "a read is answered before its index is applied" ["I18"] [],
-    "E08" "votes are not held back while a lease may last" ["I18"] [OUT_OF_SIGHT],
+    "E08" "votes are not held back while a lease may last" ["I18"] [OUT_OF_SIGHT LEASED],
     // Exactly once, and the keys.
     "X02" "a repeated command is executed again" ["X1"] [],
     "X03" "a proposal that may be in a log is refused for certain" ["X1"] [SLOW_NETWORK RIVALS],

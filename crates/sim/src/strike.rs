@@ -71,7 +71,8 @@ impl World {
             | Action::Isolate { .. }
             | Action::Deaf { .. }
             | Action::Mute { .. }
-            | Action::Bridge { .. } => self.cut(action),
+            | Action::Bridge { .. }
+            | Action::Sever { .. } => self.cut(action),
             Action::Flap { a, b, half_ms, ms } => {
                 let place = |host: u64| (host as usize).min(self.hosts.len() - 1);
                 let (a, b, until) = (place(a), place(b), self.until(ms));
@@ -301,6 +302,13 @@ impl World {
                 let host = self.resolve(who);
                 self.marks.hit(Mark::HostMute);
                 cuts.extend(pairs().filter(|(a, _)| *a == host));
+            }
+            Action::Sever { a, b } => {
+                self.marks.hit(Mark::PartitionOfPair);
+                cuts.extend(pairs().filter(|(from, to)| {
+                    let (from, to) = (*from as u64, *to as u64);
+                    (from, to) == (a, b) || (from, to) == (b, a)
+                }));
             }
             Action::Bridge { who, mask } => {
                 let host = self.resolve(who);
