@@ -1,0 +1,179 @@
+//! The table of keys.
+
+/// What a value is.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Kind {
+    /// Any text that is not empty.
+    Text,
+    /// A path.
+    Path,
+    /// `host:port`, with or without `http://`.
+    Address,
+    /// `name=http://host:port,…`.
+    Members,
+    /// One of these words.
+    Word(&'static [&'static str]),
+    /// `150ms`, `2s`, or a number of milliseconds; the least and the most, in milliseconds.
+    Milliseconds(u64, u64),
+    /// `64MiB`, or a number of bytes; the least.
+    Bytes(u64),
+    /// A whole number; the least and the most.
+    Count(u64, u64),
+    /// On or off.
+    Switch,
+    /// A list of `http://host:port`, separated by commas.
+    Addresses,
+}
+
+/// One key.
+#[derive(Debug)]
+pub(super) struct Key {
+    pub(super) name: &'static str,
+    pub(super) kind: Kind,
+    /// Empty: none, or derived from other keys.
+    pub(super) default: &'static str,
+    pub(super) metavar: &'static str,
+    pub(super) hidden: bool,
+    pub(super) help: &'static str,
+}
+
+const fn key(
+    name: &'static str,
+    kind: Kind,
+    default: &'static str,
+    metavar: &'static str,
+    help: &'static str,
+) -> Key {
+    Key { name, kind, default, metavar, hidden: false, help }
+}
+
+const fn hidden(key: Key) -> Key {
+    Key { hidden: true, ..key }
+}
+
+/// Every key, in the order in which help and `--print-config` show them.
+pub(super) const KEYS: &[Key] = &[
+    key("name", Kind::Text, "default", "NAME", "The member's name, for people and for initial-cluster"),
+    key("data-dir", Kind::Path, "", "DIR", "Where everything durable lives [default: NAME.quorate]"),
+    key("listen-client", Kind::Address, "127.0.0.1:2379", "HOST:PORT", "Where etcd clients are served"),
+    key(
+        "advertise-client",
+        Kind::Address,
+        "",
+        "URL",
+        "Where clients reach this member [default: listen-client]",
+    ),
+    key("listen-peer", Kind::Address, "127.0.0.1:2380", "HOST:PORT", "Where the other members are heard"),
+    key(
+        "advertise-peer",
+        Kind::Address,
+        "",
+        "URL",
+        "Where the other members reach this one [default: listen-peer]",
+    ),
+    key(
+        "initial-cluster",
+        Kind::Members,
+        "",
+        "NAME=URL,…",
+        "All first members and their peer addresses, the same on each [default: this member alone]",
+    ),
+    key(
+        "initial-cluster-state",
+        Kind::Word(&["new", "existing"]),
+        "new",
+        "new|existing",
+        "Found a cluster, or join one that has added this member",
+    ),
+    key(
+        "initial-cluster-token",
+        Kind::Text,
+        "quorate-cluster",
+        "TEXT",
+        "Sets clusters apart that have the same addresses; the same on each member",
+    ),
+    key(
+        "join",
+        Kind::Addresses,
+        "",
+        "URL,…",
+        "Client addresses of the cluster to join; only with state `existing`",
+    ),
+    key(
+        "heartbeat-interval",
+        Kind::Milliseconds(1, 25_000),
+        "50ms",
+        "TIME",
+        "How often a leader is heard when there is nothing to say",
+    ),
+    key(
+        "election-timeout-min",
+        Kind::Milliseconds(10, 50_000),
+        "150ms",
+        "TIME",
+        "An election begins after so long without a leader, at the earliest",
+    ),
+    key("election-timeout-max", Kind::Milliseconds(10, 50_000), "300ms", "TIME", "… and at the latest"),
+    key(
+        "lease-reads",
+        Kind::Switch,
+        "false",
+        "BOOL",
+        "Linearizable reads trust the leader's lease instead of asking a quorum",
+    ),
+    key(
+        "clock-error-max",
+        Kind::Milliseconds(0, 60_000),
+        "25ms",
+        "TIME",
+        "By how much two members' clocks may differ over one election timeout; lease reads rest on it",
+    ),
+    key(
+        "snapshot-bytes",
+        Kind::Bytes(1 << 20),
+        "64MiB",
+        "BYTES",
+        "A snapshot is due after so much log, or as much as the state if that is more",
+    ),
+    key(
+        "quota-bytes",
+        Kind::Bytes(0),
+        "2GiB",
+        "BYTES",
+        "The most the keys may take, then writes are refused; 0: no limit. The leader's counts",
+    ),
+    key("max-request-bytes", Kind::Bytes(1024), "1536KiB", "BYTES", "The longest request"),
+    key(
+        "max-txn-ops",
+        Kind::Count(1, 65_536),
+        "128",
+        "COUNT",
+        "The most operations in a branch of a transaction",
+    ),
+    key(
+        "max-waiting",
+        Kind::Count(1, 10_000_000),
+        "100000",
+        "COUNT",
+        "The most requests that may wait for their answer on this member",
+    ),
+    key("worker-threads", Kind::Count(1, 1024), "2", "COUNT", "Threads for connections"),
+    key(
+        "log-level",
+        Kind::Word(&["error", "warn", "info", "debug", "trace"]),
+        "info",
+        "LEVEL",
+        "What is logged: error, warn, info (changes of role), debug, trace",
+    ),
+    key("log-format", Kind::Word(&["text", "json"]), "text", "text|json", "How it is written, one line each"),
+    hidden(key("unsafe-no-sync", Kind::Switch, "false", "BOOL", "Never sync files: a power cut loses data")),
+];
+
+pub(super) fn kind(name: &str) -> Kind {
+    KEYS.iter().find(|key| key.name == name).map_or(Kind::Text, |key| key.kind)
+}
+
+/// The variable that says the same as a key.
+pub(super) fn variable(key: &str) -> String {
+    format!("QUORATE_{}", key.to_uppercase().replace('-', "_"))
+}

@@ -1,0 +1,212 @@
+//! A value's text and what it means: each refusal names key, value, place and mend.
+
+use std::time::Duration;
+
+use super::{
+    ConfigError, FirstMember,
+    keys::{Kind, kind, variable},
+    sources::{Origin, Sources},
+};
+
+impl Sources {
+    pub(super) fn text(&self, key: &str) -> &str {
+        self.0.get(key).map_or("", |(value, _)| value)
+    }
+
+    /// One line: key, value, where it stands, what is wrong, what to do.
+    pub(super) fn refuse(&self, key: &str, wrong: &str, mend: &str) -> ConfigError {
+        let (value, origin) = &self.0[key];
+        let place = match origin {
+            Origin::Flag => format!("--{key}"),
+            Origin::Environment => variable(key),
+            Origin::File(path) => path.display().to_string(),
+            Origin::Default => "default".to_string(),
+        };
+        ConfigError(format!("{key} = {value:?} ({place}): {wrong}; {mend}"))
+    }
+
+    pub(super) fn number(
+        &self,
+        key: &'static str,
+        units: &[(&str, u64)],
+        least: u64,
+        most: u64,
+    ) -> Result<u64, ConfigError> {
+        let value = self.text(key).trim();
+        let digits = value.find(|c: char| !c.is_ascii_digit()).unwrap_or(value.len());
+        let (number, unit) = value.split_at(digits);
+        let factor = units.iter().find(|(name, _)| *name == unit.trim()).map(|(_, factor)| *factor);
+        let parsed =
+            number.parse::<u64>().ok().zip(factor).and_then(|(number, factor)| number.checked_mul(factor));
+        let examples = match units.last() {
+            Some((unit, _)) if !unit.is_empty() => format!("write a whole number, such as 100 or 100{unit}"),
+            _ => "write a whole number".to_string(),
+        };
+        let Some(number) = parsed else {
+            return Err(self.refuse(key, "this is no such number", &examples));
+        };
+        if number < least || number > most {
+            let mend = if most == u64::MAX {
+                format!("take at least {least}")
+            } else {
+                format!("take one from {least} to {most}")
+            };
+            return Err(self.refuse(key, "out of range", &mend));
+        }
+        Ok(number)
+    }
+
+    pub(super) fn milliseconds(&self, key: &'static str) -> Result<Duration, ConfigError> {
+        let (least, most) = match kind(key) {
+            Kind::Milliseconds(least, most) => (least, most),
+            _ => (0, u64::MAX),
+        };
+        let units = [("", 1), ("s", 1000), ("ms", 1)];
+        self.number(key, &units, least, most).map(Duration::from_millis)
+    }
+
+    pub(super) fn bytes(&self, key: &'static str) -> Result<u64, ConfigError> {
+        let least = match kind(key) {
+            Kind::Bytes(least) => least,
+            _ => 0,
+        };
+        let units = [
+            ("", 1),
+            ("B", 1),
+            ("kB", 1000),
+            ("MB", 1_000_000),
+            ("GB", 1_000_000_000),
+            ("KiB", 1 << 10),
+            ("GiB", 1 << 30),
+            ("MiB", 1 << 20),
+        ];
+        self.number(key, &units, least, u64::MAX)
+    }
+
+    pub(super) fn count(&self, key: &'static str) -> Result<usize, ConfigError> {
+        let (least, most) = match kind(key) {
+            Kind::Count(least, most) => (least, most),
+            _ => (0, u64::MAX),
+        };
+        self.number(key, &[("", 1)], least, most).map(|count| usize::try_from(count).unwrap_or(usize::MAX))
+    }
+
+    pub(super) fn switch(&self, key: &'static str) -> Result<bool, ConfigError> {
+        match self.text(key) {
+            "true" | "on" | "yes" | "1" => Ok(true),
+            "false" | "off" | "no" | "0" | "" => Ok(false),
+            _ => Err(self.refuse(key, "neither on nor off", "write true or false")),
+        }
+    }
+
+    pub(super) fn word(&self, key: &'static str) -> Result<String, ConfigError> {
+        let words = match kind(key) {
+            Kind::Word(words) => words,
+            _ => &[],
+        };
+        let value = self.text(key);
+        if words.contains(&value) {
+            return Ok(value.to_string());
+        }
+        Err(self.refuse(key, "no such word", &format!("write one of {}", words.join(", "))))
+    }
+
+    pub(super) fn filled(&self, key: &'static str) -> Result<String, ConfigError> {
+        let value = self.text(key).trim();
+        if value.is_empty() {
+            return Err(self.refuse(key, "empty", "give it a value or leave the key out"));
+        }
+        Ok(value.to_string())
+    }
+
+    /// `host:port` of an address with or without its scheme.
+    pub(super) fn address(&self, key: &'static str) -> Result<String, ConfigError> {
+        host_and_port(self.text(key)).map_err(|(wrong, mend)| self.refuse(key, wrong, &mend))
+    }
+
+    /// The address that others use, or, if none is given, the one listened on, which must then be somewhere.
+    pub(super) fn advertised(
+        &self,
+        key: &'static str,
+        listen: (&'static str, &str),
+    ) -> Result<String, ConfigError> {
+        if !self.text(key).is_empty() {
+            return self.address(key).map(|address| format!("http://{address}"));
+        }
+        let (listen_key, listen) = listen;
+        if listen.starts_with("0.0.0.0:") || listen.starts_with("[::]:") {
+            return Err(self.refuse(
+                listen_key,
+                "nobody can connect to “every address”",
+                &format!("add {key} = \"http://HOST:PORT\", as others reach this member"),
+            ));
+        }
+        if listen.ends_with(":0") {
+            return Err(self.refuse(
+                listen_key,
+                "the port is chosen when the member starts",
+                &format!("add {key} = \"http://HOST:PORT\", or name a port"),
+            ));
+        }
+        Ok(format!("http://{listen}"))
+    }
+
+    pub(super) fn members(
+        &self,
+        key: &'static str,
+        name: &str,
+        url: &str,
+    ) -> Result<Vec<FirstMember>, ConfigError> {
+        let value = self.text(key);
+        if value.trim().is_empty() {
+            return Ok(vec![FirstMember { name: name.to_string(), url: url.to_string() }]);
+        }
+        let mut members: Vec<FirstMember> = Vec::new();
+        for part in value.split(',').map(str::trim).filter(|part| !part.is_empty()) {
+            let Some((name, url)) = part.split_once('=') else {
+                return Err(self.refuse(
+                    key,
+                    &format!("{part:?} has no name"),
+                    "write NAME=http://HOST:PORT,NAME=…",
+                ));
+            };
+            let address = host_and_port(url).map_err(|(wrong, mend)| self.refuse(key, wrong, &mend))?;
+            let member = FirstMember { name: name.trim().to_string(), url: format!("http://{address}") };
+            if members.iter().any(|other| other.name == member.name || other.url == member.url) {
+                return Err(self.refuse(
+                    key,
+                    &format!("{part:?} repeats a name or an address"),
+                    "give each member its own name and address, once",
+                ));
+            }
+            members.push(member);
+        }
+        Ok(members)
+    }
+}
+
+/// `host:port`, the scheme dropped; or what is wrong and how to mend it.
+pub(crate) fn host_and_port(value: &str) -> Result<String, (&'static str, String)> {
+    let example = || "write HOST:PORT, such as 127.0.0.1:2379".to_string();
+    let value = value.trim();
+    let rest = match value.split_once("://") {
+        Some(("http", rest)) => rest.trim_end_matches('/'),
+        Some(("https", rest)) => return Err(("TLS is not built yet", format!("write http://{rest}"))),
+        Some(_) => return Err(("the scheme is not http", example())),
+        None => value,
+    };
+    let Some((host, port)) = rest.rsplit_once(':') else {
+        if rest.parse::<u16>().is_ok() {
+            return Err(("the host is missing", format!("write HOST:PORT, such as 127.0.0.1:{rest}")));
+        }
+        let mend = if rest.is_empty() { example() } else { format!("write HOST:PORT, such as {rest}:2379") };
+        return Err(("the port is missing", mend));
+    };
+    if host.is_empty() || host.contains(['/', ' ', '@']) || (host.contains(':') && !host.starts_with('[')) {
+        return Err(("this is no host", example()));
+    }
+    if port.parse::<u16>().is_err() {
+        return Err(("the port is no number from 0 to 65535", example()));
+    }
+    Ok(rest.to_string())
+}
