@@ -4,16 +4,20 @@ use std::collections::{BTreeMap, VecDeque};
 
 use bytes::Bytes;
 use quorate_consensus::{
-    Addressed, Duration, Effects, Engine, Entry, FetchToken, Fetched, GroupId, Index, Input, Instant,
-    Membership, MembershipChange, NodeId, Persist, PersistToken, Position, ProposalId, ReadRefusal, Reader,
-    Refusal, Role, RoleChange, SnapshotMeta, SnapshotSend,
+    Addressed, Effects, Engine, Entry, FetchToken, Fetched, GroupId, Index, Input, Instant, Membership,
+    MembershipChange, NodeId, Persist, PersistToken, Position, ProposalId, ReadRefusal, Reader, Refusal,
+    Role, RoleChange, SnapshotMeta, SnapshotSend,
 };
 use quorate_journal::{GroupWrite, Journal, ReadToken, WriteToken};
 
 use crate::{
-    Answer, Channel, Desired, Limits, Notice, Outputs, PeerMessage, Ticket, ToState, links::Links,
-    proposals::Proposals, reads::Reads, transfer::Staged,
+    Answer, Channel, Limits, Notice, Outputs, Ticket, ToState, links::Links, proposals::Proposals,
+    reads::Reads, transfer::Staged,
 };
+
+mod wanted;
+
+use wanted::Wanted;
 
 /// The engine of a group. Raft for now; the groups of a later release choose between engines here and nowhere else.
 pub(crate) type GroupEngine = quorate_raft::Raft;
@@ -45,16 +49,7 @@ pub(crate) struct Group {
     pub(crate) role: RoleChange,
     /// The membership in force.
     membership: Membership,
-    /// The membership that the cluster's records want, by the newest that was heard of them.
-    desired: Option<Desired>,
-    /// That is a step on the way.
-    pub(crate) more: bool,
-    /// The records are being asked whether they still want it.
-    confirming: bool,
-    /// A change towards it is asked for not before this.
-    desire_at: Instant,
-    /// When the group was last heard, or was asked because it was silent.
-    heard_at: Instant,
+    wanted: Wanted,
     /// Everything up to here is committed.
     commit: Index,
     /// Everything up to here was handed to the state half.
@@ -94,12 +89,6 @@ pub(crate) struct Leftover {
     pub(crate) install: Option<(SnapshotMeta, bool)>,
 }
 
-/// How often a leader tries to bring its group to the membership that is wanted.
-const DESIRE_EVERY: Duration = Duration::from_millis(100);
-/// How long one who does not lead leaves that to the leader before telling it, and how often it does.
-const DESIRE_TOLD_EVERY: Duration = Duration::from_millis(500);
-/// After so long without a word from the group's leader, or from those it leads, its members are asked whether this node is still one of them.
-const HELLO_AFTER: Duration = Duration::from_secs(1);
 /// How far apart the marks are at most along which the log is compacted.
 const MARK_EVERY_BYTES_MAX: u64 = 64 * 1024;
 /// So many marks lie within the part of the log that is kept behind a snapshot.
@@ -127,11 +116,7 @@ impl Group {
             effects: Effects { explain, ..Effects::default() },
             role: RoleChange { role: status.role, epoch: status.epoch, leader: status.leader },
             membership: status.membership,
-            desired: None,
-            more: false,
-            confirming: false,
-            desire_at: Instant::START,
-            heard_at: now,
+            wanted: Wanted::new(now),
             commit: at.index,
             // M08: the log is applied from its beginning, although the state is that of the snapshot.
             fed: if quorate_consensus::planted!("M08") { status.compacted.index } else { at.index },
@@ -157,9 +142,8 @@ impl Group {
     }
 
     pub(crate) fn poll_timeout(&self) -> Option<Instant> {
-        let desire = self.must_ask().then_some(self.desire_at);
-        let hello = self.has_peers().then_some(self.heard_at + HELLO_AFTER);
-        let timers = [self.engine.poll_timeout(), self.retry_at, desire, hello, self.snapshot_not_before];
+        let timers =
+            [self.engine.poll_timeout(), self.retry_at, self.wanted_timeout(), self.snapshot_not_before];
         timers.into_iter().flatten().min()
     }
 
@@ -170,85 +154,6 @@ impl Group {
     /// The disk is full: who waits for a proposal that has not been made, or was certainly lost?
     pub(crate) fn refuse_ready(&mut self) -> Vec<Ticket> {
         self.proposals.refuse_ready()
-    }
-
-    fn has_peers(&self) -> bool {
-        let this = self.node;
-        self.membership.voters().iter().chain(self.membership.outgoing()).any(|node| *node != this)
-    }
-
-    /// Is there a leader, and is the group's membership not what the cluster's records want?
-    fn wants_change(&self) -> bool {
-        self.role.leader.is_some()
-            && !self.membership.is_joint()
-            && self.desired.as_ref().is_some_and(|desired| desired.membership != self.membership)
-    }
-
-    /// Is there anything to ask the records for?
-    fn must_ask(&self) -> bool {
-        self.wants_change() || (self.more && self.leads())
-    }
-
-    /// What the cluster's records want, as they were a moment ago. Whoever leads asks the engine for it; refused or lost, it is asked for again after a
-    /// rest. Whoever follows tells the leader, if that has not done it by itself.
-    ///
-    /// {1 and 2 lose 2, which leads this group; `meta` lets 2 go before 2 has heard why}: 2 never hears of the records again, and without being told would
-    /// lead on in a group that should be without it, for ever. Found by the simulator (I20).
-    pub(crate) fn wish(&mut self, desired: Desired, around: &mut Surroundings<'_>) -> Leftover {
-        if self.desired.as_ref().is_some_and(|known| known.version > desired.version) {
-            return Leftover::default();
-        }
-        let asked = std::mem::take(&mut self.confirming);
-        self.desired = Some(desired.clone());
-        if !self.wants_change() {
-            return Leftover::default();
-        }
-        if self.leads() {
-            return self.change_to(desired.membership, around);
-        }
-        if let (true, Some(leader)) = (asked, self.role.leader) {
-            around.links.message(leader, Channel::Urgent, self.id, &PeerMessage::Desired(desired));
-        } else {
-            self.desire_at = around.now + DESIRE_TOLD_EVERY;
-        }
-        Leftover::default()
-    }
-
-    /// A follower says what the records want.
-    pub(crate) fn told(&mut self, desired: Desired, around: &mut Surroundings<'_>) -> Leftover {
-        if self.leads() { self.wish(desired, around) } else { Leftover::default() }
-    }
-
-    fn change_to(&mut self, membership: Membership, around: &mut Surroundings<'_>) -> Leftover {
-        self.desire_at = around.now + DESIRE_EVERY;
-        let id = self.proposals.other_attempt();
-        let (voters, learners) = (membership.voters().to_vec(), membership.learners().to_vec());
-        self.step(Input::ChangeMembership { id, change: MembershipChange::Set { voters, learners } }, around)
-    }
-
-    /// The group is not there yet: the records are asked again before anything is done.
-    ///
-    /// What they wanted once is not enough. {1 and 3 were 1 to 4; 1 starts again, leads, and applies its old log of the records}: it would bring 2 and 4 back,
-    /// which are gone for good, and with them {1, 2, 3, 4} never has a majority again. Found by the simulator (I20).
-    fn desire(&mut self, around: &mut Surroundings<'_>) {
-        if self.must_ask() && around.now >= self.desire_at {
-            self.desire_at = around.now + if self.leads() { DESIRE_EVERY } else { DESIRE_TOLD_EVERY };
-            self.confirming = true;
-            around.out.state.push(ToState::Confirm { group: self.id });
-        }
-    }
-
-    /// Nobody was heard for long: perhaps this node was removed and nobody who leads speaks to it any more. A learner, or a voter that its own newest
-    /// membership leaves out, would never say a word by itself, and so never be told. Found by the simulator (I20).
-    fn hello(&mut self, around: &mut Surroundings<'_>) {
-        if !self.has_peers() || around.now < self.heard_at + HELLO_AFTER {
-            return;
-        }
-        self.heard_at = around.now;
-        let this = self.node;
-        for peer in self.membership.members().filter(|peer| *peer != this) {
-            around.links.message(peer, Channel::Urgent, self.id, &PeerMessage::Hello);
-        }
     }
 
     // ── what comes in ───────────────────────────────────────────────────────────────────────────────────────────────
@@ -301,7 +206,7 @@ impl Group {
         // Of a leader, or of those whom this node leads. Others may be as far behind as this node is: two that were removed can ask each other for votes for
         // ever.
         if self.leads() || self.role.leader == Some(from) {
-            self.heard_at = around.now;
+            self.wanted.heard(around.now);
         }
         Ok(left)
     }

@@ -205,10 +205,7 @@ impl Node {
             }
             NodeInput::Desired { group, version, membership, more } => {
                 let desired = Desired { version, membership };
-                self.step(group, now, out, |group, around| {
-                    group.more = more;
-                    group.wish(desired, around)
-                });
+                self.step(group, now, out, |group, around| group.wish(desired, more, around));
             }
             NodeInput::State(report) => self.report(now, report, out),
             NodeInput::PeerLost(peer) => {

@@ -1,0 +1,128 @@
+//! The membership that the cluster's records want for a group, and how it gets there.
+
+use quorate_consensus::{Duration, Input, Instant, Membership, MembershipChange};
+
+use super::{Group, Leftover, Surroundings};
+use crate::{Channel, Desired, PeerMessage, ToState};
+
+/// How often a leader tries to bring its group to the membership that is wanted.
+const DESIRE_EVERY: Duration = Duration::from_millis(100);
+/// How long one who does not lead leaves that to the leader before telling it, and how often it does.
+const DESIRE_TOLD_EVERY: Duration = Duration::from_millis(500);
+/// After so long without a word from the group's leader, or from those it leads, its members are asked whether this node is still one of them.
+const HELLO_AFTER: Duration = Duration::from_secs(1);
+
+/// What is known of it.
+#[derive(Debug)]
+pub(super) struct Wanted {
+    /// By the newest that was heard of the records.
+    desired: Option<Desired>,
+    /// That is a step on the way.
+    more: bool,
+    /// The records are being asked whether they still want it.
+    confirming: bool,
+    /// A change towards it is asked for not before this.
+    ask_at: Instant,
+    /// When the group was last heard, or was asked because it was silent.
+    heard_at: Instant,
+}
+
+impl Wanted {
+    pub(super) fn new(now: Instant) -> Wanted {
+        Wanted { desired: None, more: false, confirming: false, ask_at: Instant::START, heard_at: now }
+    }
+
+    pub(super) fn heard(&mut self, now: Instant) {
+        self.heard_at = now;
+    }
+}
+
+impl Group {
+    /// When there is something to ask next.
+    pub(super) fn wanted_timeout(&self) -> Option<Instant> {
+        let desire = self.must_ask().then_some(self.wanted.ask_at);
+        let hello = self.has_peers().then_some(self.wanted.heard_at + HELLO_AFTER);
+        desire.into_iter().chain(hello).min()
+    }
+
+    fn has_peers(&self) -> bool {
+        let this = self.node;
+        self.membership.voters().iter().chain(self.membership.outgoing()).any(|node| *node != this)
+    }
+
+    /// Is there a leader, and is the group's membership not what the cluster's records want?
+    fn wants_change(&self) -> bool {
+        self.role.leader.is_some()
+            && !self.membership.is_joint()
+            && self.wanted.desired.as_ref().is_some_and(|desired| desired.membership != self.membership)
+    }
+
+    /// Is there anything to ask the records for?
+    fn must_ask(&self) -> bool {
+        self.wants_change() || (self.wanted.more && self.leads())
+    }
+
+    /// What the cluster's records want, as they were a moment ago; `more` says that it is a step on the way. Whoever leads asks the engine for it; refused or lost, it is asked for again after a
+    /// rest. Whoever follows tells the leader, if that has not done it by itself.
+    ///
+    /// {1 and 2 lose 2, which leads this group; `meta` lets 2 go before 2 has heard why}: 2 never hears of the records again, and without being told would
+    /// lead on in a group that should be without it, for ever. Found by the simulator (I20).
+    pub(crate) fn wish(&mut self, desired: Desired, more: bool, around: &mut Surroundings<'_>) -> Leftover {
+        if self.wanted.desired.as_ref().is_some_and(|known| known.version > desired.version) {
+            return Leftover::default();
+        }
+        let asked = std::mem::take(&mut self.wanted.confirming);
+        (self.wanted.desired, self.wanted.more) = (Some(desired.clone()), more);
+        if !self.wants_change() {
+            return Leftover::default();
+        }
+        if self.leads() {
+            return self.change_to(desired.membership, around);
+        }
+        if let (true, Some(leader)) = (asked, self.role.leader) {
+            around.links.message(leader, Channel::Urgent, self.id, &PeerMessage::Desired(desired));
+        } else {
+            self.wanted.ask_at = around.now + DESIRE_TOLD_EVERY;
+        }
+        Leftover::default()
+    }
+
+    /// A follower says what the records want.
+    pub(crate) fn told(&mut self, desired: Desired, around: &mut Surroundings<'_>) -> Leftover {
+        // It cannot know whether that is a step on the way: the leader's own state half says so.
+        let more = self.wanted.more;
+        if self.leads() { self.wish(desired, more, around) } else { Leftover::default() }
+    }
+
+    fn change_to(&mut self, membership: Membership, around: &mut Surroundings<'_>) -> Leftover {
+        self.wanted.ask_at = around.now + DESIRE_EVERY;
+        let id = self.proposals.other_attempt();
+        let (voters, learners) = (membership.voters().to_vec(), membership.learners().to_vec());
+        self.step(Input::ChangeMembership { id, change: MembershipChange::Set { voters, learners } }, around)
+    }
+
+    /// The group is not there yet: the records are asked again before anything is done.
+    ///
+    /// What they wanted once is not enough. {1 and 3 were 1 to 4; 1 starts again, leads, and applies its old log of the records}: it would bring 2 and 4 back,
+    /// which are gone for good, and with them {1, 2, 3, 4} never has a majority again. Found by the simulator (I20).
+    pub(super) fn desire(&mut self, around: &mut Surroundings<'_>) {
+        if self.must_ask() && around.now >= self.wanted.ask_at {
+            self.wanted.ask_at = around.now + if self.leads() { DESIRE_EVERY } else { DESIRE_TOLD_EVERY };
+            self.wanted.confirming = true;
+            around.out.state.push(ToState::Confirm { group: self.id });
+        }
+    }
+
+    /// Nobody was heard for long: perhaps this node was removed and nobody who leads speaks to it any more. A learner, or a voter that its own newest
+    /// membership leaves out, would never say a word by itself, and so never be told. Found by the simulator (I20).
+    pub(super) fn hello(&mut self, around: &mut Surroundings<'_>) {
+        if !self.has_peers() || around.now < self.wanted.heard_at + HELLO_AFTER {
+            return;
+        }
+        self.wanted.heard_at = around.now;
+        let this = self.node;
+        for peer in self.membership.members().filter(|peer| *peer != this) {
+            around.links.message(peer, Channel::Urgent, self.id, &PeerMessage::Hello);
+        }
+    }
+}
