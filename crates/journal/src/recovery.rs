@@ -97,6 +97,13 @@ fn is_zero(bytes: &[u8]) -> bool {
     words.iter().all(|word| *word == [0; 64]) && rest.iter().all(|byte| *byte == 0)
 }
 
+/// Does a checkpoint follow the segment's header?
+fn has_checkpoint(bytes: &Bytes, sequence: u64) -> bool {
+    let header = frame::read(bytes, 0, sequence);
+    let second = header.and_then(|header| frame::read(bytes, header.length, sequence));
+    second.is_some_and(|frame| frame.kind == record::CHECKPOINT)
+}
+
 /// What a segment's bytes came to.
 pub(crate) enum Parsed {
     /// All of it was read; it ends here. By its marks it was synced up to the second number.
@@ -320,7 +327,8 @@ impl Journal {
                     recovering.tail = Some((sequence, from as u64, bytes.slice(from..end)));
                     let zeros_from = bytes.iter().rposition(|byte| *byte != 0).map_or(0, |last| last + 1);
                     let (end, zeros_from, capacity) = (end as u64, zeros_from as u64, bytes.len() as u64);
-                    recovering.last = Some(Last { sequence, end, capacity, zeros_from });
+                    let has_checkpoint = has_checkpoint(&bytes, sequence);
+                    recovering.last = Some(Last { sequence, end, capacity, zeros_from, has_checkpoint });
                 } else if length.is_none() {
                     recovering.spare.push_back(segment_path(sequence));
                 }

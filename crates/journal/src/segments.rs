@@ -89,6 +89,8 @@ pub(crate) struct Last {
     pub(crate) capacity: u64,
     /// Everything from here on is zeros.
     pub(crate) zeros_from: u64,
+    /// Its checkpoint is there: the crash did not come between that and its header.
+    pub(crate) has_checkpoint: bool,
 }
 
 impl Journal {
@@ -289,8 +291,14 @@ impl Journal {
     /// What a torn batch left behind the end becomes zeros first, durably. Else a frame of it could come back: {a batch of 100 bytes and one of 50
     /// behind it, both unsynced and the first torn; this life writes 100 bytes in its place; the next one reads the 50 as if they followed}. Zeros of a
     /// life that died meanwhile are covered by the same sync. A crash in between leaves what was there before: the log ends at the same byte.
+    ///
+    /// If the last segment never got its checkpoint, it gets it now, before its first record. {The power fails when only the header of 4 is written; 4 goes on,
+    /// and one day 3 is not needed any more}: without 3, whose checkpoint counted so far, the records of 4 would fit onto nothing. Found by the simulator (I17).
     fn go_on(&mut self, error: DiskError, events: &mut Vec<JournalEvent>) {
-        let Some((last, unneeded)) = self.recovering.as_mut().and_then(Recovering::go_on) else {
+        let last = self.recovering.as_mut().and_then(Recovering::go_on);
+        let checkpoint = last.as_ref().map(|(last, _)| self.missing_checkpoint(last)).unwrap_or_default();
+        let fits = |(last, _): &(Last, _)| last.end + checkpoint.len() as u64 <= last.capacity;
+        let Some((last, unneeded)) = last.filter(fits) else {
             let doing = "beginning the log: make room for its first segment, 64 MiB unless configured otherwise, \
                          and start the node again";
             return self.fail(doing, error, events);
@@ -301,19 +309,21 @@ impl Journal {
         self.writer.sealing = None;
         self.writer.sequence = last.sequence;
         self.writer.capacity = last.capacity;
-        (self.writer.end, self.writer.synced) = (last.end, last.end);
+        let end = last.end + checkpoint.len() as u64;
+        (self.writer.end, self.writer.synced) = (end, end);
         self.writer.notes.push(format!(
             "{}: the disk is full, so the log goes on here; {} bytes are left",
             segment_path(last.sequence),
-            last.capacity.saturating_sub(last.end)
+            last.capacity.saturating_sub(end)
         ));
         let path = segment_path(last.sequence);
         let mut pending = 3;
-        if last.zeros_from > last.end {
-            let length = (last.zeros_from - last.end) as usize;
+        if last.zeros_from > end || !checkpoint.is_empty() {
+            let length = last.zeros_from.saturating_sub(end) as usize;
             let zeros = Bytes::from(vec![0; ZEROS_BYTES.min(length)]);
-            let mut pieces = vec![zeros.clone(); length / zeros.len()];
-            pieces.push(zeros.slice(..length % zeros.len()));
+            let mut pieces = vec![checkpoint];
+            pieces.extend(std::iter::repeat_n(zeros.clone(), length.checked_div(zeros.len()).unwrap_or(0)));
+            pieces.push(zeros.slice(..length.checked_rem(zeros.len()).unwrap_or(0)));
             pending += 1;
             self.submit(
                 DiskRequest::WriteAt { path: path.clone(), offset: last.end, pieces },
@@ -325,6 +335,16 @@ impl Journal {
         self.submit(DiskRequest::SyncDirectory { path: "".into() }, Purpose::Begin);
         self.writer.beginning =
             Some(Beginning { sequence: last.sequence, length: last.capacity, step: Step::Wipe, pending });
+    }
+
+    fn missing_checkpoint(&self, last: &Last) -> Bytes {
+        let mut to = Buffer::with_capacity(4096);
+        if !last.has_checkpoint {
+            frame::write(&mut to, last.end, last.sequence, record::CHECKPOINT, |to| {
+                record::encode_checkpoint(self.groups.iter(), to)
+            });
+        }
+        to.finish()
     }
 
     fn make_reserve(&mut self) {

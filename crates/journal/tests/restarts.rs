@@ -3,7 +3,7 @@
 mod support;
 
 use bytes::Bytes;
-use quorate_consensus::{Entry, Epoch, GroupId, Index, Payload};
+use quorate_consensus::{DiskRequest, Entry, Epoch, GroupId, Index, Payload};
 use quorate_journal::GroupWrite;
 use support::{
     disk::{Crash, Disk},
@@ -83,4 +83,39 @@ fn what_a_segment_does_not_use_is_given_back() {
     assert!(lengths.len() >= 3, "{lengths:?}");
     assert!(lengths[..lengths.len() - 1].iter().all(|length| *length < 6_500), "{lengths:?}");
     world.crash_and_check(Crash::Power);
+}
+
+/// {The power fails when only the header of the second segment is on the disk, which then is full: the second goes on without room for a third; later there is
+/// room, and nothing lives in the first any more}: the second stands by itself then, so it must have got the checkpoint that it never had.
+#[test]
+fn a_segment_that_goes_on_without_its_checkpoint_gets_it_first() {
+    const FIRST: &str = "log/0000000000000001.seg";
+    const SECOND: &str = "log/0000000000000002.seg";
+    let mut disk = Disk::new(1);
+    disk.orderly = true;
+    let mut world = World::on(disk, 1, config());
+    world.recover();
+    (0..3).for_each(|_| write(&mut world, 100));
+    world.crash_and_check(Crash::Process);
+    world.settle();
+    let second = world.disk.files()[SECOND].clone();
+    let header = 25 + u32::from_le_bytes(second[..4].try_into().unwrap()) as usize;
+    let torn = Bytes::from(vec![0; second.len() - header]);
+    world.disk.now(DiskRequest::WriteAt { path: SECOND.into(), offset: header as u64, pieces: vec![torn] });
+    world.disk.now(DiskRequest::Remove { path: "log/reserve".into() });
+    world.disk.full_while = 0..u64::MAX;
+    world.crash_and_check(Crash::Process);
+    assert!(world.full && !world.disk.files().contains_key("log/0000000000000003.seg"));
+    (0..3).for_each(|_| write(&mut world, 1000));
+    world.disk.full_while = 0..0;
+    world.journal.retry_reserve();
+    for _ in 0..100 {
+        write(&mut world, 200);
+        if !world.disk.files().contains_key(FIRST) {
+            break;
+        }
+    }
+    assert!(!world.disk.files().contains_key(FIRST), "what lived in the first has moved");
+    assert!(world.disk.files().contains_key(SECOND), "what lives in the second has not");
+    world.crash_and_check(Crash::Process);
 }
