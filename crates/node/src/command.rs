@@ -36,6 +36,9 @@ pub struct TaggedCommand {
     pub origin: Option<Origin>,
     /// Once only?
     pub session: Option<SessionTag>,
+    /// Not for the state machine: the group's leader says that the group is as this version of the cluster's records wants it, and never again as an older
+    /// one does.
+    pub followed: Option<u64>,
     /// The state machine's own.
     pub command: Bytes,
 }
@@ -43,6 +46,7 @@ pub struct TaggedCommand {
 const VERSION: u8 = 1;
 const HAS_ORIGIN: u8 = 1;
 const HAS_SESSION: u8 = 2;
+const FOLLOWED: u8 = 4;
 
 impl TaggedCommand {
     /// Writes the tags and then, with `command`, the command itself: one buffer, no copy.
@@ -69,6 +73,16 @@ impl TaggedCommand {
         to.finish()
     }
 
+    /// The word of a leader that its group has followed the records up to `version`.
+    #[must_use]
+    pub fn encode_followed(version: u64) -> Bytes {
+        let mut to = Writer::with_capacity(16);
+        to.u8(VERSION);
+        to.u8(FOLLOWED);
+        to.varint(version);
+        to.finish()
+    }
+
     /// Reads an entry's bytes; the command shares their memory.
     ///
     /// # Errors
@@ -80,7 +94,7 @@ impl TaggedCommand {
             return Err(DecodeError::Unknown { what: "command version", value: u64::from(version) });
         }
         let flags = from.u8()?;
-        if flags & !(HAS_ORIGIN | HAS_SESSION) != 0 {
+        if flags & !(HAS_ORIGIN | HAS_SESSION | FOLLOWED) != 0 {
             return Err(DecodeError::Unknown { what: "command flags", value: u64::from(flags) });
         }
         let origin = if flags & HAS_ORIGIN != 0 {
@@ -93,7 +107,8 @@ impl TaggedCommand {
         } else {
             None
         };
-        Ok(TaggedCommand { origin, session, command: from.rest() })
+        let followed = if flags & FOLLOWED != 0 { Some(from.varint()?) } else { None };
+        Ok(TaggedCommand { origin, session, followed, command: from.rest() })
     }
 }
 
@@ -108,10 +123,14 @@ mod tests {
         for (origin, session) in [(None, None), (Some(origin), None), (Some(origin), Some(session))] {
             let bytes = TaggedCommand::encode(origin, session, |to| to.raw(b"put"));
             let read = TaggedCommand::decode(bytes.clone()).unwrap();
-            assert_eq!(read, TaggedCommand { origin, session, command: Bytes::from_static(b"put") });
+            let command = Bytes::from_static(b"put");
+            assert_eq!(read, TaggedCommand { origin, session, followed: None, command });
             for end in 0..bytes.len() - 3 {
                 assert!(TaggedCommand::decode(bytes.slice(..end)).is_err());
             }
         }
+        let bytes = TaggedCommand::encode_followed(300);
+        assert_eq!(TaggedCommand::decode(bytes.clone()).unwrap().followed, Some(300));
+        assert!(TaggedCommand::decode(bytes.slice(..bytes.len() - 1)).is_err());
     }
 }

@@ -328,6 +328,7 @@ impl Group {
                 left.join(self.step(Input::ReadBarrier { id }, around));
             }
         }
+        left.join(self.stamp(around));
         self.desire(around);
         self.hello(around);
         self.feed(around);

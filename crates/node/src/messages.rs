@@ -199,6 +199,8 @@ pub enum FromState {
         state_bytes: u64,
         /// A snapshot was installed: what it covers was not seen entry by entry.
         jumped: bool,
+        /// See [`Replica::followed`](crate::Replica::followed).
+        followed: u64,
     },
     /// The snapshot that was due.
     Snapshot {

@@ -343,9 +343,10 @@ impl Node {
 
     fn report(&mut self, now: Instant, report: FromState, out: &mut Outputs) {
         match report {
-            FromState::Applied { group, position, own, state_bytes, jumped } => {
+            FromState::Applied { group, position, own, state_bytes, jumped, followed } => {
                 self.with(group, now, out, |group, around| {
                     group.state_bytes = state_bytes;
+                    group.followed(followed);
                     group.applied(position, &own, jumped, around);
                 });
             }

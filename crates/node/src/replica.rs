@@ -40,7 +40,8 @@ impl<S: StateMachine> Default for Applied<S> {
     }
 }
 
-/// A state machine with what surrounds it in the replicated state: how far it has applied, the membership there, and the exactly-once table.
+/// A state machine with what surrounds it in the replicated state: how far it has applied, the membership there and what it follows, and the exactly-once
+/// table.
 #[derive(Debug)]
 pub struct Replica<S: StateMachine> {
     machine: S,
@@ -48,13 +49,14 @@ pub struct Replica<S: StateMachine> {
     applied: Position,
     membership: Membership,
     membership_at: Index,
+    followed: u64,
     /// Reads that wait for an index to be applied.
     reads: BTreeMap<Index, Vec<Ticket>>,
     node: NodeId,
     life: u64,
 }
 
-const SNAPSHOT_VERSION: u64 = 1;
+const SNAPSHOT_VERSION: u64 = 2;
 
 impl<S: StateMachine> Replica<S> {
     /// The state before the first entry, on `node` in this `life` of its process.
@@ -66,6 +68,7 @@ impl<S: StateMachine> Replica<S> {
             applied: Position::ZERO,
             membership,
             membership_at: Index::ZERO,
+            followed: 0,
             reads: BTreeMap::new(),
             node,
             life,
@@ -88,6 +91,13 @@ impl<S: StateMachine> Replica<S> {
     #[must_use]
     pub fn membership(&self) -> &Membership {
         &self.membership
+    }
+
+    /// The group has followed the cluster's records up to this version: from the entry that says so on, its membership is what that version wants, or a later
+    /// one.
+    #[must_use]
+    pub fn followed(&self) -> u64 {
+        self.followed
     }
 
     /// The digest of the state machine.
@@ -126,6 +136,10 @@ impl<S: StateMachine> Replica<S> {
             Ok(tagged) => tagged,
             Err(_) => return,
         };
+        if let Some(version) = tagged.followed {
+            self.followed = self.followed.max(version);
+            return;
+        }
         let outcome = match &tagged.session {
             None => Outcome::Done(self.execute(at, &tagged.command, out)),
             Some(tag) => self.once(at, tag, &tagged.command, out),
@@ -201,6 +215,7 @@ impl<S: StateMachine> Replica<S> {
         } else {
             self.sessions.encode(&mut header);
         }
+        header.varint(self.followed);
         let mut header = header.finish();
         let mut pieces = Vec::new();
         let mut length = Writer::new();
@@ -245,6 +260,7 @@ impl<S: StateMachine> Replica<S> {
             return Err(RestoreError::Version(version));
         }
         let sessions = Sessions::decode(&mut from)?;
+        let followed = from.varint()?;
         from.finish()?;
         let machine = S::restore(&mut chunks)?;
         if machine.digest() != meta.digest {
@@ -252,6 +268,7 @@ impl<S: StateMachine> Replica<S> {
         }
         self.machine = machine;
         self.sessions = sessions;
+        self.followed = followed;
         self.applied = meta.position;
         self.membership = meta.membership.clone();
         self.membership_at = meta.membership_at;

@@ -63,7 +63,7 @@ impl State {
 
     /// A change of who votes must leave a majority that has ever started: the others may never come up, and nothing would be committed without them.
     ///
-    /// The only voter may take in a second one, or leave its place to one: that is how a cluster is rebuilt after a disaster.
+    /// The only voter may take in a second one: that is how a cluster is rebuilt after a disaster.
     fn strictly(&self, strict: bool, outcome: Outcome) -> Result<Outcome, PlacementError> {
         let mut after: BTreeMap<NodeId, &Member> =
             self.members.iter().map(|(id, member)| (*id, member)).collect();
@@ -89,7 +89,8 @@ impl State {
         };
         let (all, started) = (voters().count(), voters().filter(started).count());
         let same = all == before && voters().all(|member| voted(member.id));
-        if !strict || same || before == 1 || started > all / 2 {
+        let rebuilt = before == 1 && all == 2;
+        if !strict || same || rebuilt || started > all / 2 {
             return Ok(outcome);
         }
         Err(PlacementError::NotEnoughStarted { started: started as u8, voters: all as u8 })

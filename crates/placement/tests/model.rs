@@ -66,7 +66,7 @@ impl Model {
         }
     }
 
-    /// The changes that ask for it leave a majority of the voters started, unless there was one voter.
+    /// The changes that ask for it leave a majority of the voters started, unless the only voter takes in a second.
     fn enough_started(&self, command: &Command, before: &Model) -> Result<(), PlacementError> {
         let (strict, promoted) = match command {
             Command::AddMember { strict, learner, .. } => (*strict && !learner, None),
@@ -82,7 +82,8 @@ impl Model {
         let voters: Vec<Member> = self.now().into_iter().filter(|member| !member.learner).cloned().collect();
         let started = voters.iter().filter(|m| !m.name.is_empty() || Some(m.id) == promoted).count();
         let only = before.now().iter().filter(|member| !member.learner).count() == 1;
-        if strict && !only && started * 2 <= voters.len() {
+        let rebuilt = only && voters.len() == 2;
+        if strict && !rebuilt && started * 2 <= voters.len() {
             let (started, voters) = (started as u8, voters.len() as u8);
             return Err(PlacementError::NotEnoughStarted { started, voters });
         }

@@ -174,6 +174,7 @@ fn two_strict_changes_that_leave_too_few_started_together_are_not_both_done() {
     let mut placement = begin();
     changed(&mut placement, &remove(1));
     changed(&mut placement, &remove(3));
+    assert_eq!(refused(&mut placement, &strictly(replace(2, 8, url(8)))), error(0, 1));
     changed(&mut placement, &strictly(add(7, false)));
 }
 

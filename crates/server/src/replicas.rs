@@ -150,7 +150,9 @@ impl<S: StateMachine> StateHalf for Replicas<S> {
         if let Some(jumped) = report {
             let (position, state_bytes) = (replica.applied(), replica.machine().size_bytes());
             let own = std::mem::take(&mut applied.own);
-            out.core.push(NodeInput::State(FromState::Applied { group, position, own, state_bytes, jumped }));
+            let followed = replica.followed();
+            let applied = FromState::Applied { group, position, own, state_bytes, jumped, followed };
+            out.core.push(NodeInput::State(applied));
         }
     }
 }

@@ -21,22 +21,25 @@ const PROGRESS_EVERY_ENTRIES: u64 = 1024;
 /// Which reports of the state half the core must hear of at once.
 ///
 /// That something was applied is seldom news to hurry for, and a wake-up per batch would be a quarter of all that the core has. It is news
-/// when an epoch begins (proposals of earlier ones are now known to be lost, and are proposed again), after a jump, and when the core may be
-/// holding entries back.
+/// when an epoch begins (proposals of earlier ones are now known to be lost, and are proposed again), after a jump, when the group has followed the
+/// cluster's records, and when the core may be holding entries back.
 #[derive(Debug, Default)]
 struct News {
-    told: BTreeMap<GroupId, Position>,
+    told: BTreeMap<GroupId, (Position, u64)>,
 }
 
 impl News {
     fn is_urgent(&mut self, input: &NodeInput) -> bool {
-        let NodeInput::State(FromState::Applied { group, position, jumped, .. }) = input else { return true };
-        let told = self.told.entry(*group).or_insert(Position::ZERO);
+        let NodeInput::State(FromState::Applied { group, position, jumped, followed, .. }) = input else {
+            return true;
+        };
+        let (told, told_followed) = self.told.entry(*group).or_insert((Position::ZERO, 0));
         let urgent = *jumped
             || position.epoch != told.epoch
+            || followed != told_followed
             || position.index.0.saturating_sub(told.index.0) >= PROGRESS_EVERY_ENTRIES;
         if urgent {
-            *told = *position;
+            (*told, *told_followed) = (*position, *followed);
         }
         urgent
     }
@@ -94,13 +97,17 @@ mod tests {
     use super::*;
 
     fn applied(epoch: u64, index: u64, jumped: bool) -> NodeInput {
+        followed(epoch, index, jumped, 0)
+    }
+
+    fn followed(epoch: u64, index: u64, jumped: bool, followed: u64) -> NodeInput {
         let position = Position { epoch: Epoch(epoch), index: Index(index) };
-        let group = GroupId(2);
-        NodeInput::State(FromState::Applied { group, position, own: Vec::new(), state_bytes: 0, jumped })
+        let (group, own) = (GroupId(2), Vec::new());
+        NodeInput::State(FromState::Applied { group, position, own, state_bytes: 0, jumped, followed })
     }
 
     #[test]
-    fn progress_alone_is_no_news_but_an_epoch_a_jump_and_a_thousand_entries_are() {
+    fn progress_alone_is_no_news_but_an_epoch_a_jump_a_following_and_a_thousand_entries_are() {
         let mut news = News::default();
         assert!(news.is_urgent(&applied(1, 1, false)), "the first of an epoch");
         assert!(!news.is_urgent(&applied(1, 2, false)));
@@ -109,6 +116,8 @@ mod tests {
         assert!(!news.is_urgent(&applied(1, PROGRESS_EVERY_ENTRIES + 2, false)));
         assert!(news.is_urgent(&applied(2, PROGRESS_EVERY_ENTRIES + 3, false)));
         assert!(news.is_urgent(&applied(2, PROGRESS_EVERY_ENTRIES + 4, true)));
+        assert!(news.is_urgent(&followed(2, PROGRESS_EVERY_ENTRIES + 5, false, 7)));
+        assert!(!news.is_urgent(&followed(2, PROGRESS_EVERY_ENTRIES + 6, false, 7)));
         assert!(news.is_urgent(&NodeInput::Wake));
     }
 }

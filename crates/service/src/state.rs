@@ -4,7 +4,7 @@
 //! should become, whoever leads a group brings it there, and the one who asked is answered when this node has seen every group get there. A
 //! leader that dies in the middle leaves the intent to the next one (no second change, no zombie member).
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
 use quorate_consensus::{ClusterId, GroupId, Incarnation, Membership, NodeId, Role, StateMachine};
 use quorate_keyspace::{Keyspace, View as KeysView};
@@ -55,14 +55,6 @@ pub struct Bootstrap {
     pub birth: Membership,
 }
 
-/// What is known of a group's leadership and membership.
-#[derive(Debug, Default)]
-struct Known {
-    leads: bool,
-    /// The membership in force as of what was applied, that is, committed.
-    committed: Membership,
-}
-
 /// The state half of a node that runs `meta` and `keys`.
 #[derive(Debug)]
 pub struct State {
@@ -70,7 +62,7 @@ pub struct State {
     bootstrap: Option<MetaCommand>,
     meta: Replica<Placement>,
     keys: Replica<Keyspace>,
-    known: BTreeMap<GroupId, Known>,
+    leads_meta: bool,
     /// Answers to changes of members that wait until every group has followed.
     settling: Vec<(Ticket, Reply)>,
     /// What this node has already announced of itself.
@@ -80,10 +72,6 @@ pub struct State {
     next_own_ticket: u64,
     /// The read of the records under way that says what they want.
     confirming: Option<Ticket>,
-    /// Reads of the keys that say how far this node's keys have come: the read under way, with the version of the records before it was asked for.
-    catching_up: Option<(Ticket, u64)>,
-    /// The keys here have everything that was committed before this version of the records was applied here.
-    caught_up: u64,
     meta_applied: Applied<Placement>,
     keys_applied: Applied<Keyspace>,
 }
@@ -106,14 +94,12 @@ impl State {
             keys: Replica::new(Keyspace::new(), birth, node, life),
             identity,
             bootstrap: bootstrap.map(|bootstrap| bootstrap.initialise),
-            known: [META, KEYS].into_iter().map(|group| (group, Known::default())).collect(),
+            leads_meta: false,
             settling: Vec::new(),
             announced: BTreeSet::new(),
             let_go: BTreeSet::new(),
             next_own_ticket: Node::OWN_TICKETS_FROM,
             confirming: None,
-            catching_up: None,
-            caught_up: 0,
             meta_applied: Applied::default(),
             keys_applied: Applied::default(),
         }
@@ -170,10 +156,9 @@ impl State {
         // Events are for watchers, which come with the whole etcd API; until then nobody listens.
         applied.events.clear();
         let own = std::mem::take(&mut applied.own);
-        self.own_reads();
         Self::serve_keys(&self.keys, &mut self.keys_applied, out);
         out.core.push(Self::report(KEYS, &self.keys, own, jumped));
-        self.followed(KEYS, self.keys.membership().clone(), out);
+        self.followed(out);
     }
 
     fn meta_done(&mut self, jumped: bool, out: &mut StateOutputs<Reply>) {
@@ -191,10 +176,9 @@ impl State {
         if changed {
             self.records_changed(out);
             self.confirm(out);
-            self.catch_up(out);
         }
         self.announce(out);
-        self.followed(META, self.meta.membership().clone(), out);
+        self.followed(out);
     }
 
     /// One view for all reads of a batch: taking it costs nothing, but the writer pays for every one that is still held.
@@ -223,7 +207,8 @@ impl State {
         jumped: bool,
     ) -> NodeInput {
         let state_bytes = replica.machine().size_bytes();
-        NodeInput::State(FromState::Applied { group, position: replica.applied(), own, state_bytes, jumped })
+        let (position, followed) = (replica.applied(), replica.followed());
+        NodeInput::State(FromState::Applied { group, position, own, state_bytes, jumped, followed })
     }
 
     // ── what follows from the records ───────────────────────────────────────────────────────────────────────────────
@@ -276,7 +261,7 @@ impl State {
         let keys = NodeInput::Desired { group: KEYS, version, membership: desired.clone(), more: false };
         out.core.push(keys);
         // Only the leader of `meta` says what `meta` should be: another may know less of the keys, and would bring back whom the leader has let go.
-        if !self.known.get(&META).is_some_and(|known| known.leads) {
+        if !self.leads_meta {
             return;
         }
         let membership = self.meta_wanted(&view, &desired);
@@ -294,8 +279,7 @@ impl State {
     /// Whoever leads the keys must hear of the records. {1, 2 and 3 are replaced by 6 and 7, one by one}: `meta` comes to be {6, 7} while the keys are still
     /// {1, 2, 3}; nobody of those hears of the records any more, nobody who does is in the keys, and the keys never follow. Found by the simulator (I20).
     fn meta_wanted(&self, view: &MetaView, desired: &Membership) -> Membership {
-        let keys = self.known.get(&KEYS).is_some_and(|known| known.committed == *desired);
-        if keys && self.caught_up >= view.version() {
+        if self.keys.followed() >= view.version() {
             return desired.clone();
         }
         let now = self.meta.membership();
@@ -312,46 +296,17 @@ impl State {
         Ticket(self.next_own_ticket)
     }
 
-    /// Asks how far the keys have come, once per version of the records, and again when a leader has come who may not know of the asking.
+    /// Whoever waited for every group to follow the records is answered, and whoever was removed is let go, once they have.
     ///
-    /// What the keys' membership is here says nothing by itself: a replica that is behind goes through memberships of long ago. {Members 1 to 5, 7 comes, 7
-    /// is to go; 5 starts again, and applies its old log}: it sees the keys without 7, as the records want them, before it has seen 7 come. Found by the
-    /// simulator (I12).
-    fn catch_up(&mut self, out: &mut StateOutputs<Reply>) {
-        let version = self.meta.machine().view().version();
-        if self.caught_up < version {
-            let ticket = self.own_ticket();
-            self.catching_up = Some((ticket, version));
-            out.core.push(NodeInput::Read { group: KEYS, ticket });
-        }
-    }
-
-    /// Takes this state's own reads out of those that may be served. True if the newest was among them.
-    fn own_reads(&mut self) -> bool {
-        let catching_up = self.catching_up;
-        let mut served = None;
-        self.keys_applied.reads.retain(|ticket| {
-            served = served.or(catching_up.filter(|(own, _)| own == ticket));
-            ticket.0 < Node::OWN_TICKETS_FROM
-        });
-        if let Some((_, version)) = served {
-            (self.catching_up, self.caught_up) = (None, version);
-        }
-        served.is_some()
-    }
-
-    /// A group's committed membership may have moved: whoever waited for that is answered.
-    fn followed(&mut self, group: GroupId, committed: Membership, out: &mut StateOutputs<Reply>) {
-        if let Some(known) = self.known.get_mut(&group) {
-            known.committed = committed;
-        }
+    /// By the word of each group's leader in its log ([`Replica::followed`]). What a group's membership is here says nothing by itself: a replica that is behind
+    /// goes through memberships of long ago, and a leader may be about to change what is committed. {Members 1 to 5, 7 comes, 7 is to go; 5 starts again, and
+    /// applies its old log}: it sees the keys without 7, as the records want them, before it has seen 7 come. Found by the simulator (I12).
+    fn followed(&mut self, out: &mut StateOutputs<Reply>) {
         let view = self.meta.machine().view();
         if self.settling.is_empty() && view.removed().len() == self.let_go.len() {
             return;
         }
-        let desired = view.desired_membership();
-        let settled =
-            self.caught_up >= view.version() && self.known.values().all(|known| known.committed == desired);
+        let settled = self.keys.followed().min(self.meta.followed()) >= view.version();
         let gone = view.is_initialised() && view.member(self.identity.node).is_none();
         if settled || gone || !view.is_initialised() {
             out.replies.append(&mut self.settling);
@@ -365,8 +320,9 @@ impl State {
     fn announce(&mut self, out: &mut StateOutputs<Reply>) {
         let view = self.meta.machine().view();
         if !view.is_initialised() {
-            let leads = self.known.get(&META).is_some_and(|known| known.leads);
-            if leads && let Some(initialise) = self.bootstrap.clone() {
+            if self.leads_meta
+                && let Some(initialise) = self.bootstrap.clone()
+            {
                 self.say(Announcement::Records, &initialise, out);
             }
             return;
@@ -433,9 +389,6 @@ impl State {
                     for ticket in tickets {
                         self.keys.read_at(index, ticket, &mut self.keys_applied);
                     }
-                    if self.own_reads() {
-                        self.followed(KEYS, self.keys.membership().clone(), out);
-                    }
                     Self::serve_keys(&self.keys, &mut self.keys_applied, out);
                 }
                 _ => {}
@@ -460,8 +413,8 @@ impl State {
                 out.core.push(NodeInput::State(snapshot));
             }
             ToState::Role { group, change } => {
-                if let Some(known) = self.known.get_mut(&group) {
-                    known.leads = change.role == Role::Leader;
+                if group == META {
+                    self.leads_meta = change.role == Role::Leader;
                 }
                 if group == META && change.leader.is_some() {
                     self.announced.clear();
@@ -469,9 +422,6 @@ impl State {
                     if self.confirming.is_some() || change.role == Role::Leader {
                         self.confirm(out);
                     }
-                }
-                if group == KEYS && change.leader.is_some() {
-                    self.catch_up(out);
                 }
             }
             ToState::Confirm { .. } if self.confirming.is_none() => self.confirm(out),

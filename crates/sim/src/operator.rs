@@ -305,7 +305,7 @@ impl World {
         if !self.is_joining(host, id) {
             return;
         }
-        let again = self.now() + self.operator.random.between(50, 400) * MILLIS;
+        let again = self.now() + self.operator.random.between(20, 150) * MILLIS;
         self.schedule.at(again, Event::Join { host, id });
         let up: Vec<usize> = (0..self.hosts.len()).filter(|other| self.hosts[*other].runs()).collect();
         let Some(asked) = up.get(self.operator.random.below(up.len() as u64) as usize).copied() else {
