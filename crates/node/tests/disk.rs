@@ -1,144 +1,16 @@
-//! A node alone, on a disk that is full, and on one that holds nonsense; and what it keeps of snapshots.
+//! A node alone, on a disk that is full, and on one that holds nonsense; what it keeps of snapshots, and of its peers' disks.
 
-use std::{collections::BTreeMap, sync::Arc};
+mod support;
 
 use bytes::Bytes;
 use quorate_consensus::{
-    ClusterId, DiskCompletion, DiskError, DiskErrorKind, DiskOperation, DiskOutcome, DiskRequest, Duration,
-    GroupId, Incarnation, Index, Instant, Membership, NodeId, Position, Role, SnapshotMeta,
+    ClusterId, Duration, Incarnation, Index, Membership, NodeId, Position, SnapshotMeta,
 };
 use quorate_journal::{GroupWrite, Identity, Journal};
 use quorate_node::{
-    Address, Answer, Config, Fatal, FrameRefusal, FrameWriter, FromState, GroupConfig, JournalConfig, Limits,
-    Node, NodeInput, Notice, Outputs, PeerMessage, RaftConfig, Ticket,
+    Address, Answer, Fatal, FrameRefusal, FrameWriter, FromState, NodeInput, Notice, PeerMessage,
 };
-
-const GROUP: GroupId = GroupId(1);
-
-/// Files in memory; while `full`, none is made or grows.
-#[derive(Default)]
-struct Disk {
-    files: BTreeMap<Arc<str>, Vec<u8>>,
-    full: bool,
-}
-
-impl Disk {
-    fn execute(&mut self, operation: DiskOperation) -> DiskCompletion {
-        DiskCompletion { id: operation.id, outcome: self.perform(operation.request) }
-    }
-
-    fn grow(&mut self, path: &Arc<str>, length: usize) -> Result<&mut Vec<u8>, DiskError> {
-        let full = self.full;
-        let file = self.files.get_mut(path).ok_or_else(|| error(DiskErrorKind::NotFound))?;
-        if file.len() < length {
-            if full {
-                return Err(error(DiskErrorKind::Full));
-            }
-            file.resize(length, 0);
-        }
-        Ok(file)
-    }
-
-    fn perform(&mut self, request: DiskRequest) -> Result<DiskOutcome, DiskError> {
-        match request {
-            DiskRequest::Create { .. } if self.full => return Err(error(DiskErrorKind::Full)),
-            DiskRequest::Create { path } => {
-                self.files.insert(path, Vec::new());
-            }
-            DiskRequest::Allocate { path, length } => {
-                self.grow(&path, length as usize)?;
-            }
-            DiskRequest::WriteAt { path, offset, pieces } => {
-                let (offset, bytes) = (offset as usize, pieces.concat());
-                let file = self.grow(&path, offset + bytes.len())?;
-                file[offset..offset + bytes.len()].copy_from_slice(&bytes);
-            }
-            DiskRequest::Read { path, offset, length } => {
-                let file = self.grow(&path, 0)?;
-                let from = file.len().min(offset as usize);
-                let to = file.len().min(from.saturating_add(length as usize));
-                return Ok(DiskOutcome::Read(Bytes::copy_from_slice(&file[from..to])));
-            }
-            DiskRequest::Truncate { path, length } => self.grow(&path, 0)?.truncate(length as usize),
-            DiskRequest::Rename { from, to } => {
-                let file = self.files.remove(&from).ok_or_else(|| error(DiskErrorKind::NotFound))?;
-                self.files.insert(to, file);
-            }
-            DiskRequest::List { path } => {
-                let inside = |name: &str| name.strip_prefix(&format!("{path}/")).map(str::to_owned);
-                let listed =
-                    self.files.iter().filter_map(|(name, file)| Some((inside(name)?, file.len() as u64)));
-                return Ok(DiskOutcome::Listed(listed.collect()));
-            }
-            DiskRequest::Remove { path } => {
-                self.files.remove(&path);
-            }
-            DiskRequest::FreeSpace => return Ok(DiskOutcome::Free(if self.full { 0 } else { 1 << 40 })),
-            DiskRequest::SyncFile { .. } | DiskRequest::SyncDirectory { .. } => {}
-        }
-        Ok(DiskOutcome::Done)
-    }
-}
-
-fn error(kind: DiskErrorKind) -> DiskError {
-    DiskError { kind, message: format!("{kind:?}") }
-}
-
-fn config() -> Config {
-    Config {
-        cluster: ClusterId(7),
-        node: NodeId(1),
-        incarnation: Incarnation(9),
-        life: 1,
-        groups: vec![GroupConfig { id: GROUP, birth: Membership::new([NodeId(1)], []) }],
-        raft: RaftConfig::default(),
-        journal: JournalConfig { segment_bytes: 16 << 10, ..JournalConfig::default() },
-        limits: Limits::default(),
-        explain: false,
-    }
-}
-
-struct World {
-    node: Node,
-    disk: Disk,
-    now: Instant,
-    out: Outputs,
-}
-
-impl World {
-    fn new(disk: Disk) -> World {
-        let now = Instant::START;
-        World { node: Node::new(config(), now), disk, now, out: Outputs::default() }
-    }
-
-    /// Lets time pass until nothing is under way.
-    fn settle(&mut self, after: Duration) {
-        self.now = self.now + after;
-        self.node.handle(self.now, NodeInput::Wake, &mut self.out);
-        loop {
-            self.node.settle(self.now, &mut self.out);
-            let operations = std::mem::take(&mut self.out.disk);
-            if operations.is_empty() {
-                return;
-            }
-            for operation in operations {
-                let completion = self.disk.execute(operation);
-                self.node.handle(self.now, NodeInput::Disk(completion), &mut self.out);
-            }
-        }
-    }
-
-    fn propose(&mut self, ticket: u64) -> Option<Answer> {
-        let (ticket, command) = (Ticket(ticket), Bytes::from(vec![1; 1000]));
-        self.node.handle(self.now, NodeInput::Propose { group: GROUP, ticket, command }, &mut self.out);
-        self.settle(Duration::from_millis(1));
-        self.out.answers.iter().find(|(t, _)| *t == ticket).map(|(_, answer)| answer.clone())
-    }
-
-    fn leads(&self) -> bool {
-        self.node.status(GROUP).is_some_and(|status| status.engine.role == Role::Leader)
-    }
-}
+use support::{Disk, GROUP, World, config};
 
 /// F13: proposals are refused, certainly not done, as long as the disk is full, and the node goes on leading, also from a start on that disk.
 #[test]
