@@ -418,7 +418,11 @@ impl Journal {
         let group = read.group;
         let mut damage = None;
         let outcome = self.assemble(read, &mut damage);
-        if let Some(span) = damage {
+        // What is not synced yet may be what the disk refuses to write: its answer is still to come, and says so. Found by the simulator (I17).
+        let synced = |span: &Span| {
+            span.segment != self.writer.sequence || span.offset + span.length <= self.writer.synced
+        };
+        if let Some(span) = damage.filter(synced) {
             // No byte of a segment is ever written twice, so what was there and is no frame now was changed by the disk.
             events.push(JournalEvent::Damaged(DamageReport {
                 path: crate::segments::segment_path(span.segment).to_string(),

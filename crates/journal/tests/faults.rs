@@ -5,7 +5,10 @@ mod support;
 use std::collections::BTreeMap;
 
 use bytes::Bytes;
-use quorate_consensus::{DiskRequest, Entry, Epoch, Fetched, GroupId, Index, Payload, Position, Random};
+use quorate_consensus::{
+    DiskCompletion, DiskError, DiskErrorKind, DiskRequest, Entry, Epoch, Fetched, GroupId, Index, Payload,
+    Position, Random,
+};
 use quorate_journal::{Config, GroupWrite, Journal, JournalEvent, SnapshotPiece};
 use support::{
     disk::{Crash, Disk},
@@ -353,6 +356,29 @@ fn f22_a_flip_after_the_start_is_found_by_the_read() {
     rest(&mut journal, &mut disk, &mut events);
     assert!(events.iter().any(|event| matches!(event, JournalEvent::Damaged(_))));
     assert!(events.iter().any(|event| matches!(event, JournalEvent::Read { outcome: Fetched::Failed, .. })));
+}
+
+/// {Entries are being written and already read, and the disk refuses the write; the read's answer comes first}: the disk failed, and nothing is damaged.
+#[test]
+fn f02_a_read_of_what_the_disk_refuses_to_write_finds_no_damage() {
+    let (files, _) = small_directory();
+    let (mut journal, mut disk, _) = open(&files);
+    let last = journal.group(GroupId(1)).unwrap().last;
+    let entry = Entry::new(last.epoch, last.index.next(), Payload::Command(Bytes::from_static(b"refused")));
+    journal.append(GroupId(1), GroupWrite { entries: vec![entry], ..GroupWrite::default() });
+    journal.flush();
+    let writes = journal.operations();
+    assert!(matches!(writes[0].request, DiskRequest::WriteAt { .. }));
+    journal.read(GroupId(1), last.index.next(), last.index.next(), 1 << 20);
+    let mut events = Vec::new();
+    for operation in journal.operations() {
+        let outcome = disk.now(operation.request).outcome;
+        journal.complete(DiskCompletion { id: operation.id, outcome }, &mut events);
+    }
+    assert!(matches!(events[..], [JournalEvent::Read { outcome: Fetched::Failed, .. }]), "{events:?}");
+    let error = DiskError { kind: DiskErrorKind::Failed, message: "input/output error".into() };
+    journal.complete(DiskCompletion { id: writes[0].id, outcome: Err(error) }, &mut events);
+    assert!(matches!(events[..], [_, JournalEvent::Failed(_)]), "{events:?}");
 }
 
 /// D13, D14: the newest snapshot with any bit flipped, cut anywhere, empty or missing: the node says so before it takes part in anything, and removes

@@ -67,6 +67,8 @@ pub struct Desired {
     pub version: u64,
     /// What they want.
     pub membership: Membership,
+    /// It is a step on the way: once the group is there, the records are asked what comes next.
+    pub more: bool,
 }
 
 /// A piece of a snapshot, in a transfer that can be resumed at any chunk.
@@ -210,6 +212,7 @@ impl FrameWriter {
             PeerMessage::Desired(desired) => self.add(group, DESIRED, |to| {
                 to.varint(desired.version);
                 desired.membership.encode(to);
+                to.bool(desired.more);
             }),
             PeerMessage::Hello => self.add(group, HELLO, |_| {}),
             PeerMessage::Refused(why) => {
@@ -311,8 +314,11 @@ impl Frame {
                     PeerMessage::Refused(*why)
                 }
                 DESIRED => {
-                    let desired =
-                        Desired { version: from.varint()?, membership: Membership::decode(&mut from)? };
+                    let desired = Desired {
+                        version: from.varint()?,
+                        membership: Membership::decode(&mut from)?,
+                        more: from.bool()?,
+                    };
                     from.finish()?;
                     PeerMessage::Desired(desired)
                 }
@@ -362,6 +368,7 @@ mod tests {
                 PeerMessage::Desired(Desired {
                     version: 300,
                     membership: Membership::new([NodeId(1), NodeId(2)], [NodeId(3)]),
+                    more: true,
                 }),
             ),
             (GroupId(2), PeerMessage::Hello),

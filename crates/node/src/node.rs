@@ -204,8 +204,8 @@ impl Node {
                 });
             }
             NodeInput::Desired { group, version, membership, more } => {
-                let desired = Desired { version, membership };
-                self.step(group, now, out, |group, around| group.wish(desired, more, around));
+                let desired = Desired { version, membership, more };
+                self.step(group, now, out, |group, around| group.wish(desired, around));
             }
             NodeInput::State(report) => self.report(now, report, out),
             NodeInput::PeerLost(peer) => {

@@ -19,8 +19,6 @@ const STAMP_AGAIN_AFTER: Duration = Duration::from_secs(1);
 pub(super) struct Wanted {
     /// By the newest that was heard of the records.
     desired: Option<Desired>,
-    /// That is a step on the way.
-    more: bool,
     /// The records are being asked whether they still want it.
     confirming: bool,
     /// A change towards it is asked for not before this.
@@ -39,7 +37,6 @@ impl Wanted {
     pub(super) fn new(now: Instant) -> Wanted {
         Wanted {
             desired: None,
-            more: false,
             confirming: false,
             ask_at: Instant::START,
             heard_at: now,
@@ -81,7 +78,11 @@ impl Group {
 
     /// Is there anything to ask the records for?
     fn must_ask(&self) -> bool {
-        self.wants_change() || (self.wanted.more && self.leads()) || self.is_behind()
+        self.wants_change() || (self.leads() && self.is_on_the_way()) || self.is_behind()
+    }
+
+    fn is_on_the_way(&self) -> bool {
+        self.wanted.desired.as_ref().is_some_and(|desired| desired.more)
     }
 
     /// Has the group not been said to have followed the newest records that were heard of?
@@ -95,17 +96,17 @@ impl Group {
         self.wanted.followed = version;
     }
 
-    /// What the cluster's records want, as they were a moment ago; `more` says that it is a step on the way. Whoever leads asks the engine for it; refused or
+    /// What the cluster's records want, as they were a moment ago. Whoever leads asks the engine for it; refused or
     /// lost, it is asked for again after a rest. Whoever follows tells the leader, if that has not done it by itself.
     ///
     /// {1 and 2 lose 2, which leads this group; `meta` lets 2 go before 2 has heard why}: 2 never hears of the records again, and without being told would
     /// lead on in a group that should be without it, for ever. Found by the simulator (I20).
-    pub(crate) fn wish(&mut self, desired: Desired, more: bool, around: &mut Surroundings<'_>) -> Leftover {
+    pub(crate) fn wish(&mut self, desired: Desired, around: &mut Surroundings<'_>) -> Leftover {
         if self.wanted.desired.as_ref().is_some_and(|known| known.version > desired.version) {
             return Leftover::default();
         }
         let asked = std::mem::take(&mut self.wanted.confirming);
-        (self.wanted.desired, self.wanted.more) = (Some(desired.clone()), more);
+        self.wanted.desired = Some(desired.clone());
         if !self.wants_change() && !self.is_behind() {
             return Leftover::default();
         }
@@ -125,11 +126,9 @@ impl Group {
         Leftover::default()
     }
 
-    /// A follower says what the records want.
+    /// A follower says what the records want; it may have led until a moment ago.
     pub(crate) fn told(&mut self, desired: Desired, around: &mut Surroundings<'_>) -> Leftover {
-        // It cannot know whether that is a step on the way: the leader's own state half says so.
-        let more = self.wanted.more;
-        if self.leads() { self.wish(desired, more, around) } else { Leftover::default() }
+        if self.leads() { self.wish(desired, around) } else { Leftover::default() }
     }
 
     /// Does this leader know every word of earlier leaders that the group had followed the records?
@@ -167,7 +166,7 @@ impl Group {
         {
             return Leftover::default();
         }
-        let there = !self.wanted.more && desired.membership == self.membership;
+        let there = !desired.more && desired.membership == self.membership;
         if !there || !self.knows_what_was_followed() {
             return Leftover::default();
         }
