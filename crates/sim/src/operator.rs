@@ -139,6 +139,12 @@ impl World {
                 Some(add(id, true))
             }
             Action::AddVoter { host } => {
+                // The only voter may take in a second one at once, as in etcd, and then needs its word. Should the operator never start that machine, and remove it again
+                // by what other members have made possible meanwhile, a group that was slow still waits for it. This operator adds a learner first (CHANGELOG).
+                let voters = records.desired_membership().voters().len();
+                if voters == 1 || (voters < 5 && self.may_change(records)) {
+                    return None;
+                }
                 let id = self.machine(host, records);
                 Some(add(id, false))
             }
