@@ -184,6 +184,7 @@ impl Store {
 
     /// May the steward remove this znode? It looked some time ago; what it saw may have changed.
     pub(crate) fn check_reap(&self, reap: &Reap) -> Result<(), ZnodeError> {
+        split(&reap.path)?;
         if is_reserved(&reap.path) {
             return Err(ZnodeError::BadArguments);
         }
