@@ -212,3 +212,30 @@ impl Record {
         (meta.created != 0, meta.mtime)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn s08_no_version_is_the_one_that_means_any() {
+        assert_eq!(next_version(0, -1), Ok(1));
+        assert_eq!(next_version(7, 7), Ok(8));
+        assert_eq!(next_version(7, 6), Err(ZnodeError::BadVersion));
+        assert_eq!(next_version(i32::MAX, -1), Ok(i32::MIN));
+        assert_eq!(next_version(-2, -1), Ok(0));
+        assert_eq!(next_version(-1, -1), Ok(0), "an aversion may start there");
+        assert_eq!(next_version(i32::MIN, i32::MIN), Ok(i32::MIN + 1));
+    }
+
+    #[test]
+    fn z10_what_may_be_reaped_follows_from_kind_use_and_time() {
+        let meta = |owner, created| Meta { created, ..Meta::new(1, 100, owner, 0) };
+        assert!(is_due(&meta(Owner::Container, 1), 0, -1));
+        assert!(is_due(&meta(Owner::Container, i32::MIN), 0, -1), "after an overflow too");
+        assert!(!is_due(&meta(Owner::Container, 0), i64::MAX, -1));
+        assert!(is_due(&meta(Owner::Container, 0), 151, 50) && !is_due(&meta(Owner::Container, 0), 150, 50));
+        assert!(is_due(&meta(Owner::Ttl(10), 0), 111, -1) && !is_due(&meta(Owner::Ttl(10), 0), 110, -1));
+        assert!(!is_due(&meta(Owner::Ttl(10), 0), i64::MIN, -1), "a clock that went back");
+    }
+}

@@ -100,7 +100,7 @@ fn same_watches(view: &View, path: &str, since: u64, existed: bool, events: &[Ev
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 500, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 400, ..ProptestConfig::default() })]
 
     /// Responses, events and every look at the tree are the oracle's; a replica that holds views and snapshots, and one that was
     /// restored on the way, stay equal to one that does neither, digest by digest.

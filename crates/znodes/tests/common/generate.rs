@@ -5,10 +5,12 @@ use proptest::prelude::*;
 use quorate_znodes::*;
 
 pub fn path() -> impl Strategy<Value = String> {
-    let name = || prop::sample::select(vec!["a", "b", "c"]);
+    let name = || prop_oneof![5 => Just("a"), 3 => Just("b"), 1 => Just("c")];
+    let depth = prop_oneof![4 => Just(1), 5 => Just(2), 2 => Just(3usize)];
+    let names = depth.prop_flat_map(move |depth| prop::collection::vec(name(), depth));
     prop_oneof![
-        30 => prop::collection::vec(name(), 1..4).prop_map(|names| format!("/{}", names.join("/"))),
-        3 => prop::sample::select(vec![
+        30 => names.prop_map(|names| format!("/{}", names.join("/"))),
+        4 => prop::sample::select(vec![
             "/zookeeper/quota/a", "/zookeeper/quota/a/zookeeper_limits", "/zookeeper/quota/a/zookeeper_stats",
             "/zookeeper/quota/a/b", "/zookeeper/quota/a/b/zookeeper_limits", "/zookeeper/quota/a/b/zookeeper_stats",
         ]).prop_map(str::to_owned),
@@ -71,11 +73,11 @@ fn acl() -> impl Strategy<Value = Vec<Acl>> {
 }
 
 fn session() -> impl Strategy<Value = SessionId> {
-    prop_oneof![6 => Just(1), 3 => Just(-2), 1 => Just(3i64)].prop_map(SessionId)
+    prop_oneof![20 => Just(1), 6 => Just(-2), 1 => Just(3i64)].prop_map(SessionId)
 }
 
 fn owner() -> impl Strategy<Value = u64> {
-    prop_oneof![12 => Just(1u64), 1 => Just(2)]
+    prop_oneof![30 => Just(1u64), 1 => Just(2)]
 }
 
 fn caller() -> impl Strategy<Value = Caller> {
@@ -105,8 +107,12 @@ fn operation() -> impl Strategy<Value = Operation> {
         6 => create().prop_map(Operation::Create),
         3 => (path(), version()).prop_map(|(path, version)| Operation::Delete { path, version }),
         3 => (path(), data(), version()).prop_map(|(path, data, version)| Operation::SetData { path, data, version }),
-        1 => (path(), version()).prop_map(|(path, version)| Operation::Check { path, version }),
     ]
+}
+
+fn operation_of_multi() -> impl Strategy<Value = Operation> {
+    let check = (path(), version()).prop_map(|(path, version)| Operation::Check { path, version });
+    prop_oneof![9 => operation(), 2 => check]
 }
 
 pub fn command() -> impl Strategy<Value = Command> {
@@ -115,27 +121,63 @@ pub fn command() -> impl Strategy<Value = Command> {
         24 => (caller(), operation()).prop_map(|(caller, operation)| Command::Operation(caller, operation)),
         2 => (caller(), path(), acl(), version())
             .prop_map(|(caller, path, acl, version)| Command::Operation(caller, Operation::SetAcl { path, acl, version })),
-        6 => (caller(), prop::collection::vec(operation(), 0..5)).prop_map(|(caller, all)| Command::Multi(caller, all)),
-        3 => (session(), 1..9i32, password(), owner()).prop_map(|(session, timeout_ms, password, owner)| {
+        6 => (caller(), prop::collection::vec(operation_of_multi(), 0..5)).prop_map(|(caller, all)| Command::Multi(caller, all)),
+        2 => (session(), 1..9i32, password(), owner()).prop_map(|(session, timeout_ms, password, owner)| {
             Command::CreateSession(CreateSession { session, timeout_ms, password, owner })
         }),
         1 => (session(), 1..9i32, password(), owner()).prop_map(|(session, timeout_ms, password, owner)| {
             Command::Reattach(Reattach { session, password, owner, timeout_ms })
         }),
-        2 => (session(), prop::option::of(owner()))
+        1 => (session(), prop::option::of(owner()))
             .prop_map(|(session, expired_owner)| Command::CloseSession(CloseSession { session, expired_owner })),
         4 => (path(), 0..80i64, -1..30i64)
             .prop_map(|(path, time_ms, unused_ms)| Command::Reap(Reap { path, time_ms, unused_ms })),
     ]
 }
 
-/// A log that begins with two sessions, so that not everything is refused.
+/// Something for the rest to meet: what to create first, if it is drawn.
+fn scene() -> impl Strategy<Value = Vec<Command>> {
+    let paths = [
+        "/a",
+        "/a/a",
+        "/b",
+        "/zookeeper/quota/a",
+        "/zookeeper/quota/a/zookeeper_limits",
+        "/zookeeper/quota/a/zookeeper_stats",
+    ];
+    let data = prop::sample::select(vec!["countHardLimit=4", "byteHardLimit=7", "count=1,bytes=1"]);
+    (
+        prop::collection::vec(prop::bool::weighted(0.7), paths.len()),
+        data,
+        prop_oneof![3 => Just(0), 1 => Just(4), 1 => Just(5)],
+    )
+        .prop_map(move |(drawn, limits, mode)| {
+            let caller = Caller { session: SessionId(1), owner: 1, time_ms: 3, ..Caller::default() };
+            let create = |path: &str| {
+                let quota = path.ends_with("_limits") || path.ends_with("_stats");
+                let mode = if path == "/b" { mode } else { 0 };
+                Create {
+                    path: path.to_owned(),
+                    data: Some(if quota { limits.into() } else { Bytes::new() }),
+                    acl: vec![Acl::world(Permissions::ALL)],
+                    mode: CreateMode::from_flags(mode).unwrap(),
+                    ttl_ms: if mode == 5 { 10 } else { -1 },
+                }
+            };
+            let drawn = paths.iter().zip(drawn).filter(|(_, drawn)| *drawn);
+            drawn
+                .map(|(path, _)| Command::Operation(caller.clone(), Operation::Create(create(path))))
+                .collect()
+        })
+}
+
+/// A log that begins with two sessions and some znodes, so that not everything is refused.
 pub fn log(length: usize) -> impl Strategy<Value = Vec<Command>> {
-    prop::collection::vec(command(), 1..length).prop_map(|rest| {
+    (scene(), prop::collection::vec(command(), 1..length)).prop_map(|(scene, rest)| {
         let begin = [1, -2].map(|id| {
             let (session, password) = (SessionId(id), Password([1; 16]));
             Command::CreateSession(CreateSession { session, timeout_ms: 5, password, owner: 1 })
         });
-        begin.into_iter().chain(rest).collect()
+        begin.into_iter().chain(scene).chain(rest).collect()
     })
 }

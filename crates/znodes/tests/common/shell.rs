@@ -8,7 +8,7 @@ pub struct Shell {
     pub tree: Znodes,
     pub caller: Caller,
     pub events: Vec<Event>,
-    index: u64,
+    pub index: u64,
 }
 
 pub fn open() -> Vec<Acl> {
