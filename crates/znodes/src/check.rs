@@ -13,7 +13,7 @@ use bytes::Bytes;
 use crate::limits::{CHILDREN_MAX, EPHEMERALS_MAX, PATH_BYTES_MAX, TTL_MS_MAX};
 use crate::path::{check_path, is_reserved, sequence, split};
 use crate::record::{Meta, Owner, Record};
-use crate::store::Store;
+use crate::store::{Spot, Store};
 use crate::{
     Acl, Caller, Create, CreateMode, LimitKind, Operation, Permissions, Reap, ZnodeError, acl, allows, quota,
 };
@@ -21,10 +21,10 @@ use crate::{
 /// A request that will be carried out: what depends on the state has been found out, and nothing can fail any more.
 #[derive(Debug)]
 pub(crate) enum Prepared {
-    Create { path: String, data: Option<Bytes>, acl: Vec<Acl>, owner: Owner, time_ms: i64 },
-    Delete { path: String },
-    SetData { path: String, data: Option<Bytes>, version: i32, time_ms: i64 },
-    SetAcl { path: String, acl: Vec<Acl>, version: i32 },
+    Create { parent: Spot, path: String, data: Option<Bytes>, acl: Vec<Acl>, owner: Owner, time_ms: i64 },
+    Delete { parent: Spot, spot: Spot, path: String },
+    SetData { spot: Spot, path: String, data: Option<Bytes>, version: i32, time_ms: i64 },
+    SetAcl { spot: Spot, path: String, acl: Vec<Acl>, version: i32 },
     Check,
 }
 
@@ -56,15 +56,15 @@ impl Store {
                 self.check_session(caller)?;
                 check_path(&path)?;
                 let acl = acl::settle(&acl, &caller.identities)?;
-                let (meta, _) = self.open(&path)?;
+                let (spot, meta, _) = self.open(&path)?;
                 self.check_acl(caller, &meta, Permissions::ADMIN)?;
                 let version = next_version(meta.aversion, version)?;
-                Ok(Prepared::SetAcl { path, acl, version })
+                Ok(Prepared::SetAcl { spot, path, acl, version })
             }
             Operation::Check { path, version } => {
                 self.check_session(caller)?;
                 check_path(&path)?;
-                let (meta, _) = self.open(&path)?;
+                let (_, meta, _) = self.open(&path)?;
                 self.check_acl(caller, &meta, Permissions::READ)?;
                 next_version(meta.version, version)?;
                 Ok(Prepared::Check)
@@ -80,10 +80,11 @@ impl Store {
         }
     }
 
-    fn open(&self, path: &str) -> Result<(Meta, usize), ZnodeError> {
-        let (_, record) = self.find(path).ok_or(ZnodeError::NoNode)?;
+    /// Where a znode is, what it is, and how many bytes of data it has.
+    fn open(&self, path: &str) -> Result<(Spot, Meta, usize), ZnodeError> {
+        let (place, record) = self.find(path).ok_or(ZnodeError::NoNode)?;
         let (meta, data) = record.open();
-        Ok((meta, data.map_or(0, <[u8]>::len)))
+        Ok((place.spot, meta, data.map_or(0, <[u8]>::len)))
     }
 
     fn check_acl(&self, caller: &Caller, meta: &Meta, wanted: Permissions) -> Result<(), ZnodeError> {
@@ -99,14 +100,15 @@ impl Store {
         self.check_session(caller)?;
         let (above, _) = split(&path)?;
         let acl = acl::settle(&acl, &caller.identities)?;
-        let (_, parent) = self.find(above).ok_or(ZnodeError::NoNode)?;
-        let meta = parent.meta();
+        let above = above.len();
+        let (parent, meta, _) = self.open(&path[..above])?;
         self.check_acl(caller, &meta, Permissions::CREATE)?;
         if mode.is_sequential() {
             path.push_str(&sequence(meta.created));
         }
         check_path(&path)?;
-        if self.find(&path).is_some() {
+        // The root is the child of nothing, with no name.
+        if path == "/" || self.child(meta.directory, &path[above + 1..]).is_some() {
             return Err(ZnodeError::NodeExists);
         }
         if let Owner::Session(_) = meta.owner {
@@ -123,7 +125,7 @@ impl Store {
             CreateMode::Container => Owner::Container,
             CreateMode::Ttl | CreateMode::TtlSequential => Owner::Ttl(ttl_ms),
         };
-        Ok(Prepared::Create { path, data, acl, owner, time_ms: caller.time_ms })
+        Ok(Prepared::Create { parent, path, data, acl, owner, time_ms: caller.time_ms })
     }
 
     /// Our own limits come last: what ZooKeeper refuses is refused as ZooKeeper does.
@@ -153,14 +155,14 @@ impl Store {
         if is_reserved(&path) {
             return Err(ZnodeError::BadArguments);
         }
-        let (_, parent) = self.find(above).ok_or(ZnodeError::NoNode)?;
-        self.check_acl(caller, &parent.meta(), Permissions::DELETE)?;
-        let (meta, _) = self.open(&path)?;
+        let (parent, above, _) = self.open(above)?;
+        self.check_acl(caller, &above, Permissions::DELETE)?;
+        let (spot, meta, _) = self.open(&path)?;
         next_version(meta.version, version)?;
         if meta.children > 0 {
             return Err(ZnodeError::NotEmpty);
         }
-        Ok(Prepared::Delete { path })
+        Ok(Prepared::Delete { parent, spot, path })
     }
 
     fn prepare_set_data(
@@ -172,14 +174,14 @@ impl Store {
     ) -> Result<Prepared, ZnodeError> {
         self.check_session(caller)?;
         check_path(&path)?;
-        let (meta, bytes) = self.open(&path)?;
+        let (spot, meta, bytes) = self.open(&path)?;
         self.check_acl(caller, &meta, Permissions::WRITE)?;
         quota::check_data(&path, data.as_deref())?;
         if caller.enforce_quota {
             self.check_quota(&path, 0, data.as_ref().map_or(0, Bytes::len) as i64 - bytes as i64)?;
         }
         let version = next_version(meta.version, version)?;
-        Ok(Prepared::SetData { path, data, version, time_ms: caller.time_ms })
+        Ok(Prepared::SetData { spot, path, data, version, time_ms: caller.time_ms })
     }
 
     /// May the steward remove this znode? It looked some time ago; what it saw may have changed.
@@ -188,7 +190,7 @@ impl Store {
         if is_reserved(&reap.path) {
             return Err(ZnodeError::BadArguments);
         }
-        let (meta, _) = self.open(&reap.path)?;
+        let (_, meta, _) = self.open(&reap.path)?;
         if meta.children > 0 {
             return Err(ZnodeError::NotEmpty);
         }

@@ -196,7 +196,7 @@ fn carry_out(writing: &mut Writing<'_>, plan: Plan) -> Result<Reply, ZnodeError>
             Reply::SessionClosed
         }
         Plan::Reap(path) => {
-            writing.delete(&path);
+            writing.delete_found(&path);
             Reply::Reaped
         }
     })

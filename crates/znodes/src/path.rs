@@ -49,6 +49,11 @@ pub(crate) fn parent(path: &str) -> &str {
     }
 }
 
+/// The name of a znode that is not the root.
+pub(crate) fn name(path: &str) -> &str {
+    path.rsplit_once('/').map_or(path, |(_, name)| name)
+}
+
 /// The znodes that are always there.
 pub(crate) fn is_reserved(path: &str) -> bool {
     matches!(path, "/" | "/zookeeper" | "/zookeeper/quota" | "/zookeeper/config")

@@ -127,13 +127,12 @@ impl Store {
         let (_, quota) = self.find(QUOTA)?;
         let (mut record, mut end, mut found) = (quota, 0, None);
         for name in path.strip_prefix('/')?.split('/') {
-            let Some(directory) = record.meta().directory else { break };
-            let Some(below) = self.nodes.get(&crate::store::key(directory, name)) else { break };
+            let Some(below) = self.child(record.meta().directory, name) else { break };
             record = below;
             end += 1 + name.len();
-            let limits =
-                record.meta().directory.and_then(|at| self.nodes.get(&crate::store::key(at, LIMITS)));
-            found = limits.map(|_| &path[..end]).or(found);
+            if self.child(record.meta().directory, LIMITS).is_some() {
+                found = Some(&path[..end]);
+            }
         }
         found
     }

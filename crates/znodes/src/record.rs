@@ -228,10 +228,6 @@ impl Record {
         Some(Bytes::from_owner(Tail { record: Arc::clone(&self.0), start }))
     }
 
-    pub(crate) fn parent(&self) -> u64 {
-        read_directory(self.key()).expect("a record is whole").0
-    }
-
     pub(crate) fn name(&self) -> &str {
         let (_, name) = read_directory(self.key()).expect("a record is whole");
         std::str::from_utf8(name).expect("names are UTF-8")
@@ -421,7 +417,8 @@ mod tests {
             key.extend_from_slice(name.as_bytes());
             let record = Record::new(&key, &meta, data.as_deref());
             prop_assert_eq!(record.open(), (meta, data.as_deref()));
-            prop_assert_eq!((record.parent(), record.name(), record.key()), (directory, name.as_str(), &key[..]));
+            prop_assert_eq!((record.name(), record.key()), (name.as_str(), &key[..]));
+            prop_assert_eq!(read_directory(&key), Some((directory, name.as_bytes())));
             prop_assert_eq!(Record::read(record.bytes()), Ok(record.clone()));
             let mut bytes = record.bytes().to_vec();
             bytes[at.index(record.bytes().len())] = with;

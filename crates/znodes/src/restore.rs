@@ -9,7 +9,7 @@ use crate::quota;
 use crate::record::{Owner, Record};
 use crate::session::Session;
 use crate::snapshot::{ACL, END, SESSION, VERSION, ZNODE};
-use crate::store::{Place, Store};
+use crate::store::{Place, ROOT_DIRECTORY, Store};
 use crate::tree::Item;
 
 /// No item is longer: a record's data, its name and its numbers.
@@ -103,15 +103,16 @@ fn read_znode(store: &mut Store, item: &Bytes) -> Result<Vec<u8>, RestoreError> 
 /// path, below a parent that counts it.
 fn count(store: &mut Store, records: u64) -> Result<(), RestoreError> {
     let tree = store.nodes.clone();
-    let root = store.find("/").map(|(place, record)| (place.hash, record.clone()));
-    let (hash, root) = root.ok_or_else(|| invalid("snapshot without a root"))?;
-    let mut open = vec![("/".to_owned(), hash, 0, root)];
-    while let Some((path, hash, directory, record)) = open.pop() {
+    let root = store.find("/").map(|(_, record)| record.clone());
+    let root = root.filter(|root| root.meta().directory == Some(ROOT_DIRECTORY));
+    let root = root.ok_or_else(|| invalid("snapshot without a root"))?;
+    let mut open = vec![("/".to_owned(), Place::ROOT.spot, root)];
+    while let Some((path, spot, record)) = open.pop() {
         let (meta, data) = record.open();
         check_znode(store, &path, &record)?;
         store.acls.count(meta.acl, 1);
         store.quotas += u64::from(quota::is_limits(&path));
-        store.count_in(Place { directory, hash, path: &path }, &meta, data);
+        store.count_in(Place { spot, path: &path }, &meta, data);
         let Some(directory) = meta.directory else { continue };
         let mut children = 0u32;
         let first = crate::store::key(directory, "");
@@ -119,7 +120,7 @@ fn count(store: &mut Store, records: u64) -> Result<(), RestoreError> {
             children = children.saturating_add(1);
             let name = child.name();
             let below = if path == "/" { format!("/{name}") } else { format!("{path}/{name}") };
-            open.push((below, crate::store::child_hash(hash, name), directory, child.clone()));
+            open.push((below, spot.child(directory, name), child.clone()));
         }
         // Two parents with one number would have each other's children, and be counted twice.
         if children != meta.children || store.node_count > records {

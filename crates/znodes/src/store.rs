@@ -17,7 +17,7 @@ use crate::acls::Acls;
 use crate::digest::{hash_bytes, hash_words};
 use crate::index::{Index, ordered};
 use crate::record::{Meta, Owner, Record, data_hash, write_directory};
-use crate::tree::Tree;
+use crate::tree::{Item, Tree};
 use crate::{Acl, Permissions, SESSION_BYTES, Session, SessionId, ZNODE_BYTES, path};
 
 /// The state of the tree.
@@ -46,25 +46,39 @@ pub(crate) struct Store {
     pub(crate) sum: u64,
 }
 
-/// Where a znode is, or would be.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Place<'p> {
+/// Where a znode is, or would be, beside its name. Stays the same as long as the znode's parent exists.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Spot {
     /// The parent's directory number; zero for the root.
     pub(crate) directory: u64,
     /// Of the path, from the root down.
     pub(crate) hash: u64,
+}
+
+/// Where a znode is, or would be.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Place<'p> {
+    pub(crate) spot: Spot,
     pub(crate) path: &'p str,
 }
 
-impl<'p> Place<'p> {
-    pub(crate) const ROOT: Place<'static> = Place { directory: 0, hash: 0x2007, path: "/" };
+/// The root's directory number: it is the first to have a child, and always has one.
+pub(crate) const ROOT_DIRECTORY: u64 = 1;
 
-    fn name(&self) -> &'p str {
-        self.path.rsplit_once('/').map_or(self.path, |(_, name)| name)
+impl Spot {
+    const ROOT: Spot = Spot { directory: 0, hash: 0x2007 };
+
+    /// Where the child with this name is, below the znode that is here and has this directory number.
+    pub(crate) fn child(self, directory: u64, name: &str) -> Spot {
+        Spot { directory, hash: hash_bytes(self.hash, name.as_bytes()) }
     }
+}
+
+impl<'p> Place<'p> {
+    pub(crate) const ROOT: Place<'static> = Place { spot: Spot::ROOT, path: "/" };
 
     fn key(&self) -> Vec<u8> {
-        key(self.directory, self.name())
+        key(self.spot.directory, path::name(self.path))
     }
 }
 
@@ -73,11 +87,6 @@ pub(crate) fn key(directory: u64, name: &str) -> Vec<u8> {
     write_directory(directory, &mut key);
     key.extend_from_slice(name.as_bytes());
     key
-}
-
-/// The path hash of a child.
-pub(crate) fn child_hash(parent: u64, name: &str) -> u64 {
-    hash_bytes(parent, name.as_bytes())
 }
 
 impl Store {
@@ -120,37 +129,42 @@ impl Store {
             meta.aversion = -1;
         }
         let (above, _) = self.find(path::parent(path)).expect("parents come first");
-        let directory = self.adopt(above, |parent| parent.children += 1);
-        self.add(self.child(above, directory, path), &meta, Some(b""));
+        let (directory, _) = self.adopt(above, |parent| parent.children += 1);
+        self.add(Place { spot: above.spot.child(directory, path::name(path)), path }, &meta, Some(b""));
     }
 
     /// The znode at `path`, which may be any string.
     pub(crate) fn find<'p>(&self, path: &'p str) -> Option<(Place<'p>, &Record)> {
-        let root = self.nodes.get(&key(0, ""))?;
         if path.is_empty() || path == "/" {
-            return Some((Place::ROOT, root));
+            return Some((Place::ROOT, self.nodes.get(&Place::ROOT.key())?));
         }
-        let (mut place, mut record) = (Place::ROOT, root);
-        let mut end = 0;
+        let (mut spot, mut directory, mut found) = (Spot::ROOT, Some(ROOT_DIRECTORY), None);
+        let mut key = Vec::with_capacity(64);
         for name in path.strip_prefix('/')?.split('/') {
-            end += 1 + name.len();
-            let directory = record.meta().directory?;
-            place = Place { directory, hash: child_hash(place.hash, name), path: &path[..end] };
-            record = self.nodes.get(&key(directory, name))?;
+            if let Some(record) = found {
+                directory = Record::meta(record).directory;
+            }
+            let number = directory?;
+            spot = spot.child(number, name);
+            key.clear();
+            write_directory(number, &mut key);
+            key.extend_from_slice(name.as_bytes());
+            found = Some(self.nodes.get(&key)?);
         }
-        Some((place, record))
+        found.map(|record| (Place { spot, path }, record))
     }
 
-    /// Where the child with this path is, below `parent`, whose directory number is `directory`.
-    pub(crate) fn child<'p>(&self, parent: Place<'_>, directory: u64, path: &'p str) -> Place<'p> {
-        let place = Place { directory, hash: 0, path };
-        Place { hash: child_hash(parent.hash, place.name()), ..place }
+    /// The child with this name of the znode with this directory number.
+    pub(crate) fn child(&self, directory: Option<u64>, name: &str) -> Option<&Record> {
+        self.nodes.get(&key(directory?, name))
     }
 
     /// The children of a znode, by name.
     pub(crate) fn children(&self, directory: Option<u64>) -> impl Iterator<Item = &Record> {
         directory.into_iter().flat_map(|directory| {
-            self.nodes.iter_from(&key(directory, "")).take_while(move |record| record.parent() == directory)
+            let prefix = key(directory, "");
+            let from = self.nodes.iter_from(&prefix);
+            from.take_while(move |record| record.key().starts_with(&prefix))
         })
     }
 
@@ -159,7 +173,7 @@ impl Store {
     }
 
     fn hash(&self, place: Place<'_>, meta: &Meta) -> u64 {
-        meta.hash(place.hash, self.acls.get(meta.acl).hash)
+        meta.hash(place.spot.hash, self.acls.get(meta.acl).hash)
     }
 
     /// Puts a new znode in. Its ACL has been taken for it.
@@ -171,7 +185,8 @@ impl Store {
 
     /// Counts a znode that is in the tree, and enters it where those of its kind are listed.
     pub(crate) fn count_in(&mut self, place: Place<'_>, meta: &Meta, data: Option<&[u8]>) {
-        self.sum = self.sum.wrapping_add(self.hash(place, meta)).wrapping_add(data_hash(place.hash, data));
+        self.sum =
+            self.sum.wrapping_add(self.hash(place, meta)).wrapping_add(data_hash(place.spot.hash, data));
         self.node_count += 1;
         self.data_bytes += (place.path.len() + data.map_or(0, <[u8]>::len)) as u64;
         if let Owner::Session(session) = meta.owner {
@@ -182,11 +197,12 @@ impl Store {
         self.list(place.path, meta);
     }
 
-    /// Takes a znode out; what it was.
-    pub(crate) fn remove(&mut self, place: Place<'_>) -> Record {
+    /// Takes a znode out; what it was, and its ACL.
+    pub(crate) fn remove(&mut self, place: Place<'_>) -> (Record, Arc<[Acl]>) {
         let record = self.nodes.remove(&place.key()).expect("what is removed exists");
         let (meta, data) = record.open();
-        self.sum = self.sum.wrapping_sub(self.hash(place, &meta)).wrapping_sub(data_hash(place.hash, data));
+        self.sum =
+            self.sum.wrapping_sub(self.hash(place, &meta)).wrapping_sub(data_hash(place.spot.hash, data));
         self.node_count -= 1;
         self.data_bytes -= (place.path.len() + data.map_or(0, <[u8]>::len)) as u64;
         if let Owner::Session(session) = meta.owner {
@@ -195,50 +211,58 @@ impl Store {
             self.count_ephemeral(session, -1);
         }
         self.unlist(place.path, &meta);
+        let acl = Arc::clone(self.acl(&meta));
         self.acls.release(meta.acl);
-        record
+        (record, acl)
     }
 
-    /// Changes a znode, but not its data; what it is then.
-    pub(crate) fn change(&mut self, place: Place<'_>, change: impl FnOnce(&mut Meta)) -> Meta {
-        let key = place.key();
-        let record = self.nodes.get(&key).expect("what is changed exists");
-        let (before, data) = record.open();
-        let mut meta = before;
-        change(&mut meta);
-        let record = Record::new(&key, &meta, data);
+    /// Changes a znode, but not its data; what it was, and what it is then.
+    pub(crate) fn change(&mut self, place: Place<'_>, change: impl FnOnce(&mut Meta)) -> (Meta, Meta) {
+        let (before, meta) = self.rewrite(place, |record, key| {
+            let (before, data) = record.open();
+            let mut meta = before;
+            change(&mut meta);
+            (Record::new(key, &meta, data), (before, meta))
+        });
         self.sum = self.sum.wrapping_sub(self.hash(place, &before)).wrapping_add(self.hash(place, &meta));
-        self.nodes.insert(record);
         if before != meta && !matches!(meta.owner, Owner::Nobody | Owner::Session(_)) {
             self.unlist(place.path, &before);
             self.list(place.path, &meta);
         }
-        meta
+        (before, meta)
     }
 
-    /// Changes a znode that is to have a child: it gets a directory number if it has none. The number.
-    pub(crate) fn adopt(&mut self, place: Place<'_>, change: impl FnOnce(&mut Meta)) -> u64 {
+    /// Puts another record in the place of one, in one descent.
+    fn rewrite<R>(&mut self, place: Place<'_>, rewrite: impl FnOnce(&Record, &[u8]) -> (Record, R)) -> R {
+        let key = place.key();
+        self.nodes.alter(&key, |record| {
+            let (rewritten, result) = rewrite(record, &key);
+            *record = rewritten;
+            result
+        })
+    }
+
+    /// Changes a znode that is to have a child: it gets a directory number if it has none. The number, and what it is then.
+    pub(crate) fn adopt(&mut self, place: Place<'_>, change: impl FnOnce(&mut Meta)) -> (u64, Meta) {
         let next = self.directories + 1;
-        let meta = self.change(place, |meta| {
+        let (_, meta) = self.change(place, |meta| {
             meta.directory.get_or_insert(next);
             change(meta);
         });
         let directory = meta.directory.expect("it was given one");
         self.directories = self.directories.max(directory);
-        directory
+        (directory, meta)
     }
 
     /// Sets the data of a znode, and nothing else; the size of what was there.
     pub(crate) fn set_data(&mut self, place: Place<'_>, data: Option<&[u8]>) -> usize {
-        let key = place.key();
-        let record = self.nodes.get(&key).expect("what is changed exists");
-        let (meta, before) = record.open();
-        let bytes = before.map_or(0, <[u8]>::len);
-        let record = Record::new(&key, &meta, data);
-        self.sum =
-            self.sum.wrapping_sub(data_hash(place.hash, before)).wrapping_add(data_hash(place.hash, data));
+        let (bytes, hash) = self.rewrite(place, |record, key| {
+            let (meta, before) = record.open();
+            let was = (before.map_or(0, <[u8]>::len), data_hash(place.spot.hash, before));
+            (Record::new(key, &meta, data), was)
+        });
+        self.sum = self.sum.wrapping_sub(hash).wrapping_add(data_hash(place.spot.hash, data));
         self.data_bytes = self.data_bytes - bytes as u64 + data.map_or(0, <[u8]>::len) as u64;
-        self.nodes.insert(record);
         bytes
     }
 

@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use crate::check::Prepared;
-use crate::record::{Meta, Owner};
-use crate::store::Store;
+use crate::record::Meta;
+use crate::store::{Place, Spot, Store};
 use crate::{Acl, Event, EventKind, OperationReply, SessionId, path};
 
 /// One command being carried out: where, under which zxid, and what watchers will be told.
@@ -21,17 +21,21 @@ impl<'a> Writing<'a> {
 
     pub(crate) fn carry_out(&mut self, prepared: &Prepared) -> OperationReply {
         match prepared {
-            Prepared::Create { path, data, acl, owner, time_ms } => {
-                self.create(path, data.as_deref(), acl, *owner, *time_ms)
+            Prepared::Create { parent, path, data, acl, owner, time_ms } => {
+                let acl = self.store.acls.take(acl);
+                let meta = Meta::new(self.zxid, *time_ms, *owner, acl);
+                self.create(*parent, path, &meta, data.as_deref())
             }
-            Prepared::Delete { path } => {
-                self.delete(path);
+            Prepared::Delete { parent, spot, path } => {
+                self.delete(*parent, *spot, path);
                 OperationReply::Deleted
             }
-            Prepared::SetData { path, data, version, time_ms } => {
-                self.set_data(path, data.as_deref(), *version, *time_ms)
+            Prepared::SetData { spot, path, data, version, time_ms } => {
+                self.set_data(Place { spot: *spot, path }, data.as_deref(), *version, *time_ms)
             }
-            Prepared::SetAcl { path, acl, version } => self.set_acl(path, acl, *version),
+            Prepared::SetAcl { spot, path, acl, version } => {
+                self.set_acl(Place { spot: *spot, path }, acl, *version)
+            }
             Prepared::Check => OperationReply::Checked,
         }
     }
@@ -41,74 +45,76 @@ impl<'a> Writing<'a> {
         self.events.push(Event { zxid: self.zxid, kind, path: Arc::from(path), acl });
     }
 
-    fn create(
-        &mut self,
-        path: &str,
-        data: Option<&[u8]>,
-        acl: &[Acl],
-        owner: Owner,
-        time_ms: i64,
-    ) -> OperationReply {
+    /// Creates a znode. Its ACL has been taken for it.
+    fn create(&mut self, parent: Spot, path: &str, meta: &Meta, data: Option<&[u8]>) -> OperationReply {
         let zxid = self.zxid;
-        let (above, parent) = self.store.find(path::parent(path)).expect("prepared: the parent exists");
-        let parent_acl = parent.meta().acl;
-        let directory = self.store.adopt(above, |parent| {
+        let above = path::parent(path);
+        let (directory, parent_meta) = self.store.adopt(Place { spot: parent, path: above }, |parent| {
             parent.children += 1;
             // Past the largest number it goes on with the smallest: names stay unique for as long again.
             parent.created = parent.created.wrapping_add(1);
             parent.pzxid = zxid;
         });
-        let acl = self.store.acls.take(acl);
-        let meta = Meta::new(zxid, time_ms, owner, acl);
-        self.store.add(self.store.child(above, directory, path), &meta, data);
+        let spot = parent.child(directory, path::name(path));
+        self.store.add(Place { spot, path }, meta, data);
         let bytes = data.map_or(0, <[u8]>::len);
         self.store.quota_created(path, bytes);
-        self.event(EventKind::Created, path, acl);
-        self.event(EventKind::ChildrenChanged, path::parent(path), parent_acl);
+        self.event(EventKind::Created, path, meta.acl);
+        self.event(EventKind::ChildrenChanged, above, parent_meta.acl);
         OperationReply::Created { path: path.to_owned(), stat: meta.stat(bytes) }
     }
 
     /// Deletes a znode that has no children. The parent's count of creations stays: sequential names never come again.
-    pub(crate) fn delete(&mut self, path: &str) {
+    fn delete(&mut self, parent: Spot, spot: Spot, path: &str) {
         let zxid = self.zxid;
-        let (place, record) = self.store.find(path).expect("prepared: the znode exists");
-        let acl = Arc::clone(self.store.acl(&record.meta()));
-        let record = self.store.remove(place);
-        let (above, _) = self.store.find(path::parent(path)).expect("a znode has a parent");
-        let parent = self.store.change(above, |parent| {
+        let (record, acl) = self.store.remove(Place { spot, path });
+        let above = path::parent(path);
+        let (_, parent) = self.store.change(Place { spot: parent, path: above }, |parent| {
             parent.children -= 1;
             parent.pzxid = zxid;
         });
         self.store.quota_deleted(path, record.data_bytes());
         self.events.push(Event { zxid, kind: EventKind::Deleted, path: Arc::from(path), acl });
-        self.event(EventKind::ChildrenChanged, path::parent(path), parent.acl);
+        self.event(EventKind::ChildrenChanged, above, parent.acl);
     }
 
-    fn set_data(&mut self, path: &str, data: Option<&[u8]>, version: i32, time_ms: i64) -> OperationReply {
+    /// Deletes a znode that exists and has no children.
+    pub(crate) fn delete_found(&mut self, path: &str) {
+        let (place, _) = self.store.find(path).expect("what is deleted exists");
+        let (above, _) = self.store.find(path::parent(path)).expect("a znode has a parent");
+        let (parent, spot) = (above.spot, place.spot);
+        self.delete(parent, spot, path);
+    }
+
+    fn set_data(
+        &mut self,
+        place: Place<'_>,
+        data: Option<&[u8]>,
+        version: i32,
+        time_ms: i64,
+    ) -> OperationReply {
         let zxid = self.zxid;
-        let (place, _) = self.store.find(path).expect("prepared: the znode exists");
         let before = self.store.set_data(place, data);
-        let meta = self.store.change(place, |meta| {
+        let (_, meta) = self.store.change(place, |meta| {
             meta.mzxid = zxid;
             meta.mtime = time_ms;
             meta.version = version;
         });
         let bytes = data.map_or(0, <[u8]>::len);
-        self.store.quota_used(path, 0, bytes as i64 - before as i64);
-        self.event(EventKind::DataChanged, path, meta.acl);
+        self.store.quota_used(place.path, 0, bytes as i64 - before as i64);
+        self.event(EventKind::DataChanged, place.path, meta.acl);
         OperationReply::DataSet(meta.stat(bytes))
     }
 
-    fn set_acl(&mut self, path: &str, acl: &[Acl], version: i32) -> OperationReply {
-        let (place, record) = self.store.find(path).expect("prepared: the znode exists");
-        let (before, bytes) = (record.meta().acl, record.data_bytes());
+    fn set_acl(&mut self, place: Place<'_>, acl: &[Acl], version: i32) -> OperationReply {
         let acl = self.store.acls.take(acl);
-        let meta = self.store.change(place, |meta| {
+        let (before, _) = self.store.change(place, |meta| {
             meta.acl = acl;
             meta.aversion = version;
         });
-        self.store.acls.release(before);
-        OperationReply::AclSet(meta.stat(bytes))
+        self.store.acls.release(before.acl);
+        let (_, record) = self.store.find(place.path).expect("prepared: the znode exists");
+        OperationReply::AclSet(record.stat())
     }
 
     /// Ends a session: its ephemerals go in the order of their paths, all in this one entry (rule K6).
@@ -118,7 +124,7 @@ impl<'a> Writing<'a> {
             paths.pop();
         }
         for path in paths {
-            self.delete(&path);
+            self.delete_found(&path);
         }
         self.store.remove_session(session);
     }

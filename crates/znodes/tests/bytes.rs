@@ -175,9 +175,9 @@ fn z11_a_snapshot_shows_the_moment_of_its_taking_however_slowly_it_is_read() {
         .unwrap();
     let (digest, view) = (shell.tree.digest(), shell.tree.view());
     let mut chunks = Vec::new();
-    let mut snapshot = shell.tree.snapshot();
+    let snapshot = shell.tree.snapshot();
     let mut number = 0;
-    while let Some(chunk) = snapshot.next() {
+    for chunk in snapshot {
         assert!(chunk.len() <= Znodes::CHUNK_BYTES_MAX);
         chunks.push(chunk);
         for _ in 0..500 {
@@ -204,8 +204,7 @@ fn hostile_snapshots_are_refused_quickly() {
         [1, zxid, directories, 0].into_iter().for_each(|number| to.varint(number));
         to
     };
-    let refused =
-        |to: Writer| Znodes::restore(&mut std::iter::once(to.finish())).err().expect("it is refused");
+    let refused = |to: Writer| Znodes::restore(&mut std::iter::once(to.finish())).expect_err("it is refused");
     let mut version = Writer::new();
     version.varint(2);
     assert_eq!(refused(version), RestoreError::Version(2));

@@ -71,6 +71,24 @@ impl<T: Item> Tree<T> {
         replaced
     }
 
+    /// Changes the item with `key`, which must be there, but not its key.
+    pub(crate) fn alter<R>(&mut self, key: &[u8], change: impl FnOnce(&mut T) -> R) -> R {
+        let mut node = self.root.as_mut().expect("what is altered is there");
+        loop {
+            match Arc::make_mut(node) {
+                Node::Leaf(items) => {
+                    let (at, after) = items.search(key);
+                    assert!(at < after, "what is altered is there");
+                    return change(items.item(at));
+                }
+                Node::Inner(children) => {
+                    let at = children.way_to(key);
+                    node = &mut children.item(at).node;
+                }
+            }
+        }
+    }
+
     /// Takes the item with `key` out. Looks first, so that a shared path is not copied for nothing.
     pub(crate) fn remove(&mut self, key: &[u8]) -> Option<T> {
         self.get(key)?;

@@ -94,6 +94,10 @@ proptest! {
                     prop_assert_eq!(replaced.map(|entry| entry.1), map.insert(key, step as u32));
                 }
             }
+            if let Some(value) = map.get_mut(&key(from % 2000)) {
+                *value += 1000;
+                tree.alter(&key(from % 2000), |entry| entry.1 += 1000);
+            }
             same(&tree, &map, &key(from % 2000));
             if step % 5 == 0 {
                 copies.push((tree.clone(), map.clone()));
