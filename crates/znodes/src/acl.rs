@@ -1,5 +1,6 @@
 //! Who may do what: identities, ACLs, and how one is held against the other.
 
+use std::collections::BTreeSet;
 use std::fmt;
 
 use crate::address::{Network, address};
@@ -113,8 +114,9 @@ fn matches(who: &Identity, rule: &Identity) -> bool {
 /// somebody who is not authenticated; [`Limit`](ZnodeError::Limit) for one that grows too long.
 pub(crate) fn settle(acl: &[Acl], identities: &[Identity]) -> Result<Vec<Acl>, ZnodeError> {
     let mut settled = Vec::with_capacity(acl.len());
-    for (at, entry) in acl.iter().enumerate() {
-        if acl[..at].contains(entry) {
+    let mut seen = BTreeSet::new();
+    for entry in acl {
+        if !seen.insert(entry) {
             continue;
         }
         if entry.identity.scheme == "auth" {

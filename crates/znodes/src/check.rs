@@ -11,8 +11,9 @@
 use bytes::Bytes;
 
 use crate::limits::{CHILDREN_MAX, EPHEMERALS_MAX, PATH_BYTES_MAX, TTL_MS_MAX};
+use crate::meta::{Meta, Owner};
 use crate::path::{check_path, is_reserved, sequence, split};
-use crate::record::{Meta, Owner, Record};
+use crate::record::Record;
 use crate::store::{Spot, Store};
 use crate::{
     Acl, Caller, Create, CreateMode, LimitKind, Operation, Permissions, Reap, ZnodeError, acl, allows, quota,

@@ -10,11 +10,12 @@
 //! ```
 //!
 //! Every value has one encoding, so that equal commands are equal bytes. Decoding is bounded by the input: lengths and counts are
-//! checked against what is left. Data shares the entry's memory.
+//! checked against what is left, counts against the limits too. Data shares the entry's memory.
 
 use bytes::Bytes;
 use quorate_consensus::{DecodeError, Reader, Writer};
 
+use crate::limits::{ACL_ENTRIES_MAX, IDENTITIES_MAX, MULTI_OPERATIONS_MAX};
 use crate::session::read_password;
 use crate::{
     Acl, Caller, CloseSession, Command, Create, CreateMode, CreateSession, Identity, Operation, Permissions,
@@ -86,7 +87,7 @@ impl Command {
             1 => Command::Operation(read_caller(&mut from)?, read_operation(&mut from)?),
             2 => {
                 let caller = read_caller(&mut from)?;
-                let count = from.count(3)?;
+                let count = read_count(&mut from, 3, MULTI_OPERATIONS_MAX, "number of operations")?;
                 Command::Multi(
                     caller,
                     (0..count).map(|_| read_operation(&mut from)).collect::<Result<_, _>>()?,
@@ -133,7 +134,7 @@ impl Operation {
     /// About how many bytes it takes.
     pub(crate) fn bytes_hint(&self) -> usize {
         let acl_bytes = |acl: &[Acl]| {
-            acl.iter().map(|entry| 8 + entry.identity.scheme.len() + entry.identity.id.len()).sum::<usize>()
+            acl.iter().map(|entry| 12 + entry.identity.scheme.len() + entry.identity.id.len()).sum::<usize>()
         };
         let rest = match self {
             Operation::Create(create) => create.data.as_ref().map_or(0, Bytes::len) + acl_bytes(&create.acl),
@@ -159,6 +160,18 @@ pub(crate) fn read_i32(from: &mut Reader) -> Result<i32, DecodeError> {
     i32::try_from(read_signed(from)?).map_err(|_| DecodeError::Invalid { what: "32-bit number" })
 }
 
+/// A count of things that take at least `bytes_each` bytes each, of which a command never has more than `most`: what is made of them
+/// is larger than they are.
+fn read_count(
+    from: &mut Reader,
+    bytes_each: usize,
+    most: usize,
+    what: &'static str,
+) -> Result<usize, DecodeError> {
+    let count = from.count(bytes_each)?;
+    if count > most { Err(DecodeError::Invalid { what }) } else { Ok(count) }
+}
+
 fn write_identity(identity: &Identity, to: &mut Writer) {
     to.bytes(identity.scheme.as_bytes());
     to.bytes(identity.id.as_bytes());
@@ -179,7 +192,7 @@ fn write_caller(caller: &Caller, to: &mut Writer) {
 
 fn read_caller(from: &mut Reader) -> Result<Caller, DecodeError> {
     let (session, owner) = (SessionId(read_signed(from)?), from.varint()?);
-    let count = from.count(2)?;
+    let count = read_count(from, 2, IDENTITIES_MAX, "number of identities")?;
     Ok(Caller {
         session,
         owner,
@@ -198,7 +211,7 @@ pub(crate) fn write_acl(acl: &[Acl], to: &mut Writer) {
 }
 
 pub(crate) fn read_acl(from: &mut Reader) -> Result<Vec<Acl>, DecodeError> {
-    let count = from.count(3)?;
+    let count = read_count(from, 3, ACL_ENTRIES_MAX, "number of entries of an ACL")?;
     (0..count)
         .map(|_| Ok(Acl { permissions: Permissions(read_i32(from)?), identity: read_identity(from)? }))
         .collect()

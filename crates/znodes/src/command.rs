@@ -4,7 +4,7 @@ use bytes::Bytes;
 
 use crate::acl::check_size;
 use crate::limits::{
-    COMMAND_BYTES_MAX, DATA_BYTES_MAX, IDENTITIES_MAX, MULTI_OPERATIONS_MAX, PATH_BYTES_MAX,
+    ACL_BYTES_MAX, COMMAND_BYTES_MAX, DATA_BYTES_MAX, IDENTITIES_MAX, MULTI_OPERATIONS_MAX, PATH_BYTES_MAX,
 };
 use crate::{Acl, Identity, LimitKind, Password, SessionId, ZnodeError};
 
@@ -233,9 +233,12 @@ impl Command {
     /// # Errors
     /// [`Limit`](ZnodeError::Limit), and [`Malformed`](ZnodeError::Malformed) for a multi that sets an ACL.
     pub fn check(&self) -> Result<(), ZnodeError> {
-        let identities = |caller: &Caller| match caller.identities.len() {
-            0..=IDENTITIES_MAX => Ok(()),
-            _ => Err(ZnodeError::Limit(LimitKind::Identities)),
+        let identities = |caller: &Caller| {
+            let bytes: usize = caller.identities.iter().map(|who| who.scheme.len() + who.id.len()).sum();
+            match caller.identities.len() {
+                0..=IDENTITIES_MAX if bytes <= ACL_BYTES_MAX => Ok(()),
+                _ => Err(ZnodeError::Limit(LimitKind::Identities)),
+            }
         };
         match self {
             Command::Operation(caller, operation) => {

@@ -12,7 +12,7 @@
 //!
 //! One idea a file: `command`, `codec`, `response`, `event` and `stat` are what goes in and out; `path`, `acl`, `address` and `quota`
 //! ZooKeeper's rules about each; `check` what is refused and in which order, `write` what is done; `tree` the persistent tree that
-//! everything is kept in, `record` a znode's bytes, `acls` and `index` what stands beside, `store` all of it; `machine`, `view`,
+//! everything is kept in, `meta` and `record` a znode and its bytes, `acls` and `index` what stands beside, `store` all of it; `machine`, `view`,
 //! `snapshot` and `restore` its faces.
 //!
 //! Architecture Invariant: what a command does follows from the state and the command's bytes, nothing else. No clock: ctime, mtime
@@ -40,7 +40,7 @@
 //! | K6 ephemeral as long as its session | `write::close_session`, `restore::check_znode` | `tests/sessions.rs#k6_…`, `tests/model.rs` |
 //! | K8 no session ends early | `machine::plan_close` | `tests/sessions.rs#k8_…` |
 //! | K9 a multi is all or nothing | `machine::try_multi` | `tests/multi.rs#k9_…`, `tests/model.rs` |
-//! | K10 stat fields | `record::Meta::stat`, `write` | `tests/stat.rs#k10_…`, `tests/model.rs` |
+//! | K10 stat fields | `meta::Meta::stat`, `write` | `tests/stat.rs#k10_…`, `tests/model.rs` |
 //! | K11 ACLs | `acl`, `check::check_acl`, `Event::readable_by` | `acl::tests`, `tests/acls.rs#k11_…` |
 //! | Z11, R20 snapshots | `snapshot`, `restore` | `tests/bytes.rs`, `tests/model.rs` |
 //!
@@ -98,6 +98,7 @@ mod event;
 mod index;
 mod limits;
 mod machine;
+mod meta;
 mod path;
 mod quota;
 mod record;

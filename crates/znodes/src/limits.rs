@@ -17,7 +17,7 @@ pub const ACL_ENTRIES_MAX: usize = 1024;
 /// Bytes of the schemes and ids of one ACL.
 pub const ACL_BYTES_MAX: usize = 64 * 1024;
 
-/// Identities of one connection.
+/// Identities of one connection; their schemes and ids are at most [`ACL_BYTES_MAX`] bytes.
 pub const IDENTITIES_MAX: usize = 64;
 
 /// Operations of one multi.

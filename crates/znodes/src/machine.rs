@@ -1,10 +1,12 @@
 //! The state machine: what the log drives.
 
 use bytes::Bytes;
-use quorate_consensus::{DecodeError, Placed, Position, Reader, RestoreError, StateMachine, Writer, planted};
+use quorate_consensus::{
+    DecodeError, Epoch, Placed, Position, Reader, RestoreError, StateMachine, Writer, planted,
+};
 
 use crate::check::Prepared;
-use crate::limits::{COMMAND_BYTES_MAX, SESSIONS_MAX};
+use crate::limits::{ACL_BYTES_MAX, COMMAND_BYTES_MAX, SESSIONS_MAX};
 use crate::snapshot::{self, Snapshot};
 use crate::store::Store;
 use crate::write::Writing;
@@ -74,17 +76,30 @@ impl Znodes {
         Znodes::from(Store::new())
     }
 
-    /// Evaluates a command and places it at once with the next zxid of its epoch: what a single group does with each entry. A new
-    /// epoch counts from 1.
+    /// The zxid of the next change, if an entry of this epoch makes it: the epoch, and a counter that starts at 1 (rule Z01). None
+    /// when the counter is full: its leader must make way for the next epoch, as ZooKeeper's does, before the last number.
+    #[must_use]
+    pub fn next_zxid(&self, epoch: Epoch) -> Option<u64> {
+        let next = (self.number() + 1).max(epoch.0 << 32 | 1);
+        (next & 0xffff_ffff != 0xffff_ffff).then_some(next)
+    }
+
+    /// Evaluates a command and places it at once with the next zxid: what a single group does with each entry.
+    ///
+    /// # Panics
+    /// If the epoch's counter is full; see [`Znodes::next_zxid`].
     pub fn apply(&mut self, at: Position, command: &Bytes) -> Placed<Response, Event> {
         let effect = self.evaluate(at, command);
-        let next = (self.number() + 1).max(at.epoch.0 << 32 | 1);
-        let number = if Znodes::changes(&effect) { next } else { self.number() };
+        let number = if Znodes::changes(&effect) {
+            self.next_zxid(at.epoch).expect("a full epoch has been left in time")
+        } else {
+            self.number()
+        };
         self.place(effect, number)
     }
 
     fn plan(&self, command: &Bytes) -> Result<Plan, ZnodeError> {
-        if command.len() > COMMAND_BYTES_MAX + 4096 {
+        if command.len() > COMMAND_BYTES_MAX + 2 * ACL_BYTES_MAX {
             return Err(ZnodeError::Limit(LimitKind::Command));
         }
         let command = Command::decode(command).map_err(|_| ZnodeError::Malformed)?;

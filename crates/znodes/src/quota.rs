@@ -207,7 +207,7 @@ impl Store {
 
     fn write_track(&mut self, stats: &str, track: &Track) {
         let (place, _) = self.find(stats).expect("the caller has seen it");
-        self.set_data(place, Some(track.text().as_bytes()));
+        self.set_data(place, Some(track.text().as_bytes()), |_| {});
     }
 
     /// How many znodes there are from `of` down, and with how much data.

@@ -4,9 +4,10 @@ use bytes::Bytes;
 use quorate_consensus::{DecodeError, Reader, RestoreError};
 
 use crate::limits::{CHILDREN_MAX, DATA_BYTES_MAX, EPHEMERALS_MAX, PATH_BYTES_MAX, SESSIONS_MAX};
+use crate::meta::Owner;
 use crate::path::check_path;
 use crate::quota;
-use crate::record::{Owner, Record};
+use crate::record::Record;
 use crate::session::Session;
 use crate::snapshot::{ACL, END, SESSION, VERSION, ZNODE};
 use crate::store::{Place, ROOT_DIRECTORY, Store};
@@ -119,6 +120,9 @@ fn count(store: &mut Store, records: u64) -> Result<(), RestoreError> {
         for child in tree.with_prefix(&first) {
             children = children.saturating_add(1);
             let name = child.name();
+            if name.is_empty() || name.contains('/') {
+                return Err(invalid("name of a znode"));
+            }
             let below = if path == "/" { format!("/{name}") } else { format!("{path}/{name}") };
             open.push((below, spot.child(directory, name), child.clone()));
         }
@@ -127,7 +131,17 @@ fn count(store: &mut Store, records: u64) -> Result<(), RestoreError> {
             return Err(invalid("number of children"));
         }
     }
-    if store.node_count == records { Ok(()) } else { Err(invalid("znode without a parent")) }
+    if store.node_count != records {
+        return Err(invalid("znode without a parent"));
+    }
+    if store.acls.iter().any(|interned| interned.uses == 0) {
+        return Err(invalid("ACL that nobody has"));
+    }
+    let reserved = ["/zookeeper", "/zookeeper/config", "/zookeeper/quota"];
+    if reserved.iter().any(|path| store.find(path).is_none()) {
+        return Err(invalid("snapshot without what every tree has"));
+    }
+    Ok(())
 }
 
 fn check_znode(store: &Store, path: &str, record: &Record) -> Result<(), RestoreError> {
@@ -214,5 +228,64 @@ impl Source<'_> {
             Err(error) => Err(error),
             Ok(()) => Err(RestoreError::Malformed(DecodeError::Trailing { bytes: self.chunk.len() })),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::meta::Meta;
+    use crate::snapshot::Snapshot;
+    use crate::store::key;
+    use crate::{Acl, Permissions, SessionId};
+
+    /// What a snapshot of a tree that was spoilt is refused for.
+    fn refused(spoil: impl FnOnce(&mut Store)) -> &'static str {
+        let mut store = Store::new();
+        store.zxid = 9;
+        spoil(&mut store);
+        match read(&mut Snapshot::of(&store)) {
+            Err(RestoreError::Malformed(DecodeError::Invalid { what })) => what,
+            other => panic!("{other:?} does not say what is wrong"),
+        }
+    }
+
+    fn plant(store: &mut Store, directory: u64, name: &str, change: impl FnOnce(&mut Meta)) {
+        let mut meta = Meta::new(1, 0, Owner::Nobody, 0);
+        change(&mut meta);
+        store.nodes.insert(Record::new(&key(directory, name), &meta, None));
+        store.change(Place::ROOT, |root| root.children += u32::from(directory == ROOT_DIRECTORY));
+    }
+
+    #[test]
+    fn k6_s11_what_no_log_can_lead_to_is_refused() {
+        assert!(read(&mut Snapshot::of(&Store::new())).is_ok());
+        let root = ROOT_DIRECTORY;
+        assert_eq!(refused(|store| plant(store, root, "a/b", |_| {})), "name of a znode");
+        assert_eq!(refused(|store| plant(store, root, "", |_| {})), "name of a znode");
+        assert_eq!(refused(|store| plant(store, root, "..", |_| {})), "path of a znode");
+        assert_eq!(refused(|store| plant(store, root, "a", |meta| meta.acl = 77)), "ACL of a znode");
+        let orphan = |meta: &mut Meta| meta.owner = Owner::Session(SessionId(9));
+        assert_eq!(refused(|store| plant(store, root, "a", orphan)), "session of an ephemeral");
+        assert_eq!(refused(|store| plant(store, 2, "a", |_| {})), "number of children");
+        assert_eq!(refused(|store| plant(store, 99, "a", |_| {})), "znode without a parent");
+        assert_eq!(refused(|store| plant(store, 0, "a", |_| {})), "znode without a parent");
+        let itself = |meta: &mut Meta| (meta.directory, meta.children) = (Some(root), 4);
+        assert_eq!(refused(|store| plant(store, root, "a", itself)), "number of children");
+        assert_eq!(refused(|store| plant(store, root, "a", |meta| meta.pzxid = 10)), "number of a znode");
+        assert_eq!(
+            refused(|store| plant(store, root, "a", |meta| meta.directory = Some(50))),
+            "number of a znode"
+        );
+        let nobodys = |store: &mut Store| drop(store.acls.take(&[Acl::world(Permissions(3))]));
+        assert_eq!(refused(nobodys), "ACL that nobody has");
+        assert_eq!(refused(|store| store.acls.last = 0), "last ACL of a snapshot");
+        let quota = |store: &mut Store| {
+            let (place, _) = store.find("/zookeeper/quota").unwrap();
+            store.remove(place);
+            let (place, _) = store.find("/zookeeper").unwrap();
+            store.change(place, |meta| meta.children -= 1);
+        };
+        assert_eq!(refused(quota), "snapshot without what every tree has");
     }
 }

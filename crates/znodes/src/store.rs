@@ -16,7 +16,8 @@ use std::sync::Arc;
 use crate::acls::Acls;
 use crate::digest::{hash_bytes, hash_words};
 use crate::index::{Index, ordered};
-use crate::record::{Meta, Owner, Record, data_hash, write_directory};
+use crate::meta::{Meta, Owner, data_hash};
+use crate::record::{Record, write_directory};
 use crate::tree::{Item, Tree};
 use crate::{Acl, Permissions, SESSION_BYTES, Session, SessionId, ZNODE_BYTES, path};
 
@@ -218,28 +219,16 @@ impl Store {
 
     /// Changes a znode, but not its data; what it was, and what it is then.
     pub(crate) fn change(&mut self, place: Place<'_>, change: impl FnOnce(&mut Meta)) -> (Meta, Meta) {
-        let (before, meta) = self.rewrite(place, |record, key| {
+        let key = place.key();
+        let (before, meta) = self.nodes.alter(&key, |record| {
             let (before, data) = record.open();
             let mut meta = before;
             change(&mut meta);
-            (Record::new(key, &meta, data), (before, meta))
+            *record = Record::new(&key, &meta, data);
+            (before, meta)
         });
-        self.sum = self.sum.wrapping_sub(self.hash(place, &before)).wrapping_add(self.hash(place, &meta));
-        if before != meta && !matches!(meta.owner, Owner::Nobody | Owner::Session(_)) {
-            self.unlist(place.path, &before);
-            self.list(place.path, &meta);
-        }
+        self.recount(place, &before, &meta);
         (before, meta)
-    }
-
-    /// Puts another record in the place of one, in one descent.
-    fn rewrite<R>(&mut self, place: Place<'_>, rewrite: impl FnOnce(&Record, &[u8]) -> (Record, R)) -> R {
-        let key = place.key();
-        self.nodes.alter(&key, |record| {
-            let (rewritten, result) = rewrite(record, &key);
-            *record = rewritten;
-            result
-        })
     }
 
     /// Changes a znode that is to have a child: it gets a directory number if it has none. The number, and what it is then.
@@ -254,16 +243,35 @@ impl Store {
         (directory, meta)
     }
 
-    /// Sets the data of a znode, and nothing else; the size of what was there.
-    pub(crate) fn set_data(&mut self, place: Place<'_>, data: Option<&[u8]>) -> usize {
-        let (bytes, hash) = self.rewrite(place, |record, key| {
-            let (meta, before) = record.open();
-            let was = (before.map_or(0, <[u8]>::len), data_hash(place.spot.hash, before));
-            (Record::new(key, &meta, data), was)
+    /// Sets the data of a znode, and changes the rest; what it is then, and how many bytes of data it had.
+    pub(crate) fn set_data(
+        &mut self,
+        place: Place<'_>,
+        data: Option<&[u8]>,
+        change: impl FnOnce(&mut Meta),
+    ) -> (Meta, usize) {
+        let key = place.key();
+        let (before, meta, bytes, hash) = self.nodes.alter(&key, |record| {
+            let (before, old) = record.open();
+            let mut meta = before;
+            change(&mut meta);
+            let result = (before, meta, old.map_or(0, <[u8]>::len), data_hash(place.spot.hash, old));
+            *record = Record::new(&key, &meta, data);
+            result
         });
         self.sum = self.sum.wrapping_sub(hash).wrapping_add(data_hash(place.spot.hash, data));
         self.data_bytes = self.data_bytes - bytes as u64 + data.map_or(0, <[u8]>::len) as u64;
-        bytes
+        self.recount(place, &before, &meta);
+        (meta, bytes)
+    }
+
+    /// A znode has changed.
+    fn recount(&mut self, place: Place<'_>, before: &Meta, meta: &Meta) {
+        self.sum = self.sum.wrapping_sub(self.hash(place, before)).wrapping_add(self.hash(place, meta));
+        if before != meta && !matches!(meta.owner, Owner::Nobody | Owner::Session(_)) {
+            self.unlist(place.path, before);
+            self.list(place.path, meta);
+        }
     }
 
     /// Enters a znode that may be reaped where the steward looks.

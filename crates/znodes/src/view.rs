@@ -4,7 +4,8 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
-use crate::record::{Meta, Record};
+use crate::meta::Meta;
+use crate::record::Record;
 use crate::store::Store;
 use crate::{
     Acl, EventKind, Identity, Permissions, Quota, Session, SessionId, Stat, WatchKind, ZnodeError, acl,

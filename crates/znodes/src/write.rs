@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use crate::check::Prepared;
-use crate::record::Meta;
+use crate::meta::Meta;
 use crate::store::{Place, Spot, Store};
 use crate::{Acl, Event, EventKind, OperationReply, SessionId, path};
 
@@ -94,8 +94,7 @@ impl<'a> Writing<'a> {
         time_ms: i64,
     ) -> OperationReply {
         let zxid = self.zxid;
-        let before = self.store.set_data(place, data);
-        let (_, meta) = self.store.change(place, |meta| {
+        let (meta, before) = self.store.set_data(place, data, |meta| {
             meta.mzxid = zxid;
             meta.mtime = time_ms;
             meta.version = version;

@@ -3,7 +3,7 @@
 mod common;
 
 use common::shell::{Shell, create, deleting, making, open, setting};
-use quorate_consensus::{Position, StateMachine};
+use quorate_consensus::{Epoch, Position, StateMachine};
 use quorate_znodes::*;
 
 const EPOCH: u64 = 1 << 32;
@@ -117,6 +117,18 @@ fn z01_a_new_epoch_begins_its_zxids_anew() {
     let placed = shell.tree.apply(Position::new(7, 9), &command.encode());
     assert_eq!(placed.response.zxid, 7 << 32 | 1);
     assert_eq!(shell.tree.number(), 7 << 32 | 1);
+}
+
+#[test]
+fn z01_a_full_counter_is_said_before_it_overflows() {
+    let mut shell = Shell::new();
+    let command = Command::Operation(shell.caller.clone(), making("/a"));
+    let effect = shell.tree.evaluate(Position::new(1, 9), &command.encode());
+    shell.tree.place(effect, EPOCH | 0xffff_fffd);
+    assert_eq!(shell.tree.next_zxid(Epoch(1)), Some(EPOCH | 0xffff_fffe));
+    assert!(shell.ask(making("/b")).is_ok());
+    assert_eq!(shell.tree.next_zxid(Epoch(1)), None);
+    assert_eq!(shell.tree.next_zxid(Epoch(2)), Some(2 << 32 | 1));
 }
 
 #[test]
