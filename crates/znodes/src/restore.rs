@@ -277,7 +277,7 @@ mod tests {
             refused(|store| plant(store, root, "a", |meta| meta.directory = Some(50))),
             "number of a znode"
         );
-        let nobodys = |store: &mut Store| drop(store.acls.take(&[Acl::world(Permissions(3))]));
+        let nobodys = |store: &mut Store| _ = store.acls.take(&[Acl::world(Permissions(3))]);
         assert_eq!(refused(nobodys), "ACL that nobody has");
         assert_eq!(refused(|store| store.acls.last = 0), "last ACL of a snapshot");
         let quota = |store: &mut Store| {
