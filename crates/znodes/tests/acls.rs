@@ -92,6 +92,17 @@ fn k11_events_are_for_those_who_may_read() {
 }
 
 #[test]
+fn k11_only_read_lets_one_be_told() {
+    let told_with = |permissions| {
+        let mut shell = Shell::new();
+        let create = Create { acl: only(permissions), ..create("/a", CreateMode::Persistent) };
+        shell.ask(Operation::Create(create)).unwrap();
+        shell.events[0].readable_by(&[])
+    };
+    assert!(told_with(Permissions::READ) && !told_with(Permissions(30)));
+}
+
+#[test]
 fn s11_the_table_of_acls_survives_a_snapshot() {
     let mut shell = made_with(only(Permissions(17)));
     let other = vec![Acl::new(Permissions::READ, "x509", "CN=a"), Acl::world(Permissions::ALL)];

@@ -198,6 +198,24 @@ fn z11_a_snapshot_shows_the_moment_of_its_taking_however_slowly_it_is_read() {
 }
 
 #[test]
+fn z11_sessions_and_acls_that_fill_chunks_of_their_own_are_all_there() {
+    let mut shell = Shell::new();
+    for id in 2..4000 {
+        shell.session(id).unwrap();
+        let acl = vec![Acl::new(Permissions::ALL, "digest", &format!("user{id}:0123456789"))];
+        let create = Create { acl, ..create(&format!("/n{id}"), CreateMode::Ephemeral) };
+        shell.caller.session = SessionId(id);
+        shell.ask(Operation::Create(create)).unwrap();
+    }
+    let chunks: Vec<Bytes> = shell.tree.snapshot().collect();
+    assert!(chunks.len() > 4 && chunks.iter().all(|chunk| chunk.len() <= Znodes::CHUNK_BYTES_MAX));
+    let restored = Znodes::restore(&mut chunks.into_iter()).unwrap();
+    assert_eq!(restored.digest(), shell.tree.digest());
+    let view = restored.view();
+    assert_eq!((view.session_count(), view.ephemeral_count(), view.acl_count()), (3999, 3998, 4000));
+}
+
+#[test]
 fn hostile_snapshots_are_refused_quickly() {
     let head = |zxid: u64, directories: u64| {
         let mut to = Writer::new();
