@@ -56,9 +56,12 @@
 //! | hard quotas in a multi | each operation is held against what was used before the multi | against what those before it leave |
 //! | password of a session | follows from its id | drawn before the log |
 //! | expiry and reconnect | the leader's memory decides | the log does: an expiry decided before the client came back is refused |
-//! | reaping | a persistent znode is deleted if asked for | refused |
+//! | reaping | what the leader saw is what counts | it is looked at again, and refused if it has been used since |
 //! | container flag in a plain `create` | makes a persistent znode | a container: the mode says what it is |
 //! | `setACL` in a multi | the connection breaks | refused as malformed |
+//! | times to live | only with `extendedTypesEnabled` | always; a front end may refuse them |
+//! | ephemerals of a session that ends | deleted in the order of a hash table | in the order of their paths |
+//! | `sasl` in ACLs | if it is configured | not yet |
 //! | x509 ids in ACLs | parsed as a distinguished name | `name=value` parts; the match is exact either way |
 //! | limits | `jute.maxbuffer` | the constants below, with BadArguments |
 //!
