@@ -3,7 +3,9 @@
 mod common;
 
 use bytes::Bytes;
-use common::{Kind, Model, generate, valid};
+use common::generate;
+use common::model::{Kind, Model};
+use common::rules::valid;
 use proptest::prelude::*;
 use quorate_consensus::{Position, Reader, StateMachine, Writer};
 use quorate_znodes::*;

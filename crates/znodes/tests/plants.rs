@@ -5,7 +5,7 @@
 mod common;
 
 use common::shell::{checking, create, making, setting};
-use common::{Model, generate};
+use common::{generate, model::Model};
 use proptest::strategy::{Strategy, ValueTree};
 use proptest::test_runner::TestRunner;
 use quorate_consensus::{Position, StateMachine, activate_plant, plant_triggers};
