@@ -21,6 +21,7 @@ const FLOORS: &[(u8, &str, &[&str])] = &[
     (2, "raft", &["consensus"]),
     (2, "journal", &["consensus"]),
     (2, "keyspace", &["consensus"]),
+    (2, "znodes", &["consensus"]),
     (2, "placement", &["consensus"]),
     (2, "wire", &[]),
     (3, "node", &["consensus", "raft", "journal"]),

@@ -1,0 +1,313 @@
+//! The state machine: what the log drives.
+
+use bytes::Bytes;
+use quorate_consensus::{
+    DecodeError, Epoch, Placed, Position, Reader, RestoreError, StateMachine, Writer, planted,
+};
+
+use crate::check::Prepared;
+use crate::limits::{ACL_BYTES_MAX, COMMAND_BYTES_MAX, SESSIONS_MAX};
+use crate::snapshot::{self, Snapshot};
+use crate::store::Store;
+use crate::write::Writing;
+use crate::{
+    Caller, CloseSession, Command, CreateSession, Event, LimitKind, MultiFailure, Operation, Reattach, Reply,
+    Response, Session, SessionId, View, ZnodeError,
+};
+
+/// ZooKeeper's tree, as a pure state machine: the same log gives the same state, byte for byte.
+#[derive(Debug)]
+pub struct Znodes {
+    store: Store,
+    /// Commands evaluated, and placed, since this value was made: they alternate.
+    evaluated: u64,
+    placed: u64,
+    /// Events of the command before, which the planted bug S04 hands out too late.
+    #[cfg(feature = "planted-bugs")]
+    withheld: Vec<Event>,
+}
+
+/// An evaluated command: all that was to be decided is decided, nothing is written.
+#[derive(Debug)]
+pub struct Effect {
+    plan: Plan,
+    /// Which evaluation this is.
+    turn: u64,
+}
+
+#[derive(Debug)]
+enum Plan {
+    Refuse(ZnodeError),
+    Operation(Prepared),
+    Multi(Vec<Prepared>),
+    /// What was tried before the failure is there for the planted bug S10 alone.
+    MultiFailed(MultiFailure, Vec<Prepared>),
+    CreateSession(CreateSession),
+    Reattach(Reattach),
+    /// None: it was gone before.
+    CloseSession(Option<SessionId>),
+    Reap(String),
+}
+
+impl Plan {
+    /// Does it take a zxid? Taking a session up again changes who speaks for it, and takes none, as in ZooKeeper. What is refused
+    /// takes none either, though ZooKeeper gives it one.
+    fn changes(&self) -> bool {
+        match self {
+            Plan::Operation(prepared) => prepared.changes(),
+            Plan::Multi(prepared) => prepared.iter().any(Prepared::changes),
+            Plan::CreateSession(_) | Plan::CloseSession(Some(_)) | Plan::Reap(_) => true,
+            Plan::MultiFailed(_, tried) => planted!("S10") && tried.iter().any(Prepared::changes),
+            Plan::Refuse(_) | Plan::Reattach(_) | Plan::CloseSession(None) => false,
+        }
+    }
+}
+
+impl Default for Znodes {
+    fn default() -> Znodes {
+        Znodes::new()
+    }
+}
+
+impl Znodes {
+    /// A tree as it is born: the root, and `/zookeeper` with `config` and `quota`.
+    #[must_use]
+    pub fn new() -> Znodes {
+        Znodes::from(Store::new())
+    }
+
+    /// The zxid of the next change, if an entry of this epoch makes it: the epoch, and a counter that starts at 1 (rule Z01). None
+    /// when the counter is full: its leader must make way for the next epoch, as ZooKeeper's does, before the last number.
+    #[must_use]
+    pub fn next_zxid(&self, epoch: Epoch) -> Option<u64> {
+        let next = (self.number() + 1).max(epoch.0 << 32 | 1);
+        (next & 0xffff_ffff != 0xffff_ffff).then_some(next)
+    }
+
+    /// Evaluates a command and places it at once with the next zxid: what a single group does with each entry.
+    ///
+    /// # Panics
+    /// If the epoch's counter is full; see [`Znodes::next_zxid`].
+    pub fn apply(&mut self, at: Position, command: &Bytes) -> Placed<Response, Event> {
+        let effect = self.evaluate(at, command);
+        let number = if Znodes::changes(&effect) {
+            self.next_zxid(at.epoch).expect("a full epoch has been left in time")
+        } else {
+            self.number()
+        };
+        self.place(effect, number)
+    }
+
+    fn plan(&self, command: &Bytes) -> Result<Plan, ZnodeError> {
+        if command.len() > COMMAND_BYTES_MAX + 2 * ACL_BYTES_MAX {
+            return Err(ZnodeError::Limit(LimitKind::Command));
+        }
+        let command = Command::decode(command).map_err(|_| ZnodeError::Malformed)?;
+        command.check()?;
+        match command {
+            Command::Operation(_, Operation::Check { .. }) => Err(ZnodeError::Unimplemented),
+            Command::Operation(caller, operation) => {
+                self.store.prepare(&caller, operation).map(Plan::Operation)
+            }
+            Command::Multi(caller, operations) => self.try_multi(&caller, operations),
+            Command::CreateSession(create) => {
+                if self.store.session(create.session).is_some() {
+                    return Err(ZnodeError::SessionExists);
+                }
+                if self.store.session_count >= SESSIONS_MAX {
+                    return Err(ZnodeError::Limit(LimitKind::Sessions));
+                }
+                Ok(Plan::CreateSession(create))
+            }
+            Command::Reattach(reattach) => {
+                let session = self.store.session(reattach.session).ok_or(ZnodeError::SessionExpired)?;
+                // A wrong password is answered as an unknown session is: whoever guesses learns nothing.
+                if session.accepts(&reattach.password) {
+                    Ok(Plan::Reattach(reattach))
+                } else {
+                    Err(ZnodeError::SessionExpired)
+                }
+            }
+            Command::CloseSession(close) => self.plan_close(close),
+            Command::Reap(reap) => {
+                self.store.check_reap(&reap)?;
+                Ok(Plan::Reap(reap.path))
+            }
+        }
+    }
+
+    fn plan_close(&self, close: CloseSession) -> Result<Plan, ZnodeError> {
+        let Some(session) = self.store.session(close.session) else {
+            return Ok(Plan::CloseSession(None));
+        };
+        match close.expired_owner {
+            Some(owner) if owner != session.owner => Err(ZnodeError::NotDue),
+            Some(_) | None => Ok(Plan::CloseSession(Some(close.session))),
+        }
+    }
+
+    /// Tries the operations on a copy, each on what those before it left: a multi may set the data of what it creates.
+    fn try_multi(&self, caller: &Caller, operations: Vec<Operation>) -> Result<Plan, ZnodeError> {
+        let mut scratch = self.store.clone();
+        let mut writing = Writing::new(&mut scratch, self.store.zxid);
+        let count = operations.len() as u32;
+        let mut prepared = Vec::with_capacity(operations.len());
+        for (at, operation) in operations.into_iter().enumerate() {
+            match writing.store.prepare(caller, operation) {
+                Ok(next) => {
+                    // Nobody looks at what the last one does: checks before one write cost no copy at all.
+                    if at as u32 + 1 < count {
+                        writing.carry_out(&next);
+                    }
+                    prepared.push(next);
+                }
+                // The connection will be closed, so there is nobody to tell the parts to.
+                Err(ZnodeError::SessionMoved) => return Err(ZnodeError::SessionMoved),
+                Err(error) => {
+                    let failure = MultiFailure { at: at as u32, operations: count, error };
+                    return Ok(Plan::MultiFailed(failure, prepared));
+                }
+            }
+        }
+        Ok(Plan::Multi(prepared))
+    }
+}
+
+impl From<Store> for Znodes {
+    fn from(store: Store) -> Znodes {
+        Znodes {
+            store,
+            evaluated: 0,
+            placed: 0,
+            #[cfg(feature = "planted-bugs")]
+            withheld: Vec::new(),
+        }
+    }
+}
+
+fn carry_out(writing: &mut Writing<'_>, plan: Plan) -> Result<Reply, ZnodeError> {
+    Ok(match plan {
+        Plan::Refuse(error) => return Err(error),
+        Plan::Operation(prepared) => Reply::Operation(writing.carry_out(&prepared)),
+        Plan::Multi(prepared) => {
+            Reply::Multi(prepared.iter().map(|prepared| writing.carry_out(prepared)).collect())
+        }
+        Plan::MultiFailed(failure, tried) => {
+            if planted!("S10") {
+                tried.iter().for_each(|prepared| drop(writing.carry_out(prepared)));
+            }
+            Reply::MultiFailed(failure)
+        }
+        Plan::CreateSession(CreateSession { session, timeout_ms, password, owner }) => {
+            writing.store.put_session(Session::new(session, timeout_ms, password, owner));
+            Reply::SessionCreated
+        }
+        Plan::Reattach(Reattach { session, owner, timeout_ms, .. }) => {
+            let mut session =
+                Session::clone(writing.store.session(session).expect("evaluated: the session exists"));
+            (session.owner, session.timeout_ms) = (owner, timeout_ms);
+            writing.store.put_session(session);
+            Reply::Reattached { timeout_ms }
+        }
+        Plan::CloseSession(session) => {
+            session.into_iter().for_each(|session| writing.close_session(session));
+            Reply::SessionClosed
+        }
+        Plan::Reap(path) => {
+            writing.delete_found(&path);
+            Reply::Reaped
+        }
+    })
+}
+
+impl StateMachine for Znodes {
+    type Effect = Effect;
+    type Response = Response;
+    type Event = Event;
+    type View = View;
+    type Snapshot = Snapshot;
+
+    /// Reads nothing but the state and the bytes of the command, so every replica decides the same. Writes nothing: the next command
+    /// may be evaluated only when this one has been placed.
+    fn evaluate(&mut self, _at: Position, command: &Bytes) -> Effect {
+        assert_eq!(self.evaluated, self.placed, "a command is evaluated before the one before it was placed");
+        self.evaluated += 1;
+        Effect { plan: self.plan(command).unwrap_or_else(Plan::Refuse), turn: self.evaluated }
+    }
+
+    fn changes(effect: &Effect) -> bool {
+        effect.plan.changes()
+    }
+
+    fn number(&self) -> u64 {
+        self.store.zxid
+    }
+
+    fn place(&mut self, effect: Effect, number: u64) -> Placed<Response, Event> {
+        assert_eq!(
+            effect.turn,
+            self.placed + 1,
+            "effects are placed in the order in which they were evaluated, once each"
+        );
+        self.placed += 1;
+        let changes = effect.plan.changes();
+        if changes {
+            assert!(
+                number > self.store.zxid && number <= i64::MAX as u64,
+                "a zxid that cannot be the next one"
+            );
+        }
+
+        let mut writing = Writing::new(&mut self.store, number);
+        let result = carry_out(&mut writing, effect.plan);
+        let events = writing.events;
+        if changes {
+            self.store.zxid = number;
+        } else {
+            assert!(events.is_empty(), "a change without a zxid");
+        }
+        #[cfg(feature = "planted-bugs")]
+        let events = if planted!("S04") { std::mem::replace(&mut self.withheld, events) } else { events };
+        Placed { response: Response { zxid: number, result }, events }
+    }
+
+    fn view(&self) -> View {
+        View::new(self.store.clone())
+    }
+
+    fn snapshot(&self) -> Snapshot {
+        Snapshot::of(&self.store)
+    }
+
+    fn restore(chunks: &mut dyn Iterator<Item = Bytes>) -> Result<Znodes, RestoreError> {
+        snapshot::restore(chunks).map(Znodes::from)
+    }
+
+    fn digest(&self) -> u64 {
+        self.store.digest()
+    }
+
+    fn size_bytes(&self) -> u64 {
+        self.store.size_bytes()
+    }
+
+    fn encode_response(response: &Response, to: &mut Writer) {
+        response.encode(to);
+    }
+
+    fn decode_response(from: &mut Reader) -> Result<Response, DecodeError> {
+        Response::decode(from)
+    }
+}
+
+#[cfg(feature = "planted-bugs")]
+impl Znodes {
+    /// Sets what only 2³¹ writes would bring about: the version, the aversion and the count of creations of a znode that exists. With
+    /// planted bugs alone, so that a test can come near the ends of 32 bits.
+    pub fn set_counters(&mut self, path: &str, version: i32, created: i32) {
+        let (place, _) = self.store.find(path).expect("the znode exists");
+        self.store.adopt(place, |meta| {
+            (meta.version, meta.aversion, meta.created) = (version, version, created);
+        });
+    }
+}
