@@ -186,7 +186,13 @@ impl Zab {
         let Some(link) = self.leading().and_then(|leading| leading.links.get_mut(&peer)) else { return };
         let Some(last) = entries.last().map(|entry| entry.position.index) else { return };
         link.sent(last, entries.iter().map(Entry::size_bytes).sum());
-        let packet = if voter { Packet::Propose { entries, commit } } else { Packet::Inform(entries) };
+        // INFORM says of all it carries that it is committed: {S3 gets the history up to 72 as a voter, 71 is committed, and a membership that makes S3 an observer is
+        // appended}: what is left of that history goes as PROPOSE.
+        let packet = if voter || last > commit {
+            Packet::Propose { entries, commit }
+        } else {
+            Packet::Inform(entries)
+        };
         if link.is_live() {
             link.told_commit = link.told_commit.max(commit.min(last));
         }
