@@ -62,7 +62,11 @@ impl Zab {
                     looking.infos.insert(from, (link, accepted));
                 }
             }
-            Role::Following(_) => self.send(from, Message::Close { link, why: Ended::NotLeading }, out),
+            // Perhaps this node is about to lead, and the word that it should is still on its way: {S1 hands over to S2 and follows it, and its FOLLOWERINFO overtakes
+            // its TAKEOVER}: turned away, S1 would stand for election against S2. It asks again, or gives up.
+            Role::Following(_) => {
+                out.because("Z05", "follower_info_before_this_node_leads", &[("from", from.0)]);
+            }
             Role::Leading(_) if !member || absurd => {
                 self.send(from, Message::Close { link, why: Ended::NotLeading }, out);
             }
