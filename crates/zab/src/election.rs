@@ -196,9 +196,12 @@ impl Zab {
         let Some(vote) = vote.filter(|_| round == self.round) else { return };
         let Role::Looking(looking) = &mut self.role else { return };
         looking.ballots.insert(from, (state, vote));
-        // It says that a quorum elected it in this round, this node's vote among them. By which membership it counted it knows better: {S3 has not heard that it
-        // votes; S1 counts it; S3 by its own membership needs S2, who is for itself}: S1 would wait for S3's promise, and S3 for S2, again and again.
-        if matches!(state, State::Leading(_)) && vote.leader == from && looking.vote == Some(vote) {
+        // It says that a quorum elected it in this round, and its history is not older than this node's: it will do, though this node may vote for another by now. By
+        // which membership it counted it knows better: {S3 has not heard that it votes; S1 counts it; S3 by its own membership needs S2, who is for itself}: S1 would
+        // wait for S3's promise and S3 for S2, again and again.
+        let history = (self.hard.current, self.log.last());
+        if matches!(state, State::Leading(_)) && vote.leader == from && (vote.epoch, vote.last) >= history {
+            looking.vote = Some(vote);
             return self.decide(now, out);
         }
         if state == State::Looking && Some(vote) > looking.vote {

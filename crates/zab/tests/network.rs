@@ -43,6 +43,15 @@ struct Host {
     up: bool,
 }
 
+impl Host {
+    /// The entries `from..=to`, from memory or from the disk, wherever they are.
+    fn entries(&self, from: Index, to: Index) -> Vec<Entry> {
+        let on_disk = |at: Index| self.disk.log.iter().find(|entry| entry.position.index == at).cloned();
+        let in_memory = |at: Index| self.engine.entries(at, 1).and_then(|entries| entries.first().cloned());
+        (from.0..=to.0).filter_map(|at| in_memory(Index(at)).or_else(|| on_disk(Index(at)))).collect()
+    }
+}
+
 struct World {
     random: Random,
     now: Instant,
@@ -325,11 +334,8 @@ impl World {
             return;
         }
         let from = self.commit_seen.next();
-        let entries = host.engine.entries(from, u64::MAX).unwrap_or_else(|| {
-            let log = host.disk.log.iter();
-            log.filter(|e| e.position.index >= from && e.position.index <= status.commit).cloned().collect()
-        });
-        for entry in entries.into_iter().take_while(|entry| entry.position.index <= status.commit) {
+        let entries = host.entries(from, status.commit);
+        for entry in entries {
             let at = entry.position.index;
             let holds =
                 |node: NodeId| self.hosts.get(&node).is_some_and(|host| host.disk.holds(entry.position));
@@ -353,8 +359,7 @@ impl World {
             return;
         }
         host.told = commit;
-        let entries = host.engine.entries(from, u64::MAX).unwrap_or_else(|| host.disk.log.clone());
-        for entry in entries.iter().filter(|e| e.position.index >= from && e.position.index <= commit) {
+        for entry in &host.entries(from, commit) {
             if let Some(known) = self.committed.get(&entry.position.index) {
                 assert_eq!(known, entry, "Z4: {id} committed another entry");
             }
