@@ -66,6 +66,7 @@ impl Zab {
     }
 
     pub(crate) fn epoch_durable(&self, writing: EpochWriting) -> Option<EpochDurable> {
-        self.is_persisted(writing.token).then_some(EpochDurable { epoch: writing.epoch })
+        let durable = self.is_persisted(writing.token) || planted!("H01");
+        durable.then_some(EpochDurable { epoch: writing.epoch })
     }
 }

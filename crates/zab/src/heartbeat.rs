@@ -37,6 +37,7 @@ impl Zab {
         let Some(leading) = self.leading() else { return };
         if now >= leading.heartbeat_at {
             leading.heartbeat_at = now + pause;
+            self.let_go(now, out);
             self.beat(out);
         }
     }

@@ -298,7 +298,12 @@ impl Zab {
             let Some(following) = self.following() else { return };
             following.told_durable = on_disk;
             let (leader, link) = (following.leader, following.link);
-            self.send(leader, Message::AckNewLeader { link, epoch, durable: on_disk }, out);
+            let ack = Message::AckNewLeader { link, epoch, durable: on_disk };
+            if planted!("H01") {
+                out.send_now(leader, ack);
+            } else {
+                self.send(leader, ack, out);
+            }
             self.obey_stream(now, out);
         }
     }

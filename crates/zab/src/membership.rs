@@ -9,7 +9,8 @@ use quorate_consensus::{
 };
 
 use crate::{
-    Message, Zab,
+    Zab,
+    link::Link,
     message::Ended,
     role::{Phase, Role},
     zab::Out,
@@ -180,22 +181,27 @@ impl Zab {
             self.append_membership(last, out);
             return self.advance_commit(now, out);
         }
-        self.let_go(out);
         if !self.membership().is_voter(self.id) {
             self.step_aside(now, out);
         }
     }
 
-    /// Those that are no members any more hear that their leaving is committed, and then nothing.
-    fn let_go(&mut self, out: &mut Out) {
-        let commit = self.commit;
-        let members = self.other_members();
-        for peer in self.links().into_iter().filter(|peer| !members.contains(peer)) {
-            if let Some(link) =
-                self.leading().and_then(|leading| leading.links.get(&peer)).map(|link| link.id)
-            {
-                self.send(peer, Message::Commit { link, commit }, out);
-            }
+    /// Those that are no members any more get what is committed up to their leaving, and are let go once they have it, or say nothing any more. A link that is closed at
+    /// once would take the news with it: a CLOSE may overtake the entries.
+    pub(crate) fn let_go(&mut self, now: Instant, out: &mut Out) {
+        let at = self.memberships.at();
+        if self.memberships.settled != at || self.membership().is_joint() {
+            return;
+        }
+        let (members, limit) = (self.other_members(), self.config.sync_limit);
+        let Some(leading) = self.leading() else { return };
+        let gone = |(peer, link): (&NodeId, &Link)| {
+            let knows = link.durable >= at && link.told_commit >= at;
+            let silent = now.since(link.heard_at) >= limit || !link.is_live();
+            (!members.contains(peer) && (knows || silent)).then_some(*peer)
+        };
+        let gone: Vec<NodeId> = leading.links.iter().filter_map(gone).collect();
+        for peer in gone {
             self.end_link(peer, Ended::NotLeading, out);
         }
     }

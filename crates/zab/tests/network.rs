@@ -684,3 +684,32 @@ fn z01_to_z09_the_invariants_hold_on_a_hostile_network_and_it_heals() {
 fn the_same_seed_is_the_same_run() {
     assert_eq!(run(7).fingerprint(), run(7).fingerprint());
 }
+
+/// What this test can see must be seen: each planted bug breaks an invariant within these seeds.
+#[cfg(feature = "planted-bugs")]
+#[test]
+fn planted_bugs_are_found() {
+    let plants = [
+        "H01", "H02", "H03", "H04", "H05", "H06", "H08", "H11", "H13", "H15", "H16", "H17", "H18", "H20",
+        "H21",
+    ];
+    let mut missed = Vec::new();
+    for plant in plants {
+        let mut reached = 0;
+        let found = (0..400).find(|seed| {
+            let seed = *seed;
+            let caught = std::panic::catch_unwind(move || {
+                quorate_consensus::activate_plant(plant);
+                run(seed);
+            });
+            reached += quorate_consensus::plant_triggers();
+            caught.is_err()
+        });
+        quorate_consensus::activate_plant("");
+        println!("{plant}: seed {found:?}, reached {reached} times");
+        if found.is_none() {
+            missed.push(plant);
+        }
+    }
+    assert!(missed.is_empty(), "not found: {missed:?}");
+}
