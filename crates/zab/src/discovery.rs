@@ -13,7 +13,7 @@ use quorate_consensus::{Epoch, Instant, NodeId, planted};
 use crate::{
     Message, Zab,
     link::{Link, LinkStage},
-    message::{Ended, History, LinkId, Packet},
+    message::{Ended, History, LinkId, Packet, Via},
     role::{Leading, Phase, Role},
     zab::{EPOCH_MAX, Out},
 };
@@ -144,8 +144,7 @@ impl Zab {
     pub(crate) fn on_ack_epoch(
         &mut self,
         now: Instant,
-        from: NodeId,
-        id: LinkId,
+        Via { peer: from, link: id }: Via,
         epoch: Epoch,
         promised: bool,
         history: History,

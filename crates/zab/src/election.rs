@@ -55,7 +55,7 @@ impl Zab {
         if planted!("H04") {
             self.commit = self.log.last().index;
         }
-        self.round += 1;
+        self.round = self.round.saturating_add(1);
         self.role = Role::Looking(Looking::new(now, self.config.heartbeat_interval));
         out.because("Z03", "looking", &[("round", self.round)]);
         if self.speaks() {

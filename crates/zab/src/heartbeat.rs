@@ -5,7 +5,7 @@ use quorate_consensus::{Index, Instant, NodeId};
 use crate::{
     Message, Zab,
     link::{Link, LinkStage},
-    message::{Ended, LinkId},
+    message::{Ended, LinkId, Via},
     role::{Phase, Role},
     zab::Out,
 };
@@ -98,8 +98,7 @@ impl Zab {
     pub(crate) fn on_pong(
         &mut self,
         now: Instant,
-        from: NodeId,
-        id: LinkId,
+        Via { peer: from, link: id }: Via,
         round: u64,
         acknowledged: bool,
         durable: Index,

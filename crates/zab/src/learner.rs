@@ -5,7 +5,7 @@ use quorate_consensus::{Entry, Epoch, Index, Instant, NodeId, Position, planted}
 use crate::{
     Message, Zab,
     inbound::{Inbound, Patience},
-    message::{Ended, LinkId, Packet},
+    message::{Ended, LinkId, Packet, Via},
     role::{Following, Role, Stage},
     zab::Out,
 };
@@ -68,7 +68,7 @@ impl Zab {
     fn is_link(&self, from: NodeId, link: LinkId) -> bool {
         match &self.role {
             Role::Following(following) => {
-                following.leader == from && (following.link == link || planted!("H20"))
+                (following.leader == from && following.link == link) || planted!("H20")
             }
             Role::Looking(_) | Role::Leading(_) => false,
         }
@@ -375,8 +375,7 @@ impl Zab {
     pub(crate) fn on_ping(
         &mut self,
         now: Instant,
-        from: NodeId,
-        link: LinkId,
+        Via { peer: from, link }: Via,
         sent: u64,
         round: u64,
         commit: Index,

@@ -13,6 +13,13 @@ pub struct LinkId {
     pub attempt: u64,
 }
 
+/// Who speaks, and on which link.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Via {
+    pub(crate) peer: NodeId,
+    pub(crate) link: LinkId,
+}
+
 /// A vote: who should lead, and what it is judged by. The order of fields is the order of "better" (rule Z03, N05): the current epoch first, then the
 /// end of the log, then the id.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]

@@ -73,7 +73,7 @@ impl Zab {
         let Role::Following(following) = &self.role else { return };
         let known = following.leader == from && following.link == link;
         if known && matches!(following.stage, Stage::Broadcast(_)) && self.may_stand() {
-            self.round += 1;
+            self.round = self.round.saturating_add(1);
             self.vote = self.own_vote();
             self.lead(now, out);
         }

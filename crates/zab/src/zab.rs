@@ -11,7 +11,7 @@ use crate::{
     Config, ConfigError, HardState, Message,
     log::Log,
     membership::Memberships,
-    message::{LinkId, Vote},
+    message::{LinkId, Via, Vote},
     role::{AskedReads, Broadcast, Forwarded, Leading, Looking, Phase, Role, Stage},
 };
 
@@ -247,19 +247,19 @@ impl Zab {
             }
             Message::Commit { link, commit } => self.on_commit(now, from, link, commit, out),
             Message::Ping { link, sent, round, commit } => {
-                self.on_ping(now, from, link, sent, round, commit, out);
+                self.on_ping(now, Via { peer: from, link }, sent, round, commit, out);
             }
             Message::TakeOver { link } => self.on_take_over(now, from, link, out),
             Message::Close { link, why } => self.on_close(now, from, link, why, out),
             Message::AckEpoch { link, epoch, promised, history } => {
-                self.on_ack_epoch(now, from, link, epoch, promised, history, out);
+                self.on_ack_epoch(now, Via { peer: from, link }, epoch, promised, history, out);
             }
             Message::AckNewLeader { link, epoch, durable } => {
                 self.on_ack_new_leader(now, from, link, epoch, durable, out);
             }
             Message::Ack { link, durable } => self.on_ack(now, from, link, durable, out),
             Message::Pong { link, round, acknowledged, durable } => {
-                self.on_pong(now, from, link, round, acknowledged, durable, out);
+                self.on_pong(now, Via { peer: from, link }, round, acknowledged, durable, out);
             }
             Message::Forward { epoch, nonce, sequence, proposals } => {
                 self.on_forward(from, epoch, nonce, sequence, proposals, out);
