@@ -115,6 +115,12 @@ impl Zab {
                 return self.follow(now, from, out);
             }
         }
+        // Its own leader looks for another, in a round after the one that made it lead; what it said before that may come late.
+        if self.follows() == Some(from) && state == State::Looking && round > self.round {
+            out.because("Z08", "leader_leads_no_more", &[("leader", from.0)]);
+            self.round = round - 1;
+            self.look(now, out);
+        }
         if !matches!(self.role, Role::Looking(_)) {
             if state == State::Looking {
                 self.answer_looking(from, out);

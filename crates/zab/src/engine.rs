@@ -27,7 +27,9 @@ impl Engine for Zab {
             Role::Following(following) => {
                 let info = matches!(following.stage, Stage::Discovery | Stage::Promised(_))
                     .then_some(following.info_at);
-                [Some(self.give_up_at), following.inbound.gap_until(), info].into_iter().flatten().min()
+                // While a snapshot is being put in place packets wait, and a gap among them is not counted.
+                let gap = following.inbound.gap_until().filter(|_| self.installing.is_none());
+                [Some(self.give_up_at), gap, info].into_iter().flatten().min()
             }
             Role::Leading(leading) => {
                 let transfer = match &leading.phase {

@@ -169,13 +169,16 @@ impl Zab {
         }
     }
 
+    /// The node vouches for a peer's node, not for what its engine is doing: so for an established leader only, and for learners that have acknowledged it.
+    ///
+    /// {S1 decides for S2, which follows S3; the nodes vouch for each other}: S1 would wait for S2 for ever. An established leader that leads no more says so
+    /// (module `election`).
     pub(crate) fn peer_vouched(&mut self, now: Instant, peer: NodeId, until: Instant) {
+        let established = self.leader_id() == Some(peer);
         match &mut self.role {
-            Role::Following(following) if following.leader == peer => {
-                self.give_up_at = self.give_up_at.max(until);
-            }
+            Role::Following(_) if established => self.give_up_at = self.give_up_at.max(until),
             Role::Leading(leading) => {
-                if let Some(link) = leading.links.get_mut(&peer) {
+                if let Some(link) = leading.links.get_mut(&peer).filter(|link| link.is_live()) {
                     link.heard_at = now;
                 }
             }

@@ -8,6 +8,7 @@ mod discovery;
 mod durable;
 mod election;
 mod engine;
+mod following;
 mod hard_state;
 mod heartbeat;
 mod inbound;
