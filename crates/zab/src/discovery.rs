@@ -132,7 +132,7 @@ impl Zab {
         let own = self.hard_token();
         out.because("Z05", "epoch_chosen", &[("epoch", epoch.0)]);
         let Some(leading) = self.leading() else { return };
-        leading.phase = Phase::Promise { epoch, own, acks: BTreeSet::new() };
+        leading.phase = Phase::Promise { epoch, own, acks: BTreeSet::new(), turned_away: BTreeSet::new() };
         let learners: Vec<NodeId> = leading.links.keys().copied().collect();
         for learner in learners {
             self.ask_promise(learner, out);
@@ -159,12 +159,19 @@ impl Zab {
         if leading.phase.epoch() != Some(epoch) {
             return;
         }
-        if let Phase::Promise { acks, .. } = &mut leading.phase {
+        if let Phase::Promise { acks, turned_away, .. } = &mut leading.phase {
             let newer = (history.current, history.last) > own;
             if newer {
                 leading.links.remove(&from);
+                turned_away.insert(from);
+                let turned_away = turned_away.clone();
                 out.because("Z05", "newer_history_turned_away", &[("from", from.0)]);
-                return self.send(from, Message::Close { link: id, why: Ended::NotLeading }, out);
+                self.send(from, Message::Close { link: id, why: Ended::NotLeading }, out);
+                // Without them there is no quorum: one of them should lead, and sooner than this node's time is up.
+                if !self.membership().quorum_is_possible(|node| turned_away.contains(&node)) {
+                    self.give_up_leading(now, "others_have_newer_histories", out);
+                }
+                return;
             }
             if promised {
                 acks.insert(from);
@@ -193,7 +200,7 @@ impl Zab {
                 self.choose_epoch(now, out);
                 return true;
             }
-            Phase::Promise { epoch, own, acks } => {
+            Phase::Promise { epoch, own, acks, .. } => {
                 let own = self.is_persisted(*own);
                 let promised = |node: NodeId| if node == self.id { own } else { acks.contains(&node) };
                 // H17: two of five, and the leader itself not among those that must.

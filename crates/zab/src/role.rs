@@ -121,6 +121,8 @@ pub(crate) enum Phase {
         /// The own promise counts once this is durable.
         own: PersistToken,
         acks: BTreeSet<NodeId>,
+        /// Who has a newer history, and was turned away.
+        turned_away: BTreeSet<NodeId>,
     },
     /// A quorum promised: the own history must be durable.
     History(Epoch),
