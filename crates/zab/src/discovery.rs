@@ -203,8 +203,8 @@ impl Zab {
             Phase::Promise { epoch, own, acks, .. } => {
                 let own = self.is_persisted(*own);
                 let promised = |node: NodeId| if node == self.id { own } else { acks.contains(&node) };
-                // H17: two of five, and the leader itself not among those that must.
-                let few = planted!("H17") && acks.len() >= self.membership().voters().len() / 2;
+                // H17: two of five.
+                let few = planted!("H17") && acks.len() + 1 >= self.membership().voters().len() / 2;
                 if !self.membership().is_quorum(promised) && !few {
                     return false;
                 }

@@ -295,6 +295,10 @@ mod tests {
         let mut other = log(&[1, 1, 1, 4, 4, 6]);
         other.compact(Index(6));
         assert_eq!(at(&other), Agreement::At(Position::new(6, 6)));
+        // A log that begins behind this one's end has dropped what they could agree on.
+        let mut beyond = log(&[1, 1, 1, 4, 4, 6, 6, 6, 6]);
+        beyond.compact(Index(8));
+        assert_eq!(at(&beyond), Agreement::Compacted);
     }
 
     #[test]

@@ -377,6 +377,18 @@ fn z06_h11_a_trunc_cuts_what_differs_and_never_what_is_committed() {
     assert_eq!(played.cluster.log(1), ["1:1.1", "1:1.2"]);
 }
 
+#[test]
+fn z06_a_snap_never_takes_back_what_is_committed() {
+    let mut cluster = Cluster::new(&[1, 2, 3]);
+    boot(&mut cluster, 1, HardState { commit: Index(2), ..hard(1, 1) }, vec![entry(1, 1), entry(1, 2)]);
+    let mut played = Played::follow(cluster, 3, 2);
+    slow(&mut played.cluster, 1);
+    played.stream(Packet::NewEpoch(Epoch(2)));
+    played.cluster.sync(1);
+    played.stream(Packet::Snap(SnapshotMeta { position: Position::new(1, 1), ..birth(&[1, 2, 3]) }));
+    assert!(played.cluster.node(1).installing.is_none() && played.started_again());
+}
+
 /// ZOOKEEPER-1154: by index alone 1.2 and 2.2 are the same.
 #[test]
 fn z06_h11_a_joiner_with_another_end_is_truncated() {
@@ -400,6 +412,7 @@ fn z06_an_interrupted_snap_is_never_built_upon() {
     played.stream(Packet::NewEpoch(Epoch(2)));
     played.stream(Packet::Snap(meta));
     played.propose(vec![entry(1, 10)], 0);
+    assert!(!played.started_again(), "what follows the snapshot waits for it");
     // The link dies while the snapshot is being put in place: no vote, and no history for another leader, from a state that is neither the old nor the new.
     played.cluster.step(1, Input::PeerUnreachable { peer: NodeId(3) });
     played.cluster.network.clear();
@@ -727,6 +740,169 @@ fn r22_c07_a_joint_membership_is_left_by_whoever_leads_next() {
     assert!([2, 3, 4, 5].iter().all(|id| cluster.status(*id).membership == members));
 }
 
+// ── a leader whose followers the test plays ─────────────────────────────────────────────────────────────────────────
+
+/// Node 3 of these voters was elected, and has heard of no learner yet.
+fn elected(cluster: &mut Cluster, others: &[u64]) {
+    cluster.timeout(3);
+    let vote = vote(0, (0, 0), 3);
+    for from in others {
+        hear(cluster, 3, *from, looking(1, vote));
+    }
+    assert_eq!(cluster.status(3).role, Role::Candidate);
+}
+
+fn link_of(node: u64) -> LinkId {
+    LinkId { life: node, attempt: 1 }
+}
+
+fn comes(cluster: &mut Cluster, node: u64, accepted: u64) {
+    hear(cluster, 3, node, Message::FollowerInfo { link: link_of(node), accepted: Epoch(accepted) });
+}
+
+/// ACKEPOCH of a node that has nothing.
+fn promises(cluster: &mut Cluster, node: u64, epoch: u64, promised: bool) {
+    let history =
+        History { current: Epoch(0), last: Position::ZERO, compacted: Position::ZERO, epochs: vec![] };
+    let ack = Message::AckEpoch { link: link_of(node), epoch: Epoch(epoch), promised, history };
+    hear(cluster, 3, node, ack);
+}
+
+fn acknowledges(cluster: &mut Cluster, node: u64, epoch: u64, durable: u64) {
+    let message = Message::AckNewLeader { link: link_of(node), epoch: Epoch(epoch), durable: Index(durable) };
+    hear(cluster, 3, node, message);
+}
+
+fn was_sent(cluster: &Cluster, to: u64, which: impl Fn(&Packet) -> bool) -> bool {
+    let hit = |message: &Message| matches!(message, Message::Stream { packet, .. } if which(packet));
+    said(cluster, 3, to).iter().any(hit)
+}
+
+#[test]
+fn z05_h17_only_what_was_promised_to_this_leader_counts_and_by_a_quorum() {
+    let mut cluster = Cluster::new(&[1, 2, 3, 4, 5]);
+    elected(&mut cluster, &[1, 2, 4, 5]);
+    for node in [1, 2] {
+        comes(&mut cluster, node, 0);
+    }
+    assert_eq!(cluster.status(3).epoch, Epoch(1));
+    // 1 has promised epoch 1 to another prospective leader. It is counted there.
+    promises(&mut cluster, 1, 1, false);
+    promises(&mut cluster, 2, 1, true);
+    let synchronizes = |cluster: &Cluster, to| was_sent(cluster, to, |p| matches!(p, Packet::Diff(_)));
+    assert!(!synchronizes(&cluster, 1) && !synchronizes(&cluster, 2), "two of five have promised");
+    comes(&mut cluster, 4, 0);
+    promises(&mut cluster, 4, 1, true);
+    assert!(
+        synchronizes(&cluster, 1) && synchronizes(&cluster, 2),
+        "and 1 is brought to the history all the same"
+    );
+}
+
+#[test]
+fn z05_a_leader_that_all_others_are_ahead_of_gives_up_at_once() {
+    let mut cluster = Cluster::new(&[1, 2, 3]);
+    elected(&mut cluster, &[1, 2]);
+    for node in [1, 2] {
+        comes(&mut cluster, node, 1);
+        let last = Position::new(1, 1);
+        let epochs = vec![(Epoch(1), Index(1))];
+        let history = History { current: Epoch(1), last, compacted: Position::ZERO, epochs };
+        let ack = Message::AckEpoch { link: link_of(node), epoch: Epoch(2), promised: true, history };
+        hear(&mut cluster, 3, node, ack);
+    }
+    assert_eq!(cluster.status(3).role, Role::PreCandidate);
+}
+
+#[test]
+fn z06_z7_a_leaders_own_history_is_durable_before_its_epoch_is_written() {
+    let mut cluster = Cluster::new(&[1, 2, 3]);
+    assert_eq!(cluster.elect(), 3);
+    slow(&mut cluster, 2);
+    for command in ["a", "b"] {
+        cluster.propose(3, command);
+        cluster.settle();
+    }
+    cluster.crash(3);
+    for id in [1, 2] {
+        cluster.step(id, Input::PeerUnreachable { peer: NodeId(3) });
+    }
+    // 2 has logged b and not yet synced it; it is as good as 1, and has the larger id.
+    let pending = |cluster: &Cluster| cluster.node(2).writes.iter().any(|write| !write.append.is_empty());
+    for _ in 0..40 {
+        cluster.wait(5);
+        let epoch =
+            cluster.node(2).writes.iter().filter_map(|write| write.hard_state).map(|hard| hard.current).max();
+        assert!(
+            !(pending(&cluster) && epoch > Some(Epoch(1))),
+            "the epoch is written before the history is durable"
+        );
+        cluster.sync_one(2);
+    }
+    assert_eq!(cluster.leader(), Some(2));
+}
+
+#[test]
+fn z07_who_has_not_acknowledged_new_leader_does_not_count_however_much_it_holds() {
+    let mut cluster = Cluster::new(&[1, 2, 3, 4, 5]);
+    elected(&mut cluster, &[1, 2, 4, 5]);
+    for node in [1, 2, 4] {
+        comes(&mut cluster, node, 0);
+    }
+    for node in [1, 2, 4] {
+        promises(&mut cluster, node, 1, true);
+    }
+    for node in [1, 2] {
+        acknowledges(&mut cluster, node, 1, 0);
+    }
+    assert_eq!(cluster.status(3).role, Role::Leader);
+    // 4 has got the first proposal behind NEWLEADER, and has it on its disk, but not the epoch.
+    for node in [4, 1] {
+        hear(&mut cluster, 3, node, Message::Ack { link: link_of(node), durable: Index(1) });
+    }
+    assert_eq!(cluster.status(3).commit, Index(0), "3 and 1 have it, and 4 does not count");
+    acknowledges(&mut cluster, 4, 1, 1);
+    assert_eq!(cluster.status(3).commit, Index(1));
+}
+
+#[test]
+fn z06_an_observer_is_synchronised_once_the_history_is_committed() {
+    let mut cluster = Cluster::new(&[1, 2, 3]);
+    let meta = SnapshotMeta { membership: Membership::new([1, 2, 3].map(NodeId), [NodeId(4)]), ..birth(&[]) };
+    cluster.boot(3, Disk { hard: Some(hard(1, 1)), snapshot: meta, log: vec![entry(1, 1)] });
+    cluster.timeout(3);
+    for from in [1, 2] {
+        hear(&mut cluster, 3, from, looking(1, vote(1, (1, 1), 3)));
+    }
+    for node in [1, 4] {
+        comes(&mut cluster, node, 0);
+        promises(&mut cluster, node, 2, true);
+    }
+    assert!(was_sent(&cluster, 1, |p| matches!(p, Packet::Propose { .. })));
+    assert!(!was_sent(&cluster, 4, |p| !matches!(p, Packet::NewEpoch(_))), "1.1 may not be committed");
+    hear(&mut cluster, 3, 1, Message::Ack { link: link_of(1), durable: Index(1) });
+    acknowledges(&mut cluster, 1, 2, 1);
+    assert_eq!(cluster.status(3).role, Role::Leader);
+    assert!(was_sent(&cluster, 4, |p| matches!(p, Packet::Inform(entries) if entries == &[entry(1, 1)])));
+}
+
+/// The sender takes a proposal of epoch 1 for lost once epoch 2 has begun, and makes it again.
+#[test]
+fn q07_a_proposal_that_was_sent_on_is_for_the_leader_of_its_epoch_alone() {
+    let mut cluster = Cluster::new(&[1, 2, 3]);
+    assert_eq!(cluster.elect(), 3);
+    cluster.propose(1, "late");
+    let late = last_said(&cluster, 1, 3).unwrap();
+    cluster.drop(1, 3);
+    cluster.crash(3);
+    cluster.restart(3);
+    assert_eq!(cluster.elect(), 3);
+    assert_eq!(cluster.status(3).epoch, Epoch(2));
+    hear(&mut cluster, 3, 1, late);
+    cluster.settle();
+    assert_eq!(cluster.log(3), ["1:", "2:"]);
+}
+
 /// Whatever a peer says, however absurd, is refused or ignored; and nothing committed changes.
 #[test]
 fn hostile_messages_never_panic() {
@@ -808,6 +984,7 @@ fn every_planted_bug_is_caught_by_its_story() {
         ("H11", z06_h11_a_joiner_with_another_end_is_truncated),
         ("H13", z07_q06_a_gap_in_the_log_is_refused),
         ("H15", z07_h15_out_of_order_is_in_order_or_nothing),
+        ("H17", z05_h17_only_what_was_promised_to_this_leader_counts_and_by_a_quorum),
         ("H20", z05_h20_an_older_epoch_is_refused_for_ever),
         ("H21", z09_h21_a_read_is_confirmed_by_a_round_begun_after_it),
         ("B28", q07_a_refusal_of_what_was_sent_on_is_certain_even_if_the_network_repeats),
