@@ -35,12 +35,14 @@ impl Zab {
             phase: Phase::Discovery,
             links: BTreeMap::new(),
             above,
-            heartbeat_at: now,
+            heartbeat_at: now + self.config.heartbeat_interval,
             check_at: now + self.config.init_limit,
         }));
         for (node, (link, accepted)) in infos {
             self.on_follower_info(now, node, link, accepted, out);
         }
+        // Whoever still looks hears at once whom to follow.
+        self.beat(out);
         self.advance_phase(now, out);
     }
 

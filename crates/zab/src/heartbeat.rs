@@ -43,7 +43,7 @@ impl Zab {
     }
 
     /// Pings everybody that follows, and calls every member that does not: a member that has heard of no group yet learns here whom to ask.
-    fn beat(&mut self, out: &mut Out) {
+    pub(crate) fn beat(&mut self, out: &mut Out) {
         let notification = self.notification();
         for member in self.other_members() {
             let linked = self.leading().is_some_and(|leading| leading.links.contains_key(&member));

@@ -33,7 +33,8 @@
 //! - **History durable, then the current epoch, then the ACK of NEWLEADER**: nothing else compiles (module `durable`).
 //! - **Order without gaps**: each link numbers what it carries; what comes early waits, what is missing ends the link (module `inbound`); entries follow the
 //!   log's end or are refused (module `following`).
-//! - **Uncommitted is never visible**: one place raises the commit index of a leader (`broadcast`), one that of a learner (`learner`), and only they are told.
+//! - **Uncommitted is never visible**: a leader's commit index is raised by a quorum's acknowledgements alone (module `broadcast`), a learner's by an established
+//!   leader's word, as far as its log goes (module `learner`), or by a snapshot; and nothing else is told.
 //! - **Linearizable reads**: a round, begun after the read came, is answered by a quorum on links that a newer promise has ended (module `read`).
 //! - **Memberships** are in force when appended and leave force when truncated; two adjacent ones share a quorum (module `membership`).
 //!
