@@ -3,9 +3,9 @@
 //! It only guesses well who should lead: somebody with the newest history of a quorum, the same for all. Discovery checks the guess, so a wrong one costs time
 //! and nothing else.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
-use quorate_consensus::{Duration, Instant, NodeId, planted};
+use quorate_consensus::{Duration, Instant, Membership, NodeId, planted};
 
 use crate::{
     Message, Zab,
@@ -23,6 +23,7 @@ impl Looking {
             vote: None,
             ballots: BTreeMap::new(),
             elsewhere: BTreeMap::new(),
+            asked_by: BTreeSet::new(),
             resend_at: now,
             resend_after,
             decide_at: None,
@@ -40,9 +41,13 @@ impl Zab {
         self.installing.is_none() && self.memberships.may_be_needed(self.id, self.commit)
     }
 
-    /// Does this node say anything while it looks? One that no membership of its own names waits to be called.
+    /// Does this node say anything while it looks? One that no membership of its own names waits to be called, or asked: it may have been made a voter by an entry
+    /// that it has not received yet.
+    ///
+    /// {S1 makes the new S4 a voter, S2 and S3 log that, S1 dies before S4 has heard of anything}: S2 and S3 need S4's word by the membership in force.
     pub(crate) fn speaks(&self) -> bool {
-        self.installing.is_none() && (self.membership().contains(self.id) || self.may_stand())
+        let asked = matches!(&self.role, Role::Looking(looking) if !looking.asked_by.is_empty());
+        self.installing.is_none() && (self.membership().contains(self.id) || self.may_stand() || asked)
     }
 
     pub(crate) fn own_vote(&self) -> Option<Vote> {
@@ -73,8 +78,9 @@ impl Zab {
         looking.resend_after = (looking.resend_after * 2).min(timeout);
         let notification =
             Message::Notification { round: self.round, state: State::Looking, vote: looking.vote };
-        for member in self.other_members() {
-            self.send(member, notification.clone(), out);
+        let hearers = looking.asked_by.clone();
+        for hearer in self.other_members().union(&hearers) {
+            self.send(*hearer, notification.clone(), out);
         }
         self.count(now, out);
     }
@@ -178,7 +184,11 @@ impl Zab {
         let own = self.own_vote();
         // Somebody's memory of another moment of this node's is not its vote now.
         let vote = vote.filter(|vote| vote.leader != self.id || Some(*vote) == own);
+        let members_max = Membership::MEMBERS_MAX;
         let Role::Looking(looking) = &mut self.role else { return };
+        if state == State::Looking && looking.asked_by.len() < members_max {
+            looking.asked_by.insert(from);
+        }
         if state != State::Looking && round != self.round {
             if let Some(vote) = vote {
                 looking.elsewhere.insert(from, (round, state, vote));
@@ -188,8 +198,9 @@ impl Zab {
         if round > self.round {
             self.round = round;
             let resend_after = self.config.heartbeat_interval;
-            let infos = std::mem::take(&mut looking.infos);
-            *looking = Looking { vote, infos, ..Looking::new(now, resend_after) };
+            let (infos, asked_by) =
+                (std::mem::take(&mut looking.infos), std::mem::take(&mut looking.asked_by));
+            *looking = Looking { vote, infos, asked_by, ..Looking::new(now, resend_after) };
             if let Some(vote) = vote {
                 looking.ballots.insert(from, (state, vote));
             }

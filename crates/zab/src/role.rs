@@ -33,6 +33,8 @@ pub(crate) struct Looking {
     pub(crate) ballots: BTreeMap<NodeId, (State, Vote)>,
     /// What those who are not looking said of another round.
     pub(crate) elsewhere: BTreeMap<NodeId, (u64, State, Vote)>,
+    /// Who asked, perhaps without being a member as far as this node knows: they hear the vote too.
+    pub(crate) asked_by: BTreeSet<NodeId>,
     /// When the vote is told again, and after which pause the next time.
     pub(crate) resend_at: Instant,
     pub(crate) resend_after: Duration,

@@ -5,9 +5,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use quorate_consensus::{
-    Addressed, Duration, Effects, Engine, Entry, Epoch, Fetched, GroupStart, Index, Input, Instant,
-    Membership, MembershipChange, NodeId, Payload, Persist, PersistToken, Position, Proposal, ProposalId,
-    Random, ReadId, Reader, Role, SnapshotMeta, SnapshotOutcome, Writer,
+    Addressed, Duration, Effects, Engine, Entry, Epoch, Fetched, GroupStart, Incarnation, Index, Input,
+    Instant, Membership, MembershipChange, NodeId, Payload, Persist, PersistToken, Position, Proposal,
+    ProposalId, Random, ReadId, Reader, Role, SnapshotMeta, SnapshotOutcome, Writer,
 };
 use quorate_zab::{Config, HardState, Message, Packet, Zab};
 
@@ -71,6 +71,8 @@ struct World {
     next: u64,
     counts: Counts,
     clients: bool,
+    /// One heartbeat per pair of nodes stands for all groups of the pair.
+    vouches: bool,
 }
 
 #[derive(Default)]
@@ -134,6 +136,7 @@ impl World {
             counter_max: if random.chance(1, 4) { random.between(3, 60) } else { u64::from(u32::MAX) },
             loss_percent: [0, 1, 5][random.below(3) as usize],
             disk_percent: [33, 33, 6][random.below(3) as usize],
+            vouches: random.chance(1, 3),
             random,
             now: Instant::START,
             hosts: BTreeMap::new(),
@@ -151,6 +154,10 @@ impl World {
         for id in 1..=count {
             let disk = Disk { hard: None, snapshot: birth(count), log: Vec::new() };
             world.boot(NodeId(id), disk);
+        }
+        // In some runs one more node waits to be told its membership.
+        if world.random.chance(1, 3) {
+            world.boot(NodeId(count + 1), Disk { hard: None, snapshot: birth(0), log: Vec::new() });
         }
         world
     }
@@ -531,8 +538,22 @@ impl World {
         }
     }
 
+    fn vouch(&mut self) {
+        let up: Vec<NodeId> = self.hosts.iter().filter(|(_, host)| host.up).map(|(id, _)| *id).collect();
+        let until = self.now + Duration::from_millis(100);
+        for (id, peer) in up.iter().flat_map(|id| up.iter().map(move |peer| (*id, *peer))) {
+            let cut = self.cut.contains(&(id, peer)) || self.cut.contains(&(peer, id));
+            if id != peer && !cut {
+                self.step(id, Input::PeerVouched { peer, incarnation: Incarnation(1), until });
+            }
+        }
+    }
+
     fn tick(&mut self, faults: bool) {
         self.now = self.now + Duration::from_millis(1);
+        if self.vouches && self.random.chance(1, 30) {
+            self.vouch();
+        }
         self.deliver();
         let ids: Vec<NodeId> = self.hosts.keys().copied().collect();
         for id in ids {

@@ -740,6 +740,23 @@ fn r22_c07_a_joint_membership_is_left_by_whoever_leads_next() {
     assert!([2, 3, 4, 5].iter().all(|id| cluster.status(*id).membership == members));
 }
 
+#[test]
+fn r22_a_new_voter_that_has_heard_of_nothing_gives_its_word_when_asked() {
+    let mut cluster = Cluster::new(&[1, 2, 3]);
+    cluster.boot(4, Disk { hard: None, snapshot: birth(&[]), log: vec![] });
+    assert_eq!(cluster.elect(), 3);
+    cluster.network.clear();
+    cluster.change(3, MembershipChange::AddVoter(NodeId(4)));
+    cluster.deliver(3, 1);
+    cluster.deliver(3, 2);
+    cluster.crash(3);
+    // By the joint membership two of the four are not enough, and 4 knows of no membership at all.
+    assert_eq!(cluster.elect(), 2);
+    cluster.wait(100);
+    let members = Membership::new([1, 2, 3, 4].map(NodeId), []);
+    assert!([1, 2, 4].iter().all(|id| cluster.status(*id).membership == members));
+}
+
 // ── a leader whose followers the test plays ─────────────────────────────────────────────────────────────────────────
 
 /// Node 3 of these voters was elected, and has heard of no learner yet.
