@@ -410,6 +410,7 @@ fn z06_an_interrupted_snap_is_never_built_upon() {
     slow(&mut played.cluster, 1);
     let meta = SnapshotMeta { position: Position::new(1, 9), ..birth(&[1, 2, 3]) };
     played.stream(Packet::NewEpoch(Epoch(2)));
+    played.cluster.sync(1);
     played.stream(Packet::Snap(meta));
     played.propose(vec![entry(1, 10)], 0);
     assert!(!played.started_again(), "what follows the snapshot waits for it");
