@@ -465,6 +465,10 @@ impl World {
         }
         let position = Position { epoch, index: at };
         let (membership_at, membership) = membership;
+        // A node that was born without a membership does not know the one that its group was born with: a snapshot that knows no voter is not kept.
+        if membership.voters().is_empty() {
+            return;
+        }
         let meta = SnapshotMeta { position, membership, membership_at, size_bytes: 0, digest: 0 };
         host.disk.snapshot = meta.clone();
         host.disk.log.retain(|entry| entry.position.index > at);
