@@ -19,6 +19,7 @@ use serde_json::Value;
 const FLOORS: &[(u8, &str, &[&str])] = &[
     (1, "consensus", &[]),
     (2, "raft", &["consensus"]),
+    (2, "zab", &["consensus"]),
     (2, "journal", &["consensus"]),
     (2, "keyspace", &["consensus"]),
     (2, "znodes", &["consensus"]),
