@@ -21,14 +21,15 @@ pub(crate) fn run(seconds: u64) -> Fallible<()> {
     let endpoints = cluster.endpoints();
     let before = terms(&endpoints)?;
     let output = Command::new(binary())
-        .args(["bench", "put", "--clients", "1000", "--connections", "100", "--value-size", "256"])
-        // Few enough keys and bytes that ten minutes fit into memory.
+        .args(["bench", "put", "--clients", "1000", "--connections", "100", "--value-size", "64"])
+        // Few enough keys and bytes that ten minutes fit into memory, and their history into the quota of 2 GiB.
         .args(["--key-space", "10000", "-o", "json", "--duration", &format!("{seconds}s")])
         .args(["--endpoints", &endpoints.join(",")])
         .stderr(Stdio::inherit())
         .output()?;
     if !output.status.success() {
-        return Err("the load failed".into());
+        let said = String::from_utf8_lossy(&output.stdout);
+        return Err(format!("the load failed: {}", said.trim()).into());
     }
     let report: serde_json::Value = serde_json::from_slice(&output.stdout)?;
     let after = terms(&endpoints)?;
