@@ -40,10 +40,12 @@ mod plan;
 #[cfg(feature = "planted-bugs")]
 pub mod plants;
 mod processes;
+mod rare;
 mod reference;
 mod run;
 mod schedule;
 mod shadow;
+mod storms;
 mod strike;
 mod trace;
 pub mod wgl;
