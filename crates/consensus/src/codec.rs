@@ -149,6 +149,12 @@ impl Reader {
         Reader { input }
     }
 
+    /// The next byte, which stays where it is; `None` at the end.
+    #[must_use]
+    pub fn peek(&self) -> Option<u8> {
+        self.input.first().copied()
+    }
+
     /// Bytes left.
     #[must_use]
     pub fn remaining(&self) -> usize {

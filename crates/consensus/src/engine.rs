@@ -67,6 +67,25 @@ pub trait Engine: Clone + Send + 'static {
     fn decode_hard_state(from: &mut Reader) -> Result<Self::HardState, DecodeError>;
 }
 
+/// Which protocol replicates a group.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum EngineKind {
+    /// Raft.
+    #[default]
+    Raft,
+    /// ZooKeeper's atomic broadcast.
+    Zab,
+}
+
+impl fmt::Display for EngineKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            EngineKind::Raft => "raft",
+            EngineKind::Zab => "zab",
+        })
+    }
+}
+
 /// What an engine starts from: what was durable.
 #[derive(Clone, Debug)]
 pub struct GroupStart<H> {

@@ -36,8 +36,8 @@ pub use disk::{
     DiskCompletion, DiskError, DiskErrorKind, DiskOperation, DiskOutcome, DiskRequest, OperationId,
 };
 pub use engine::{
-    Addressed, Effects, Engine, Fetch, FetchToken, Fetched, GroupStart, Input, Persist, PersistToken,
-    Proposal, ReadRefusal, Refusal, Role, RoleChange, SnapshotOutcome, SnapshotSend, Status,
+    Addressed, Effects, Engine, EngineKind, Fetch, FetchToken, Fetched, GroupStart, Input, Persist,
+    PersistToken, Proposal, ReadRefusal, Refusal, Role, RoleChange, SnapshotOutcome, SnapshotSend, Status,
 };
 pub use entry::{Entry, Payload};
 pub use fingerprint::{Fingerprint, FixedMap, FixedSet, fingerprint_of};

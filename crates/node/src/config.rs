@@ -1,6 +1,6 @@
 //! What a node is told at its start.
 
-use quorate_consensus::{ClusterId, Duration, GroupId, Incarnation, Membership, NodeId};
+use quorate_consensus::{ClusterId, Duration, EngineKind, GroupId, Incarnation, Membership, NodeId};
 
 /// One node's configuration.
 #[derive(Clone, Debug)]
@@ -15,8 +15,10 @@ pub struct Config {
     pub life: u64,
     /// Its groups.
     pub groups: Vec<GroupConfig>,
-    /// Timing and limits of every group's engine; each group draws its random numbers from `seed` and its own id.
+    /// Timing and limits of the engines that speak Raft; each group draws its random numbers from `seed` and its own id.
     pub raft: quorate_raft::Config,
+    /// Timing and limits of the engines that speak ZAB, likewise.
+    pub zab: quorate_zab::Config,
     /// The journal.
     pub journal: quorate_journal::Config,
     /// What may grow how far.
@@ -30,6 +32,9 @@ pub struct Config {
 pub struct GroupConfig {
     /// Which.
     pub id: GroupId,
+    /// Its protocol. What it is in `meta`'s records, or, at the birth of a cluster, what is wished for; a group that has promised something in another
+    /// one does not start.
+    pub engine: EngineKind,
     /// The membership it is born with; empty on a node that joins an existing cluster.
     pub birth: Membership,
 }

@@ -11,18 +11,13 @@ use quorate_consensus::{
 use quorate_journal::{GroupWrite, Journal, ReadToken, WriteToken};
 
 use crate::{
-    Answer, Channel, Limits, Notice, Outputs, Ticket, ToState, links::Links, proposals::Proposals,
-    reads::Reads, transfer::Staged,
+    Answer, Channel, EngineHardState, EngineMessage, GroupEngine, Limits, Notice, Outputs, Ticket, ToState,
+    links::Links, proposals::Proposals, reads::Reads, transfer::Staged,
 };
 
 mod wanted;
 
 use wanted::Wanted;
-
-/// The engine of a group. Raft for now; the groups of a later release choose between engines here and nowhere else.
-pub(crate) type GroupEngine = quorate_raft::Raft;
-pub(crate) type EngineMessage = <GroupEngine as Engine>::Message;
-pub(crate) type EngineHardState = <GroupEngine as Engine>::HardState;
 
 /// What a group may use of its node during one call.
 pub(crate) struct Surroundings<'a> {
@@ -202,6 +197,9 @@ impl Group {
         let mut reader = Reader::new(bytes);
         let message = GroupEngine::decode_message(&mut reader).map_err(|_| ())?;
         reader.finish().map_err(|_| ())?;
+        if message.kind() != self.engine.kind() {
+            return Err(());
+        }
         let left = self.step(Input::Message { from, message }, around);
         // Of a leader, or of those whom this node leads. Others may be as far behind as this node is: two that were removed can ask each other for votes for
         // ever.
@@ -483,7 +481,14 @@ impl Group {
                 return;
             }
             match self.engine.entries(self.fed.next(), around.limits.apply_batch_bytes_max) {
-                Some(entries) => self.feed_entries(entries, around),
+                Some(entries) => {
+                    let before = self.fed;
+                    self.feed_entries(entries, around);
+                    if self.fed == before {
+                        // An engine that does not have what it said was committed: no reason to ask for ever.
+                        return;
+                    }
+                }
                 None => {
                     let bytes_max = around.limits.apply_batch_bytes_max;
                     let token = around.journal.read(self.id, self.fed.next(), self.commit, bytes_max);

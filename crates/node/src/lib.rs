@@ -21,6 +21,7 @@
 mod command;
 mod config;
 mod disks;
+mod engine;
 mod envelope;
 mod group;
 mod links;
@@ -34,6 +35,7 @@ mod transfer;
 
 pub use command::{Origin, SessionTag, TaggedCommand, Ticket};
 pub use config::{Config, GroupConfig, Limits};
+pub use engine::{Driven, EngineHardState, EngineMessage, GroupEngine};
 pub use envelope::{
     Address, Channel, Chunk, ChunkAck, Desired, FRAME_BYTES_MAX, FRAME_VERSION, Frame, FrameRefusal,
     FrameWriter, PeerMessage,
@@ -44,5 +46,6 @@ pub use messages::{
 pub use node::{GroupStatus, Node};
 pub use quorate_journal::Config as JournalConfig;
 pub use quorate_raft::Config as RaftConfig;
+pub use quorate_zab::Config as ZabConfig;
 pub use replica::{Applied, Outcome, Replica, ReplicaSnapshot};
 pub use sessions::{ANSWERS_MAX, SESSIONS_MAX, Sessions, Verdict};

@@ -347,6 +347,8 @@ pub enum Fatal {
     Disk(String),
     /// Data that was durable has been damaged: the replica must not vote or count until it is repaired or replaced.
     Damaged(String),
+    /// A group's engine does not start: its configuration cannot be, or the group is another protocol's.
+    Engine(String),
     /// A snapshot does not restore.
     Restore(String),
     /// This node was removed, or its disk is not the one its id is known with.
@@ -364,6 +366,7 @@ impl fmt::Display for Fatal {
                 f,
                 "durable data is damaged: {why}. The node does not vote with it; remove the member and add it anew with an empty data directory"
             ),
+            Fatal::Engine(why) => write!(f, "an engine does not start: {why}"),
             Fatal::Restore(why) => write!(f, "a snapshot does not restore: {why}"),
             Fatal::Refused(why) => write!(f, "the cluster refuses this node: {why}"),
         }

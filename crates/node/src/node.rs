@@ -8,9 +8,9 @@ use quorate_consensus::{
 use quorate_journal::{GroupWrite, Identity, Journal, JournalEvent, ReadToken, WriteToken};
 
 use crate::{
-    Answer, Config, Desired, Fatal, FromState, NodeInput, Notice, Outputs,
+    Answer, Config, Desired, Fatal, FromState, GroupEngine, NodeInput, Notice, Outputs,
     disks::OWN_GROUP,
-    group::{Group, GroupEngine, Leftover, Surroundings},
+    group::{Group, Leftover, Surroundings},
     links::Links,
     transfer::{Outgoing, Staged},
 };

@@ -64,7 +64,8 @@ pub use limits::{
     GROUPS_MAX, LEARNERS_MAX, MEMBER_IDS_MAX, MEMBERS_MAX, NAME_BYTES_MAX, URL_BYTES_MAX, URLS_MAX,
 };
 pub use machine::{Effect, Placement};
-pub use member::{EngineKind, GroupKind, GroupPlace, Member};
+pub use member::{GroupKind, GroupPlace, Member};
+pub use quorate_consensus::EngineKind;
 pub use response::{Event, Response};
 pub use snapshot::Snapshot;
 pub use state::View;

@@ -6,7 +6,7 @@
 //! URLs   = a count, then so many strings
 //! ```
 
-use quorate_consensus::{DecodeError, GroupId, Incarnation, NodeId, Reader, Writer};
+use quorate_consensus::{DecodeError, EngineKind, GroupId, Incarnation, NodeId, Reader, Writer};
 
 use crate::{NAME_BYTES_MAX, URL_BYTES_MAX, URLS_MAX};
 
@@ -81,15 +81,6 @@ pub enum GroupKind {
     Tree,
     /// The order over the shards of keys.
     Order,
-}
-
-/// Which protocol replicates a group.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum EngineKind {
-    /// Raft.
-    Raft,
-    /// ZooKeeper's atomic broadcast.
-    Zab,
 }
 
 /// What a group is and what drives it.

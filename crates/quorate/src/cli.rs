@@ -319,7 +319,7 @@ pub(crate) struct Dev {
 #[derive(Debug, Args)]
 pub(crate) struct Sim {
     /// Which protocol
-    #[arg(long, default_value = "raft", value_parser = ["raft"])]
+    #[arg(long, default_value = "raft", value_parser = ["raft", "zab"])]
     pub(crate) engine: String,
     /// How many runs
     #[arg(long, value_name = "COUNT", default_value_t = 100)]

@@ -2,8 +2,8 @@
 
 use std::{fmt, path::Path, time::Duration};
 
-use quorate_consensus::{ClusterId, GroupId, Incarnation, Membership, NodeId};
-use quorate_node::{Config, GroupConfig, JournalConfig, Limits, RaftConfig};
+use quorate_consensus::{ClusterId, EngineKind, GroupId, Incarnation, Membership, NodeId};
+use quorate_node::{Config, GroupConfig, JournalConfig, Limits, RaftConfig, ZabConfig};
 use quorate_server::{CallError, Handle, Hub, Network, Options, Replicas, Reply, StartError, Storage};
 
 use crate::{Machine, adapter::Adapter};
@@ -110,8 +110,9 @@ impl<M: Machine> Cluster<M> {
                 // Both are set by `start`.
                 incarnation: Incarnation(0),
                 life: 0,
-                groups: vec![GroupConfig { id: GROUP, birth: members.clone() }],
+                groups: vec![GroupConfig { id: GROUP, engine: EngineKind::Raft, birth: members.clone() }],
                 raft: RaftConfig { seed: id.0, ..RaftConfig::default() },
+                zab: ZabConfig::default(),
                 journal: JournalConfig::default(),
                 limits: Limits::default(),
                 explain: false,

@@ -12,7 +12,7 @@ use std::{
 use quorate_client::wire::etcdserverpb as pb;
 use quorate_consensus::{ClusterId, Incarnation, Membership, NodeId, Role};
 use quorate_etcd::Front;
-use quorate_node::{Config, GroupConfig, JournalConfig, Limits, RaftConfig};
+use quorate_node::{Config, GroupConfig, JournalConfig, Limits, RaftConfig, ZabConfig};
 use quorate_server::{
     AddressBook, CallError, Handle, Network, Options, PeerAddress, Security, Stopped, Storage, systemd,
 };
@@ -242,8 +242,11 @@ fn node_config(settings: &Settings, start: &Start) -> Result<Config, Failed> {
         // Both are set when the node starts.
         incarnation: Incarnation(0),
         life: 0,
-        groups: [META, KEYS].map(|id| GroupConfig { id, birth: birth.clone() }).into(),
+        groups: [META, KEYS]
+            .map(|id| GroupConfig { id, engine: EngineKind::Raft, birth: birth.clone() })
+            .into(),
         raft,
+        zab: ZabConfig::default(),
         journal: JournalConfig::default(),
         limits: Limits {
             proposals_waiting_max: settings.waiting_max,

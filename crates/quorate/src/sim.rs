@@ -3,7 +3,7 @@
 use std::{io::IsTerminal, process::ExitCode};
 
 use indicatif::{ProgressBar, ProgressStyle};
-use quorate_sim::{EngineName, Options, campaign};
+use quorate_sim::{EngineKind, Options, campaign};
 
 use crate::{cli::Sim, commands::Failed, output::print};
 
@@ -19,7 +19,7 @@ pub(crate) fn sim(wanted: &Sim) -> Result<ExitCode, Failed> {
     let options = Options {
         seeds: wanted.seeds,
         first_seed: wanted.first_seed,
-        engine: EngineName::Raft,
+        engine: if wanted.engine == "zab" { EngineKind::Zab } else { EngineKind::Raft },
         plant: wanted.plant.clone(),
         trace: wanted.trace,
         require_all: wanted.require_all || wanted.seeds >= SEEDS_REACH_ALL,

@@ -6,25 +6,13 @@ use std::{
     sync::mpsc,
 };
 
+use quorate_consensus::EngineKind;
+
 use crate::{
     marks::Marks,
     run::{Report, run_seed},
     schedule::SECONDS,
 };
-
-/// Which engine is simulated.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum EngineName {
-    /// Raft.
-    #[default]
-    Raft,
-}
-
-impl fmt::Display for EngineName {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("raft")
-    }
-}
 
 /// What to run.
 #[derive(Clone, Debug, Default)]
@@ -33,8 +21,8 @@ pub struct Options {
     pub seeds: u64,
     /// The first of them; the others follow.
     pub first_seed: u64,
-    /// Which engine.
-    pub engine: EngineName,
+    /// Which engine drives the keys; the records have Raft.
+    pub engine: EngineKind,
     /// A bug to plant, in builds that can.
     pub plant: Option<String>,
     /// Keep the events of failing seeds in words.
@@ -110,7 +98,10 @@ pub fn campaign(options: &Options, progress: &mut dyn FnMut(&Progress<'_>)) -> S
                         break;
                     }
                     plant(options.plant.as_deref());
-                    if sender.send(run_seed(options.first_seed + number, options.trace)).is_err() {
+                    if sender
+                        .send(run_seed(options.engine, options.first_seed + number, options.trace))
+                        .is_err()
+                    {
                         break;
                     }
                 }

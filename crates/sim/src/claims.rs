@@ -1,8 +1,12 @@
 //! What a frame claims as it leaves: terms, votes and acknowledgements, each of which must be durable on its sender by then (I15).
 
-use quorate_consensus::{Engine, GroupId, Index, Position, Reader};
-use quorate_node::{Frame, PeerMessage};
-use quorate_raft::{Message, Raft};
+mod raft;
+mod zab;
+
+use quorate_consensus::{Engine, Entry, GroupId, Position, Reader};
+use quorate_node::{EngineMessage, Frame, GroupEngine, PeerMessage};
+use quorate_raft::Message as Raft;
+use quorate_zab::{Message as Zab, Packet};
 
 use crate::{
     host::Host,
@@ -14,8 +18,8 @@ fn messages(bytes: &bytes::Bytes) -> Vec<(GroupId, PeerMessage)> {
     Frame::parse(bytes.clone()).ok().and_then(|frame| frame.messages().ok()).unwrap_or_default()
 }
 
-fn engine(bytes: &bytes::Bytes) -> Option<Message> {
-    Raft::decode_message(&mut Reader::new(bytes.clone())).ok()
+fn engine(bytes: &bytes::Bytes) -> Option<EngineMessage> {
+    GroupEngine::decode_message(&mut Reader::new(bytes.clone())).ok()
 }
 
 /// A frame in words.
@@ -35,16 +39,40 @@ pub(crate) fn words(bytes: &bytes::Bytes) -> String {
     words.collect::<Vec<_>>().join("; ")
 }
 
-fn brief(message: &Message) -> String {
+fn brief(message: &EngineMessage) -> String {
+    let positions = |entries: &[Entry]| {
+        entries.iter().map(|entry| entry.position.to_string()).collect::<Vec<_>>().join(" ")
+    };
     match message {
-        Message::AppendEntries { term, prev, commit, entries } => {
-            let positions: Vec<String> = entries.iter().map(|entry| entry.position.to_string()).collect();
-            format!("AppendEntries term {term} prev {prev} commit {commit} [{}]", positions.join(" "))
+        EngineMessage::Raft(Raft::AppendEntries { term, prev, commit, entries }) => {
+            format!("AppendEntries term {term} prev {prev} commit {commit} [{}]", positions(entries))
         }
-        Message::Forward { term, sequence, proposals, .. } => {
+        EngineMessage::Raft(Raft::Forward { term, sequence, proposals, .. }) => {
             format!("Forward term {term} sequence {sequence} × {}", proposals.len())
         }
-        other => format!("{other:?}"),
+        EngineMessage::Raft(other) => format!("{other:?}"),
+        EngineMessage::Zab(Zab::Stream { sequence, packet: Packet::Propose { entries, commit }, .. }) => {
+            format!("Stream {sequence} Propose commit {commit} [{}]", positions(entries))
+        }
+        EngineMessage::Zab(Zab::Stream { sequence, packet: Packet::Inform(entries), .. }) => {
+            format!("Stream {sequence} Inform [{}]", positions(entries))
+        }
+        EngineMessage::Zab(Zab::Forward { epoch, sequence, proposals, .. }) => {
+            format!("Forward epoch {epoch} sequence {sequence} × {}", proposals.len())
+        }
+        EngineMessage::Zab(other) => format!("{other:?}"),
+    }
+}
+
+/// The entries that it carries.
+fn entries(message: &EngineMessage) -> &[Entry] {
+    match message {
+        EngineMessage::Raft(Raft::AppendEntries { entries, .. })
+        | EngineMessage::Zab(Zab::Stream {
+            packet: Packet::Propose { entries, .. } | Packet::Inform(entries),
+            ..
+        }) => entries,
+        EngineMessage::Raft(_) | EngineMessage::Zab(_) => &[],
     }
 }
 
@@ -62,10 +90,12 @@ pub(crate) fn check(
         match message {
             PeerMessage::Engine(bytes) => {
                 let Some(message) = engine(&bytes) else { continue };
-                if let Message::AppendEntries { entries, .. } = &message {
-                    entries.iter().for_each(|entry| oracle.learn(host, entry, findings));
-                }
-                promises |= Claim { host, group, hosts, oracle, disks, findings }.check(&message);
+                entries(&message).iter().for_each(|entry| oracle.learn(host, entry, findings));
+                let claim = Claim { host, group, hosts, oracle, disks, findings };
+                promises |= match &message {
+                    EngineMessage::Raft(message) => claim.raft(message),
+                    EngineMessage::Zab(message) => claim.zab(message),
+                };
             }
             PeerMessage::Chunk(chunk) => {
                 if chunk.number > 0 {
@@ -95,66 +125,6 @@ struct Claim<'a> {
 impl Claim<'_> {
     fn fail(&mut self, id: &'static str, what: String) {
         self.findings.add(id, Some(self.host), format!("{}: {what}", self.group));
-    }
-
-    /// True if it is a promise.
-    fn check(mut self, message: &Message) -> bool {
-        let id = self.hosts[self.host].id;
-        if matches!(message, Message::RequestVote { .. } | Message::PreVote { .. })
-            && !self.oracle.status(self.host).membership.is_voter(id)
-            && !self.oracle.was_voter(id)
-        {
-            // Learners do not campaign (A13). A voter that its newest membership leaves out may still be needed (thesis §4.2.2).
-            self.fail("I12", format!("{message:?} from one who does not vote"));
-        }
-        let promises = match message {
-            Message::VoteReply { granted, .. } => *granted,
-            Message::RequestVote { .. } | Message::AppendAccepted { .. } => true,
-            Message::PreVote { .. } | Message::PreVoteReply { .. } => return false,
-            _ => false,
-        };
-        let term = message.term();
-        let durable = self.disks.of(self.host, self.hosts, self.findings);
-        let (durable_term, vote) = (durable.term(self.group), durable.vote(self.group));
-        if durable_term < term {
-            self.fail("I15", format!("{message:?} claims term {term}; durable is {durable_term}"));
-            return promises;
-        }
-        if durable_term > term {
-            // A later promise became durable in the same sync; the earlier one was durable before it.
-            return promises;
-        }
-        match message {
-            Message::VoteReply { granted: true, .. } if vote.is_none() || vote == Some(id) => {
-                self.fail("I15", format!("{message:?} while the durable vote is {vote:?}"));
-            }
-            Message::RequestVote { .. } if vote != Some(id) => {
-                self.fail("I15", format!("{message:?} while the durable vote is {vote:?}"));
-            }
-            Message::AppendAccepted { matched, .. } => self.accepted(message, *matched),
-            _ => {}
-        }
-        promises
-    }
-
-    fn accepted(&mut self, message: &Message, matched: Index) {
-        let group = self.group;
-        let epoch = self.oracle.epoch_in_log(self.host, matched);
-        let moved_on = self.oracle.status(self.host).epoch > message.term();
-        let durable = self.disks.of(self.host, self.hosts, self.findings);
-        let held = match epoch {
-            // The log in memory has gone on to a later term; the promise is about what was there in this one.
-            _ if moved_on => {
-                matched <= durable.snapshot_index(group)
-                    || durable.epoch_at(group, matched).is_some_and(|epoch| epoch <= message.term())
-            }
-            Some(epoch) => durable.holds(group, matched, epoch),
-            None => matched <= durable.snapshot_index(group) || matched == durable.compacted(group).index,
-        };
-        if !held {
-            let (end, has) = (durable.last(group), durable.epoch_at(group, matched));
-            self.fail("I15", format!("{message:?} of {epoch:?}; durable is up to {end}, with {has:?} there"));
-        }
     }
 }
 

@@ -151,8 +151,11 @@ impl Host {
             node: self.id,
             incarnation: self.reborn.unwrap_or(self.incarnation),
             life: self.life,
-            groups: GROUPS.map(|id| GroupConfig { id, birth: birth.clone() }).into(),
+            groups: GROUPS
+                .map(|id| GroupConfig { id, engine: shape.engine_of(id), birth: birth.clone() })
+                .into(),
             raft: quorate_node::RaftConfig { seed, ..shape.raft.clone() },
+            zab: quorate_node::ZabConfig { seed, ..shape.zab.clone() },
             journal: journal_config(),
             limits: Limits {
                 snapshot_log_bytes_min: shape.snapshot_log_bytes,

@@ -52,9 +52,10 @@ pub mod wgl;
 pub mod witness;
 mod world;
 
-pub use campaign::{EngineName, Options, Progress, Summary, campaign, replay_command};
+pub use campaign::{Options, Progress, Summary, campaign, replay_command};
 pub use faults::{ACTIONS_HEADER, Action, Planned, Who, actions_from_text, actions_to_text, at_ms};
 pub use invariants::Violation;
 pub use marks::{Mark, Marks};
 pub use plan::Shape;
+pub use quorate_consensus::EngineKind;
 pub use run::{Report, run_actions, run_seed};

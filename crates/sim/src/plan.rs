@@ -1,9 +1,10 @@
 //! Draws a run's shape and its faults from its seed. Swarm testing: each run turns whole classes of faults on and off, because a run that
 //! has everything rarely has enough of anything.
 
-use quorate_consensus::{Duration, Random};
-use quorate_node::RaftConfig;
+use quorate_consensus::{Duration, EngineKind, GroupId, Random};
+use quorate_node::{RaftConfig, ZabConfig};
 use quorate_raft::Lease;
+use quorate_service::META;
 
 use crate::{
     faults::{Action, Planned, Who},
@@ -36,8 +37,12 @@ pub struct Shape {
     pub catch_up_log_bytes: u64,
     /// Typical length of a sync, in microseconds.
     pub sync_us: u64,
-    /// The engines' configuration.
+    /// Which engine drives the keys; the records have Raft.
+    pub engine: EngineKind,
+    /// The configuration of engines that speak Raft.
     pub raft: quorate_node::RaftConfig,
+    /// The configuration of engines that speak ZAB.
+    pub zab: quorate_node::ZabConfig,
 }
 
 impl Shape {
@@ -45,6 +50,12 @@ impl Shape {
     #[must_use]
     pub fn hosts(&self) -> u64 {
         self.voters + self.spares
+    }
+
+    /// What drives a group.
+    #[must_use]
+    pub fn engine_of(&self, group: GroupId) -> EngineKind {
+        if group == META { EngineKind::Raft } else { self.engine }
     }
 }
 
@@ -62,7 +73,9 @@ pub(crate) fn shape(random: &mut Random) -> Shape {
         snapshot_log_bytes: [2 << 10, 6 << 10, 20 << 10][random.below(3) as usize],
         catch_up_log_bytes: [0, 512, 4 << 10][random.below(3) as usize],
         sync_us: [100, 500, 2_000][random.below(3) as usize],
+        engine: EngineKind::Raft,
         raft: raft(random),
+        zab: zab(random),
     }
 }
 
@@ -76,6 +89,18 @@ fn raft(random: &mut Random) -> RaftConfig {
         promotion_lag_max: [2, 20, 1_000][random.below(3) as usize],
         lease,
         ..RaftConfig::default()
+    }
+}
+
+/// Likewise; and epochs so short that they fill up.
+fn zab(random: &mut Random) -> ZabConfig {
+    ZabConfig {
+        message_bytes_max: [200, 1 << 10, 1 << 20][random.below(3) as usize],
+        inflight_messages_max: [1, 4, 256][random.below(3) as usize],
+        tail_bytes_max: [512, 4 << 10, 32 << 20][random.below(3) as usize],
+        promotion_lag_max: [2, 20, 1_000][random.below(3) as usize],
+        counter_max: [60, 500, u64::from(u32::MAX)][random.below(3) as usize],
+        ..ZabConfig::default()
     }
 }
 
@@ -126,7 +151,7 @@ pub(crate) const ECHOES: u64 = 34;
 
 /// The classes that a seed's run has on, and whether it has so few that their storms do not disturb each other.
 fn classes(random: &mut Random) -> (Vec<u64>, bool) {
-    let focused = random.chance(1, 3);
+    let focused = random.chance(1, 2);
     let on: Vec<u64> = if focused {
         (0..random.between(1, 2)).map(|_| random.below(CLASSES)).collect()
     } else {

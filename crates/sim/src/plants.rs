@@ -10,6 +10,8 @@ use std::{
     },
 };
 
+use quorate_consensus::EngineKind;
+
 use crate::{
     campaign::{Options, replay_command},
     plan::{
@@ -166,7 +168,7 @@ pub fn hunt(plant: &'static Plant, seeds_max: u64, known: Option<u64>) -> Hunt {
         Hunt { plant, found: None, others: Vec::new(), seeds: 0, triggers: 0, what: String::new() };
     for seed in order(plant, seeds_max, known) {
         quorate_consensus::activate_plant(plant.id);
-        let report = run_seed(seed, false);
+        let report = run_seed(EngineKind::Raft, seed, false);
         let triggers = quorate_consensus::plant_triggers();
         quorate_consensus::activate_plant("");
         hunt.seeds += 1;
@@ -177,7 +179,7 @@ pub fn hunt(plant: &'static Plant, seeds_max: u64, known: Option<u64>) -> Hunt {
             continue;
         }
         // What the seed shows without the bug is not the bug's doing.
-        if !run_seed(seed, false).violations.is_empty() {
+        if !run_seed(EngineKind::Raft, seed, false).violations.is_empty() {
             continue;
         }
         hunt.what.clone_from(&first.what);

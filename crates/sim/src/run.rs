@@ -2,7 +2,7 @@
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
-use quorate_consensus::Random;
+use quorate_consensus::{EngineKind, Random};
 use quorate_service::META;
 
 use crate::{
@@ -57,9 +57,9 @@ impl Report {
 
 /// Runs a seed.
 #[must_use]
-pub fn run_seed(seed: u64, trace: bool) -> Report {
+pub fn run_seed(engine: EngineKind, seed: u64, trace: bool) -> Report {
     let random = Random::new(seed);
-    let shape = plan::shape(&mut random.fork(10));
+    let shape = Shape { engine, ..plan::shape(&mut random.fork(10)) };
     let actions = plan::plan(&shape, &mut random.fork(11));
     run_actions(seed, shape, actions, trace)
 }

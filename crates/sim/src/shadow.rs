@@ -12,7 +12,7 @@ use quorate_consensus::{
     GroupId, Index, Membership, NodeId, Position, Reader,
 };
 use quorate_journal::{GroupState, Identity, Inspected, Journal, JournalEvent};
-use quorate_raft::{HardState, Raft};
+use quorate_node::{EngineHardState, GroupEngine};
 
 use crate::{
     disk::Image,
@@ -38,17 +38,28 @@ impl Durable {
         self.journal.as_ref()?.group(group)
     }
 
-    fn hard_state(&self, group: GroupId) -> Option<HardState> {
+    fn hard_state(&self, group: GroupId) -> Option<EngineHardState> {
         let bytes = self.group(group)?.hard_state.clone()?;
-        Raft::decode_hard_state(&mut Reader::new(bytes)).ok()
+        GroupEngine::decode_hard_state(&mut Reader::new(bytes)).ok()
     }
 
     pub(crate) fn term(&self, group: GroupId) -> Epoch {
-        self.hard_state(group).map(|state| state.term).unwrap_or_default()
+        self.hard_state(group).map(|state| state.epoch()).unwrap_or_default()
     }
 
     pub(crate) fn vote(&self, group: GroupId) -> Option<NodeId> {
-        self.hard_state(group)?.vote
+        match self.hard_state(group)? {
+            EngineHardState::Raft(state) => state.vote,
+            EngineHardState::Zab(state) => state.promised_to,
+        }
+    }
+
+    /// ZAB's current epoch: the one whose history is in the log.
+    pub(crate) fn current(&self, group: GroupId) -> Option<Epoch> {
+        match self.hard_state(group)? {
+            EngineHardState::Raft(_) => None,
+            EngineHardState::Zab(state) => Some(state.current),
+        }
     }
 
     /// The end of the log.

@@ -72,7 +72,7 @@ pub(crate) fn storm(class: u64, at: Time, shape: &Shape, random: &mut Random, ac
             }
         }
         // A handover, and the one who hands over is cut off from what follows.
-        HANDOVER => {
+        HANDOVER if random.chance(1, 2) => {
             add(at, Action::Burst { ms: 1_000 });
             add(at, Action::Transfer { to: other });
             let cut = if random.chance(2, 3) {
@@ -82,6 +82,15 @@ pub(crate) fn storm(class: u64, at: Time, shape: &Shape, random: &mut Random, ac
             };
             add(at + random.between(50, 1_500) * 1_000, cut);
             add(at + random.between(100, 800) * MILLIS, Action::Heal {});
+        }
+        // Nobody writes, so that the other is as far as the leader and is asked to take over at once; the leader hears nothing of it, and others write.
+        HANDOVER => {
+            add(at, Action::Quiet { ms: 60 });
+            add(at, Action::Burst { ms: 600 });
+            let asked = at + 50 * MILLIS;
+            add(asked, Action::Transfer { to: other });
+            add(asked + random.between(10, 200) * MICROS, Action::Deaf { who: Who::Leader });
+            add(asked + random.between(150, 600) * MILLIS, Action::Heal {});
         }
         // Answers that are long on their way reach a leader that nobody hears any more.
         20 | 21 => {

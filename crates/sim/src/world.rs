@@ -6,7 +6,7 @@ use quorate_consensus::{Epoch, Membership, NodeId, OperationId, Random};
 use quorate_node::{Node, NodeInput};
 use quorate_service::{
     Bootstrap, KEYS, META,
-    placement::{Command, EngineKind, GroupKind, GroupPlace, Member},
+    placement::{Command, GroupKind, GroupPlace, Member},
 };
 
 use crate::{
@@ -111,7 +111,7 @@ pub(crate) struct World {
 impl World {
     pub(crate) fn new(shape: Shape, actions: Vec<Planned>, seed: &Random, trace: bool) -> World {
         let voters: Vec<NodeId> = (1..=shape.voters).map(NodeId).collect();
-        let founding = founding(&voters);
+        let founding = founding(&voters, &shape);
         let hosts: Vec<Host> = (0..shape.hosts())
             .map(|place| Host::new(place, &shape, Some(&founding).filter(|_| place < shape.voters), seed))
             .collect();
@@ -221,10 +221,10 @@ impl World {
 }
 
 /// What every founder is told alike.
-fn founding(voters: &[NodeId]) -> Bootstrap {
+fn founding(voters: &[NodeId], shape: &Shape) -> Bootstrap {
     let groups = [(META, GroupKind::Meta), (KEYS, GroupKind::Keys)];
     let groups: BTreeMap<_, _> =
-        groups.map(|(group, kind)| (group, GroupPlace { kind, engine: EngineKind::Raft })).into();
+        groups.map(|(group, kind)| (group, GroupPlace { kind, engine: shape.engine_of(group) })).into();
     let member = |id: &NodeId| Member::new(*id, vec![Host::peer_url(*id)], false);
     let initialise =
         Command::Initialise { cluster: CLUSTER, members: voters.iter().map(member).collect(), groups };

@@ -1,6 +1,6 @@
 //! A smoke of the whole: seeds run clean, and the same seed is the same run.
 
-use quorate_sim::{Options, actions_from_text, campaign, run_actions, run_seed};
+use quorate_sim::{EngineKind, Options, actions_from_text, campaign, run_actions, run_seed};
 
 #[test]
 fn twenty_seeds_run_clean() {
@@ -13,11 +13,18 @@ fn twenty_seeds_run_clean() {
 #[test]
 fn i23_the_same_seed_is_the_same_run() {
     for seed in [3, 8] {
-        let (one, two) = (run_seed(seed, false), run_seed(seed, false));
+        let (one, two) = (run_seed(EngineKind::Raft, seed, false), run_seed(EngineKind::Raft, seed, false));
         assert_eq!((one.trace_hash, one.events), (two.trace_hash, two.events));
-        assert_eq!(one.trace_hash, run_seed(seed, true).trace_hash, "telling of it changes nothing");
+        assert_eq!(
+            one.trace_hash,
+            run_seed(EngineKind::Raft, seed, true).trace_hash,
+            "telling of it changes nothing"
+        );
     }
-    assert_ne!(run_seed(3, false).trace_hash, run_seed(4, false).trace_hash);
+    assert_ne!(
+        run_seed(EngineKind::Raft, 3, false).trace_hash,
+        run_seed(EngineKind::Raft, 4, false).trace_hash
+    );
 }
 
 #[test]
@@ -43,7 +50,7 @@ fn i23_the_same_seeds_are_the_same_campaign_with_one_job_or_two_and_in_another_p
 
 #[test]
 fn a_run_is_its_recorded_actions() {
-    let report = run_seed(5, false);
+    let report = run_seed(EngineKind::Raft, 5, false);
     let actions = actions_from_text(&report.actions_text()).expect("what was written reads back");
     let again = run_actions(5, report.shape.clone(), actions, false);
     assert_eq!(again.trace_hash, report.trace_hash);

@@ -14,7 +14,7 @@ use quorate_etcd::{Front, serve};
 use quorate_server::{Handle, Hub};
 use quorate_service::{
     Bootstrap, Identity, KEYS, META, Reply, State,
-    node::{Config, GroupConfig, JournalConfig, Limits, RaftConfig},
+    node::{Config, GroupConfig, JournalConfig, Limits, RaftConfig, ZabConfig},
     placement::{Command, EngineKind, GroupKind, GroupPlace, Member, cluster_id, member_id},
 };
 use tokio::net::TcpListener;
@@ -80,8 +80,11 @@ impl Cluster {
             node: id,
             incarnation: Incarnation(0),
             life: 0,
-            groups: [META, KEYS].map(|group| GroupConfig { id: group, birth: birth.clone() }).to_vec(),
+            groups: [META, KEYS]
+                .map(|group| GroupConfig { id: group, engine: EngineKind::Raft, birth: birth.clone() })
+                .to_vec(),
             raft: RaftConfig { seed: id.0, ..RaftConfig::default() },
+            zab: ZabConfig::default(),
             journal: JournalConfig::default(),
             limits: Limits::default(),
             explain: false,

@@ -4,9 +4,9 @@ use quorate_consensus::{Engine, GroupId, GroupStart, Index, Instant, Membership,
 
 use super::{Node, Phase};
 use crate::{
-    Answer, Fatal, NodeInput, Notice, Outputs,
+    Answer, EngineHardState, Fatal, GroupEngine, NodeInput, Notice, Outputs,
     disks::{Disks, OWN_GROUP},
-    group::{Group, GroupEngine},
+    group::Group,
 };
 
 const EARLY_INPUTS_MAX: usize = 10_000;
@@ -81,16 +81,18 @@ impl Node {
                 return self.stop(Fatal::Damaged(why), out);
             };
             let snapshot = start.snapshot.clone();
-            let mut raft = self.config.raft.clone();
+            let (mut raft, mut zab) = (self.config.raft.clone(), self.config.zab.clone());
             // Another life draws other numbers: answers to an earlier life's questions must not pass for this one's.
-            raft.seed ^= group.id.0.wrapping_mul(0x9e37_79b9_7f4a_7c15) ^ self.config.life;
-            match GroupEngine::new(raft, start, now) {
+            let lot = group.id.0.wrapping_mul(0x9e37_79b9_7f4a_7c15) ^ self.config.life;
+            raft.seed ^= lot;
+            zab.seed ^= lot;
+            match GroupEngine::start(group.engine, (raft, zab), start, now) {
                 Ok(engine) => {
                     let state =
                         Group::new((group.id, self.config.node), engine, &snapshot, self.config.explain, now);
                     self.groups.insert(group.id, state);
                 }
-                Err(error) => return self.stop(Fatal::Damaged(error.to_string()), out),
+                Err(why) => return self.stop(Fatal::Engine(format!("group {}: {why}", group.id)), out),
             }
             let status = self.groups[&group.id].engine.status();
             let (index, membership) = (status.membership_at, status.membership);
@@ -106,11 +108,7 @@ impl Node {
     }
 
     /// `None` if the hard state is none.
-    pub(super) fn start_of(
-        &self,
-        group: GroupId,
-        birth: &Membership,
-    ) -> Option<GroupStart<quorate_raft::HardState>> {
+    pub(super) fn start_of(&self, group: GroupId, birth: &Membership) -> Option<GroupStart<EngineHardState>> {
         let born = SnapshotMeta {
             position: Position::ZERO,
             membership: birth.clone(),

@@ -5,8 +5,7 @@ use quorate_consensus::{Engine, GroupId, Instant, NodeId};
 
 use super::Node;
 use crate::{
-    Channel, Fatal, Frame, FrameRefusal, Notice, Outputs, PeerMessage,
-    group::{GroupEngine, Leftover},
+    Channel, Fatal, Frame, FrameRefusal, GroupEngine, Notice, Outputs, PeerMessage, group::Leftover,
     links::Admission,
 };
 

@@ -5,8 +5,8 @@ use quorate_journal::ReadToken;
 
 use super::{Node, Piece};
 use crate::{
-    Channel, ChunkAck, Notice, Outputs, PeerMessage,
-    group::{Group, GroupEngine, Leftover},
+    Channel, ChunkAck, GroupEngine, Notice, Outputs, PeerMessage,
+    group::{Group, Leftover},
     transfer::{Outgoing, Overdue, Staged, read_head},
 };
 

@@ -6,10 +6,11 @@ use std::{collections::BTreeMap, sync::Arc};
 use bytes::Bytes;
 use quorate_consensus::{
     ClusterId, DiskCompletion, DiskError, DiskErrorKind, DiskOperation, DiskOutcome, DiskRequest, Duration,
-    GroupId, Incarnation, Instant, Membership, NodeId, Role,
+    EngineKind, GroupId, Incarnation, Instant, Membership, NodeId, Role,
 };
 use quorate_node::{
     Answer, Config, GroupConfig, JournalConfig, Limits, Node, NodeInput, Outputs, RaftConfig, Ticket,
+    ZabConfig,
 };
 
 pub(crate) const GROUP: GroupId = GroupId(1);
@@ -89,8 +90,13 @@ pub(crate) fn config() -> Config {
         node: NodeId(1),
         incarnation: Incarnation(9),
         life: 1,
-        groups: vec![GroupConfig { id: GROUP, birth: Membership::new([NodeId(1)], []) }],
+        groups: vec![GroupConfig {
+            id: GROUP,
+            engine: EngineKind::Raft,
+            birth: Membership::new([NodeId(1)], []),
+        }],
         raft: RaftConfig::default(),
+        zab: ZabConfig::default(),
         journal: JournalConfig { segment_bytes: 16 << 10, ..JournalConfig::default() },
         limits: Limits::default(),
         explain: false,

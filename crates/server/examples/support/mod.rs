@@ -3,10 +3,10 @@
 
 use bytes::Bytes;
 use quorate_consensus::{
-    ClusterId, DecodeError, GroupId, Incarnation, Membership, NodeId, Placed, Position, Reader, RestoreError,
-    StateMachine, Writer,
+    ClusterId, DecodeError, EngineKind, GroupId, Incarnation, Membership, NodeId, Placed, Position, Reader,
+    RestoreError, StateMachine, Writer,
 };
-use quorate_node::{Config, GroupConfig, JournalConfig, Limits, RaftConfig};
+use quorate_node::{Config, GroupConfig, JournalConfig, Limits, RaftConfig, ZabConfig};
 
 /// Adds up what it is told.
 #[derive(Clone, Debug, Default)]
@@ -82,8 +82,9 @@ pub fn config(cluster: ClusterId, node: NodeId, group: GroupId, members: &Member
         node,
         incarnation: Incarnation(0),
         life: 0,
-        groups: vec![GroupConfig { id: group, birth: members.clone() }],
+        groups: vec![GroupConfig { id: group, engine: EngineKind::Raft, birth: members.clone() }],
         raft: RaftConfig { seed: node.0, ..RaftConfig::default() },
+        zab: ZabConfig::default(),
         journal: JournalConfig::default(),
         limits: Limits::default(),
         explain: false,

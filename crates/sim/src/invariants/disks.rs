@@ -29,7 +29,8 @@ impl Disks {
 
     /// What is durable on a host, read anew if its disk has changed.
     pub(crate) fn of(&mut self, host: usize, hosts: &[Host], findings: &mut Findings) -> &Durable {
-        let before = GROUPS.map(|group| self.durables[host].term(group));
+        let before =
+            GROUPS.map(|group| (self.durables[host].term(group), self.durables[host].current(group)));
         if self.durables[host].refresh(&hosts[host]) {
             self.compare(host, &hosts[host], before, findings);
         }
@@ -60,7 +61,13 @@ impl Disks {
         self.durables[host] = Durable::default();
     }
 
-    fn compare(&mut self, host: usize, this: &Host, before: [Epoch; GROUPS.len()], findings: &mut Findings) {
+    fn compare(
+        &mut self,
+        host: usize,
+        this: &Host,
+        before: [(Epoch, Option<Epoch>); GROUPS.len()],
+        findings: &mut Findings,
+    ) {
         if this.is_lost() {
             return;
         }
@@ -68,7 +75,13 @@ impl Disks {
         if let Some(why) = &fresh.unreadable {
             return findings.add("I17", Some(host), format!("were the power to fail now: {why}"));
         }
-        for (group, old) in GROUPS.into_iter().zip(before) {
+        for (group, (old, current)) in GROUPS.into_iter().zip(before) {
+            // Z1: the epoch whose history is here never falls, nor is it one that was not promised.
+            let now = fresh.current(group);
+            if now < current || now.is_some_and(|now| now > fresh.term(group)) {
+                let what = format!("the durable current epoch of {group} went from {current:?} to {now:?}");
+                findings.add("Z1", Some(host), what);
+            }
             let new = fresh.term(group);
             if new < old {
                 findings.add(

@@ -4,7 +4,7 @@
 use std::collections::{BTreeMap, VecDeque};
 
 use quorate_consensus::{Engine, Entry, Epoch, Index, Membership, Payload, Position, Role, Status};
-use quorate_raft::Raft;
+use quorate_node::GroupEngine;
 
 use super::{Findings, Held, Oracle, Scene, Watch};
 use crate::marks::Mark;
@@ -48,7 +48,7 @@ pub(super) struct Known {
 
 impl Oracle {
     /// I17: what a host recovered holds all that was durable and nothing that was never written.
-    pub(super) fn recovered(&mut self, engine: &Raft, status: &Status, scene: &mut Scene<'_>) {
+    pub(super) fn recovered(&mut self, engine: &GroupEngine, status: &Status, scene: &mut Scene<'_>) {
         let (host, group) = (scene.host, self.group);
         let life = scene.hosts[host].life;
         let durable = scene.durable(host);
@@ -135,7 +135,7 @@ impl Oracle {
     }
 
     /// Brings the mirror up to date. I4: one position, one entry, one history before it. I6: nothing committed is truncated.
-    pub(super) fn log(&mut self, engine: &Raft, commit: u64, after: &Status, scene: &mut Scene<'_>) {
+    pub(super) fn log(&mut self, engine: &GroupEngine, commit: u64, after: &Status, scene: &mut Scene<'_>) {
         let mirror = &mut self.watches[scene.host].mirror;
         let (compacted, last) = (after.compacted.index.0, after.last.index.0);
         if compacted > mirror.base {
@@ -162,7 +162,7 @@ impl Oracle {
         }
     }
 
-    fn appended(&mut self, engine: &Raft, same: u64, last: u64, scene: &mut Scene<'_>) {
+    fn appended(&mut self, engine: &GroupEngine, same: u64, last: u64, scene: &mut Scene<'_>) {
         let mirror = &mut self.watches[scene.host].mirror;
         for index in same + 1..=last {
             let epoch = engine.epoch_at(Index(index)).unwrap_or_default();
