@@ -208,6 +208,8 @@ impl Zab {
                 return true;
             }
             Phase::Promise { epoch, own, acks, .. } => {
+                // As little as any other's does the own promise count before it is durable. With honest learners it could not matter, for they answer NEWEPOCH, which
+                // leaves after that; to a leader that is alone it is the order of its own two epochs.
                 let own = self.is_persisted(*own);
                 let promised = |node: NodeId| if node == self.id { own } else { acks.contains(&node) };
                 // H17: two of five.

@@ -1,7 +1,7 @@
 //! Discovery (rule Z05): promises, and who may lead.
 
 use quorate_consensus::{Epoch, Index, NodeId, Position, Role};
-use quorate_zab::{EPOCH_JUMP_MAX, Ended, History, LinkId, Message, Packet};
+use quorate_zab::{Config, EPOCH_JUMP_MAX, Ended, History, LinkId, Message, Packet};
 
 use crate::{played::*, support::Cluster};
 
@@ -143,4 +143,28 @@ fn z05_a_leader_that_all_others_are_ahead_of_gives_up_at_once() {
         hear(&mut cluster, 3, node, ack);
     }
     assert_eq!(cluster.status(3).role, Role::PreCandidate);
+}
+
+#[test]
+fn z05_h03_a_leader_counts_its_own_promise_when_it_is_durable_and_not_before() {
+    // Alone, it is the quorum.
+    let mut cluster = Cluster::with(Config::default(), &[3]);
+    slow(&mut cluster, 3);
+    cluster.timeout(3);
+    let written = |cluster: &Cluster| -> Vec<(u64, u64)> {
+        let writes = cluster.node(3).writes.iter().filter_map(|write| write.hard_state);
+        writes.map(|hard| (hard.accepted.0, hard.current.0)).collect()
+    };
+    assert_eq!(written(&cluster), [(1, 0)], "the promise, and nothing that follows from it");
+    cluster.sync_one(3);
+    assert_eq!(written(&cluster), [(1, 1)]);
+    // And of three: nobody answers NEWEPOCH before it has left, but if somebody did, two would not be a quorum yet.
+    let mut cluster = Cluster::new(&[1, 2, 3]);
+    slow(&mut cluster, 3);
+    elected(&mut cluster, &[1, 2]);
+    comes(&mut cluster, 1, 0);
+    promises(&mut cluster, 1, 1, true);
+    assert_eq!(written(&cluster), [(1, 0)]);
+    cluster.sync_one(3);
+    assert_eq!(written(&cluster), [(1, 1)]);
 }

@@ -1,6 +1,6 @@
 //! Synchronisation (rule Z06): history, epoch, acknowledgement, and what becomes of other histories.
 
-use quorate_consensus::{Epoch, Index, Input, Membership, NodeId, Position, Role, SnapshotMeta};
+use quorate_consensus::{Engine, Epoch, Index, Input, Membership, NodeId, Position, Role, SnapshotMeta};
 use quorate_zab::{Config, HardState, Message, Packet};
 
 use crate::{
@@ -221,4 +221,75 @@ fn z06_an_observer_is_synchronised_once_the_history_is_committed() {
     acknowledges(&mut cluster, 1, 2, 1);
     assert_eq!(cluster.status(3).role, Role::Leader);
     assert!(was_sent(&cluster, 4, |p| matches!(p, Packet::Inform(entries) if entries == &[entry(1, 1)])));
+}
+
+/// What 3's disk was told of the current epoch while the entry before it is not on it.
+fn epoch_is_written_early(cluster: &Cluster) -> bool {
+    cluster.node(3).writes.iter().filter_map(|write| write.hard_state).any(|hard| hard.current == Epoch(2))
+}
+
+/// A slow disk holds back the end of the history; the promises of a quorum of others come all the same, however they came by them.
+#[test]
+fn z06_z7_h02_a_leader_writes_its_current_epoch_when_its_history_is_durable_and_not_before() {
+    let mut cluster = Cluster::new(&[1, 2, 3, 4, 5]);
+    cluster.boot(3, Disk { hard: Some(hard(1, 1)), snapshot: birth(&[1, 2, 3, 4, 5]), log: vec![] });
+    hear(&mut cluster, 3, 5, leads(1, 5));
+    let link = last_said(&cluster, 3, 5).and_then(|message| match message {
+        Message::FollowerInfo { link, .. } => Some(link),
+        _ => None,
+    });
+    let link = link.expect("a FOLLOWERINFO");
+    slow(&mut cluster, 3);
+    let packets = [
+        Packet::NewEpoch(Epoch(1)),
+        Packet::Diff(Position::ZERO),
+        Packet::Propose { entries: vec![entry(1, 1)], commit: Index(0) },
+    ];
+    for (sequence, packet) in (0..).zip(packets) {
+        hear(&mut cluster, 3, 5, Message::Stream { link, sequence, packet });
+    }
+    cluster.step(3, Input::PeerUnreachable { peer: NodeId(5) });
+    for from in [1, 2, 4, 5] {
+        hear(&mut cluster, 3, from, looking(10, vote(1, (1, 1), 3)));
+    }
+    assert_eq!(cluster.status(3).role, Role::Candidate);
+    for node in [1, 2, 4] {
+        comes(&mut cluster, node, 1);
+    }
+    for node in [1, 2, 4] {
+        promises(&mut cluster, node, 2, true);
+    }
+    assert!(!epoch_is_written_early(&cluster), "1.1 is not on the disk yet");
+    cluster.sync_one(3);
+    assert_eq!(cluster.log(3), ["1:1.1"]);
+    assert!(epoch_is_written_early(&cluster), "now it may be");
+}
+
+#[test]
+fn z06_a_node_whose_state_is_being_replaced_neither_stands_for_election_nor_answers() {
+    let mut cluster = Cluster::new(&[1, 2, 3]);
+    boot(&mut cluster, 1, hard(1, 1), vec![entry(1, 1)]);
+    let mut played = Played::follow(cluster, 3, 2);
+    slow(&mut played.cluster, 1);
+    played.stream(Packet::NewEpoch(Epoch(2)));
+    played.cluster.sync(1);
+    played.stream(Packet::Snap(SnapshotMeta { position: Position::new(1, 9), ..birth(&[1, 2, 3]) }));
+    let mut cluster = played.cluster;
+    cluster.network.clear();
+    cluster.step(1, Input::PeerUnreachable { peer: NodeId(3) });
+    cluster.step(1, Input::Wake);
+    assert_eq!(cluster.node(1).engine.poll_timeout(), None, "it waits for its disk alone");
+    assert!(cluster.network.is_empty(), "it stands: {:?}", cluster.network);
+    // Asked, in an older round and in a newer one, by who looks and by who would follow it.
+    for round in [1, 99] {
+        hear(&mut cluster, 1, 2, looking(round, vote(0, (0, 0), 2)));
+    }
+    hear(&mut cluster, 1, 2, Message::FollowerInfo { link: link_of(2), accepted: Epoch(2) });
+    cluster.step(1, Input::Wake);
+    assert!(cluster.network.is_empty(), "it answers: {:?}", cluster.network);
+    // When the snapshot is in place, it stands with what that holds.
+    cluster.sync(1);
+    cluster.timeout(1);
+    let stands = looking(10, vote(1, (1, 9), 1));
+    assert_eq!(last_said(&cluster, 1, 2), Some(stands));
 }
