@@ -266,7 +266,13 @@ impl Zab {
             looking.vote = Some(vote);
             return self.decide(now, out);
         }
-        if state == State::Looking && Some(vote) > looking.vote {
+        // H12: by the end of the log alone, which is no order of all votes.
+        let better = if planted!("H12") {
+            Some(vote.last) > looking.vote.map(|vote| vote.last)
+        } else {
+            Some(vote) > looking.vote
+        };
+        if state == State::Looking && better {
             looking.vote = Some(vote);
             looking.decide_at = None;
             looking.resend_after = self.config.heartbeat_interval;

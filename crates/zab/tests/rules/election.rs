@@ -13,7 +13,7 @@ fn z03_n05_votes_compare_the_current_epoch_then_the_end_of_the_log_then_the_id()
 }
 
 #[test]
-fn z03_the_current_epoch_beats_a_longer_log() {
+pub(crate) fn z03_the_current_epoch_beats_a_longer_log() {
     // S1 logged 1.2 alone; S2 and S3 validated their shorter history in epoch 2, wrote nothing, and all lost power. 1.2 was given up in epoch 2.
     let mut cluster = Cluster::new(&[1, 2, 3]);
     boot(&mut cluster, 1, hard(1, 1), vec![entry(1, 1), entry(1, 2)]);

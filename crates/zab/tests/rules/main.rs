@@ -23,6 +23,8 @@ fn every_planted_bug_is_caught_by_its_story() {
         ("H04", broadcast::z07_h04_what_was_only_logged_is_not_committed_by_an_election),
         ("H05", broadcast::z07_h05_what_is_committed_waits_for_up_to_date_and_for_its_proposal),
         ("H08", synchronization::z06_h08_a_new_leader_before_the_whole_history_ends_the_link),
+        ("H09", synchronization::z06_an_interrupted_snap_is_never_built_upon),
+        ("H12", election::z03_the_current_epoch_beats_a_longer_log),
         ("H11", synchronization::z06_h11_a_joiner_with_another_end_is_truncated),
         ("H13", broadcast::z07_q06_a_gap_in_the_log_is_refused),
         ("H15", broadcast::z07_h15_out_of_order_is_in_order_or_nothing),

@@ -104,7 +104,7 @@ pub(crate) fn z06_h11_a_joiner_with_another_end_is_truncated() {
 }
 
 #[test]
-fn z06_an_interrupted_snap_is_never_built_upon() {
+pub(crate) fn z06_an_interrupted_snap_is_never_built_upon() {
     let mut cluster = Cluster::new(&[1, 2, 3]);
     boot(&mut cluster, 1, hard(1, 1), vec![entry(1, 1)]);
     let mut played = Played::follow(cluster, 3, 2);
