@@ -142,6 +142,15 @@ fn z01_to_z09_the_invariants_hold_on_a_hostile_network_and_it_heals() {
     }
 }
 
+/// Seeds that once found no leader in time, and one that took 1.8 seconds: `rules/election.rs` tells what each of them was about.
+#[test]
+fn z03_seeds_that_once_stood_still_heal_within_two_election_timeouts() {
+    for seed in [200_580, 206_892, 206_572] {
+        let healed_after = run(seed).counts.healed_after;
+        assert!(healed_after <= 600, "seed {seed}: {healed_after} ms");
+    }
+}
+
 #[test]
 fn the_same_seed_is_the_same_run() {
     assert_eq!(run(7).fingerprint(), run(7).fingerprint());
