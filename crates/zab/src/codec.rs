@@ -69,6 +69,7 @@ fn write_vote(to: &mut Writer, vote: &Option<Vote>) {
     if let Some(vote) = vote {
         to.varint(vote.epoch.0);
         write_position(to, &vote.last);
+        to.bool(vote.voter);
         to.u64(vote.leader.0);
     }
 }
@@ -78,7 +79,8 @@ fn read_vote(from: &mut Reader) -> Result<Option<Vote>, DecodeError> {
         return Ok(None);
     }
     let epoch = Epoch(from.varint()?);
-    Ok(Some(Vote { epoch, last: read_position(from)?, leader: NodeId(from.u64()?) }))
+    let last = read_position(from)?;
+    Ok(Some(Vote { epoch, last, voter: from.bool()?, leader: NodeId(from.u64()?) }))
 }
 
 fn write_ended(to: &mut Writer, why: Ended) {

@@ -30,6 +30,8 @@ impl Zab {
             Role::Looking(_) | Role::Following(_) => Epoch::ZERO,
         };
         self.leave_role(out);
+        // What it stands with now; it may have led since it was elected.
+        self.vote = self.own_vote().or(self.vote);
         out.because("Z05", "discovery_begun", &[("round", self.round)]);
         self.role = Role::Leading(Box::new(Leading {
             phase: Phase::Discovery,
@@ -56,12 +58,15 @@ impl Zab {
         out: &mut Out,
     ) {
         let member = self.membership().contains(from);
-        let (id, absurd) = (self.id, self.is_absurd(accepted));
+        let (id, absurd, speaks) = (self.id, self.is_absurd(accepted), self.speaks());
         match &mut self.role {
             // It has decided for this node, which has not counted to the end yet.
             Role::Looking(looking) => {
                 if member && looking.vote.is_some_and(|vote| vote.leader == id) {
                     looking.infos.insert(from, (link, accepted));
+                } else if speaks {
+                    // It has decided for a node that votes for another, or for nobody yet: it should not wait in vain.
+                    self.answer_looking(from, out);
                 }
             }
             // Perhaps this node is about to lead, and the word that it should is still on its way: {S1 hands over to S2 and follows it, and its FOLLOWERINFO overtakes
@@ -203,6 +208,8 @@ impl Zab {
                 return true;
             }
             Phase::Promise { epoch, own, acks, .. } => {
+                // As little as any other's does the own promise count before it is durable. With honest learners it could not matter, for they answer NEWEPOCH, which
+                // leaves after that; to a leader that is alone it is the order of its own two epochs.
                 let own = self.is_persisted(*own);
                 let promised = |node: NodeId| if node == self.id { own } else { acks.contains(&node) };
                 // H17: two of five.
@@ -212,6 +219,8 @@ impl Zab {
                 }
                 Phase::History(*epoch)
             }
+            // Nobody answers NEWEPOCH before it has left, it leaves once the own promise is durable, and that was written after all of the log: so with honest
+            // learners there is nothing to wait for. It is asked all the same, for without the proof the current epoch cannot be written (module `durable`).
             Phase::History(epoch) => {
                 let epoch = *epoch;
                 let Some(proof) = self.history_durable(self.log.last()) else { return false };

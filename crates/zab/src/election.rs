@@ -33,12 +33,13 @@ impl Looking {
 }
 
 impl Zab {
-    /// Only a voter stands for election, and not while its state is being replaced.
+    /// Only a voter stands for election. While its state is being replaced it neither says anything ([`Self::speaks`]) nor hears of an election
+    /// ([`Self::on_notification`]), and what would make it lead waits in its leader's stream; so nothing more is asked here.
     ///
     /// One that its newest membership leaves out may still be needed until that is committed: {S4 leads S2 and S4 to S1 and S2, appends the final membership,
     /// and dies before S1 and S2 have it}: they need S4's word by the joint membership, and its history is newer than theirs.
     pub(crate) fn may_stand(&self) -> bool {
-        self.installing.is_none() && self.memberships.may_be_needed(self.id, self.commit)
+        self.memberships.may_be_needed(self.id, self.commit)
     }
 
     /// Does this node say anything while it looks? One that no membership of its own names waits to be called, or asked: it may have been made a voter by an entry
@@ -51,7 +52,12 @@ impl Zab {
     }
 
     pub(crate) fn own_vote(&self) -> Option<Vote> {
-        self.may_stand().then_some(Vote { epoch: self.hard.current, last: self.log.last(), leader: self.id })
+        self.may_stand().then(|| self.vote_for(self.id, self.membership().is_voter(self.id)))
+    }
+
+    /// A vote for somebody who has what this node has.
+    fn vote_for(&self, leader: NodeId, voter: bool) -> Vote {
+        Vote { epoch: self.hard.current, last: self.log.last(), voter, leader }
     }
 
     /// To LOOKING: a new round, in which everybody votes for itself first.
@@ -113,7 +119,8 @@ impl Zab {
         if let State::Leading(Some(epoch)) = state {
             // A newer epoch than this node has promised anybody is established: whom it leads or follows is overtaken.
             let overtaken = epoch > self.hard.accepted && self.follows() != Some(from);
-            let looks = matches!(self.role, Role::Looking(_)) && self.installing.is_none();
+            // Also while a snapshot is being put in place: what the new leader says waits until it is.
+            let looks = matches!(self.role, Role::Looking(_));
             if !self.is_absurd(epoch) && (looks || overtaken) {
                 out.because("Z04", "joins_the_established", &[("leader", from.0), ("epoch", epoch.0)]);
                 self.round = self.round.max(round);
@@ -121,18 +128,52 @@ impl Zab {
                 return self.follow(now, from, out);
             }
         }
-        // Its own leader looks for another, in a round after the one that made it lead; what it said before that may come late.
-        if self.follows() == Some(from) && state == State::Looking && round > self.round {
+        if state == State::Looking && self.is_left_by(from, round, vote) {
             out.because("Z08", "leader_leads_no_more", &[("leader", from.0)]);
-            self.round = round - 1;
+            self.round = round.saturating_sub(1);
             self.look(now, out);
+        } else if state == State::Looking && self.leader_id() == Some(from) {
+            self.doubt_leader(out);
         }
         if !matches!(self.role, Role::Looking(_)) {
             if state == State::Looking {
+                self.stand_in_newer_round(from, round);
                 self.answer_looking(from, out);
             }
         } else if self.installing.is_none() {
             self.looking_hears(now, from, round, state, vote, out);
+        }
+    }
+
+    /// Its own leader looks for another: in a round after the one that made it lead, for what it said before that may come late; or in that very round it votes for
+    /// somebody else, and a vote once given away does not come back in the same round.
+    ///
+    /// {S1 decides for S2 at once, since all voters that it knows of agree; S3, which S1 does not count, talks S2 into S3}: S1 would wait for S2 until its time is
+    /// up, S2 for S1's vote.
+    fn is_left_by(&self, from: NodeId, round: u64, vote: Option<Vote>) -> bool {
+        let elsewhere = round == self.round && vote.is_some_and(|vote| vote.leader != from);
+        self.follows() == Some(from) && (round > self.round || elsewhere)
+    }
+
+    /// Its established leader says that it looks, in a round that is not newer: it said so before it led, and the word came late; or it has lost its memory, rounds
+    /// begin at zero in each life, and the node it runs on vouches for it as before. Its answer to an acknowledgement of this link tells which: one that does not
+    /// lead ends the link.
+    ///
+    /// {S1 leads S2, and restarts before S2 misses it; the nodes vouch for each other}: S2 would follow S1 and S1 look for S2's vote, for ever.
+    fn doubt_leader(&self, out: &mut Out) {
+        let Role::Following(following) = &self.role else { return };
+        let ack = Message::Ack { link: following.link, durable: following.told_durable };
+        self.send(following.leader, ack, out);
+    }
+
+    /// A prospective leader stands in the newest round that its voters look in, so that who looks there and has no newer history can follow it.
+    ///
+    /// {S3 hands over to S1, which stands in round 9; S2 looks in round 10 already; the two are all voters}: S2 would wait for a quorum in round 10 and S1 for S2's
+    /// FOLLOWERINFO, until S1's time is up.
+    fn stand_in_newer_round(&mut self, from: NodeId, round: u64) {
+        let stands = matches!(self.role, Role::Leading(_)) && !self.is_established();
+        if stands && self.membership().is_voter(from) {
+            self.round = self.round.max(round);
         }
     }
 
@@ -144,7 +185,7 @@ impl Zab {
     }
 
     /// Whoever looks hears how things are here. Not one that this node's membership does not know: it could not follow.
-    fn answer_looking(&self, to: NodeId, out: &mut Out) {
+    pub(crate) fn answer_looking(&self, to: NodeId, out: &mut Out) {
         if self.membership().contains(to) {
             self.send(to, self.notification(), out);
         }
@@ -154,7 +195,11 @@ impl Zab {
     pub(crate) fn notification(&self) -> Message {
         let (state, vote) = match &self.role {
             Role::Looking(looking) => (State::Looking, looking.vote),
-            Role::Following(_) => (State::Following, self.vote),
+            // Whom it follows, and not for whom it voted in an older election: others count it with its leader.
+            Role::Following(following) => {
+                let vote = self.vote.filter(|vote| vote.leader == following.leader);
+                (State::Following, vote.or(Some(self.vote_for(following.leader, true))))
+            }
             Role::Leading(leading) => {
                 let established = match &leading.phase {
                     Phase::Broadcast(broadcast) => Some(broadcast.durable.epoch()),
@@ -221,7 +266,13 @@ impl Zab {
             looking.vote = Some(vote);
             return self.decide(now, out);
         }
-        if state == State::Looking && Some(vote) > looking.vote {
+        // H12: by the end of the log alone, which is no order of all votes.
+        let better = if planted!("H12") {
+            Some(vote.last) > looking.vote.map(|vote| vote.last)
+        } else {
+            Some(vote) > looking.vote
+        };
+        if state == State::Looking && better {
             looking.vote = Some(vote);
             looking.decide_at = None;
             looking.resend_after = self.config.heartbeat_interval;

@@ -98,7 +98,8 @@ impl Zab {
     /// Obeys the packets whose turn it is; not while a snapshot is being put in place.
     pub(crate) fn obey_stream(&mut self, now: Instant, out: &mut Out) {
         let patience = self.patience();
-        while self.installing.is_none() {
+        // H09: what follows a snapshot is built on a log that the snapshot has not replaced yet.
+        while self.installing.is_none() || planted!("H09") {
             let Some(following) = self.following() else { break };
             let Some(packet) = following.inbound.take(now, patience) else { break };
             if let Err(why) = self.obey(now, packet, out) {

@@ -59,6 +59,8 @@
 //! - Acknowledgements are cumulative; entries travel in batches; COMMIT, Ping and Pong are monotone and need no place in the stream.
 //! - An established leader's own word is enough to follow it; a learner that promised more than the leader's epoch makes it begin a newer one.
 //! - A new epoch begins with an entry of its own. It is not needed for safety (the current epoch does that); it shows in the log which proposals are lost.
+//! - Among equal histories a vote for one that the newest membership lets vote is the better one; a prospective leader goes along with its voters' rounds; and
+//!   who decided for a node that then votes for another looks again (module `election`).
 //! - `sync` and linearizable reads are quorum operations (ZOOKEEPER-1675).
 //! - A leader that leaves, or is asked to, names its successor, which skips the election and not discovery.
 #![forbid(unsafe_code)]

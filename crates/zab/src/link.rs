@@ -42,7 +42,7 @@ pub(crate) struct Link {
     inflight_bytes: u64,
     /// When the learner last said anything.
     pub(crate) heard_at: Instant,
-    /// The newest read round it confirmed.
+    /// The newest read round it confirmed; none before it acknowledged NEWLEADER.
     pub(crate) round: u64,
     /// The commit index it was last told.
     pub(crate) told_commit: Index,

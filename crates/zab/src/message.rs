@@ -21,13 +21,17 @@ pub(crate) struct Via {
 }
 
 /// A vote: who should lead, and what it is judged by. The order of fields is the order of "better" (rule Z03, N05): the current epoch first, then the
-/// end of the log, then the id.
+/// end of the log, then the id; and before the id, whether its newest membership lets it vote.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Vote {
     /// The wanted leader's current epoch.
     pub epoch: Epoch,
     /// The end of its log.
     pub last: Position,
+    /// The newest membership in its log lets it vote. One that is left out stands until that membership is committed, and its newer history may be needed; but
+    /// among equal histories somebody should lead who stays, and who counts for its own quorum: {S3 leads the three to S1 and S2 alone and steps down; by its
+    /// id S3 would win again}.
+    pub voter: bool,
     /// Who.
     pub leader: NodeId,
 }

@@ -7,7 +7,6 @@ use quorate_consensus::{Epoch, Index, Instant, NodeId, ReadId, ReadRefusal, plan
 
 use crate::{
     Message, Zab,
-    link::Link,
     role::{Phase, Reader, Role},
     zab::Out,
 };
@@ -100,18 +99,14 @@ impl Zab {
         }
     }
 
-    /// Somebody answered: which rounds has a quorum confirmed? Only who has acknowledged NEWLEADER is asked.
+    /// Somebody answered: which rounds has a quorum confirmed? Only who has acknowledged NEWLEADER has confirmed any ([`Self::on_pong`]), and rounds count from
+    /// zero in each epoch, so an answer counts on its own link alone.
     pub(crate) fn confirm_reads(&mut self, out: &mut Out) {
         let Role::Leading(leading) = &self.role else { return };
         let Phase::Broadcast(broadcast) = &leading.phase else { return };
         let round = broadcast.reads.round;
         let confirmed = self.membership().reached_by_quorum(|node| {
-            let live = |link: &&Link| link.is_live();
-            if node == self.id {
-                round
-            } else {
-                leading.links.get(&node).filter(live).map_or(0, |link| link.round)
-            }
+            if node == self.id { round } else { leading.links.get(&node).map_or(0, |link| link.round) }
         });
         let Some(broadcast) = self.broadcast() else { return };
         let reads = &mut broadcast.reads;

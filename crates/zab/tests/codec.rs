@@ -83,7 +83,12 @@ fn notification(random: &mut Random) -> Message {
         2 => State::Leading(None),
         _ => State::Leading(Some(epoch)),
     };
-    let vote = random.chance(3, 4).then(|| Vote { epoch, last: position(random), leader });
+    let vote = random.chance(3, 4).then(|| Vote {
+        epoch,
+        last: position(random),
+        voter: leader.0.is_multiple_of(2),
+        leader,
+    });
     Message::Notification { round: number(random), state, vote }
 }
 

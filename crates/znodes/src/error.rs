@@ -39,6 +39,8 @@ pub enum ZnodeError {
     NotDue,
     /// The entry in the log is not a command.
     Malformed,
+    /// The epoch has no zxid left (rule Z01): the same command passes in the next epoch, which the leader must begin.
+    EpochFull,
 }
 
 /// Which limit was reached; see the constants.
@@ -80,7 +82,7 @@ const LIMITS: [LimitKind; 9] = [
 ];
 
 /// All but the limits, in the order of their tags.
-const PLAIN: [ZnodeError; 15] = [
+const PLAIN: [ZnodeError; 16] = [
     ZnodeError::BadArguments,
     ZnodeError::NoNode,
     ZnodeError::NoAuth,
@@ -96,6 +98,7 @@ const PLAIN: [ZnodeError; 15] = [
     ZnodeError::SessionExists,
     ZnodeError::NotDue,
     ZnodeError::Malformed,
+    ZnodeError::EpochFull,
 ];
 
 impl ZnodeError {
@@ -104,6 +107,8 @@ impl ZnodeError {
     pub fn code(self) -> i32 {
         match self {
             ZnodeError::SessionExists => -1,
+            // The connection is lost: what ZooKeeper's clients hear when its leader makes way for the next epoch. They connect anew.
+            ZnodeError::EpochFull => -4,
             ZnodeError::Malformed => -5,
             ZnodeError::Unimplemented => -6,
             ZnodeError::BadArguments | ZnodeError::Limit(_) => -8,
@@ -163,6 +168,7 @@ impl fmt::Display for ZnodeError {
             ZnodeError::SessionExists => "a session with this id exists; draw another",
             ZnodeError::NotDue => "what was to be removed has been used since; look again later",
             ZnodeError::Malformed => "the entry in the log is not a command of the tree",
+            ZnodeError::EpochFull => "the epoch has no zxid left; ask again when the next one has begun",
         })
     }
 }

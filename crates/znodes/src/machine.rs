@@ -15,6 +15,9 @@ use crate::{
     Response, Session, SessionId, View, ZnodeError,
 };
 
+/// The epoch has 32 bits of a zxid, and the first of them is the sign.
+const EPOCH_MAX: u64 = i32::MAX as u64;
+
 /// ZooKeeper's tree, as a pure state machine: the same log gives the same state, byte for byte.
 #[derive(Debug)]
 pub struct Znodes {
@@ -77,25 +80,29 @@ impl Znodes {
     }
 
     /// The zxid of the next change, if an entry of this epoch makes it: the epoch, and a counter that starts at 1 (rule Z01). None
-    /// when the counter is full: its leader must make way for the next epoch, as ZooKeeper's does, before the last number.
+    /// when the counter is full: its leader must make way for the next epoch, as ZooKeeper's does, before the last number. None too
+    /// of an epoch above 2³¹ − 1, since a zxid is a signed number to ZooKeeper's clients.
     #[must_use]
     pub fn next_zxid(&self, epoch: Epoch) -> Option<u64> {
-        let next = (self.number() + 1).max(epoch.0 << 32 | 1);
-        (next & 0xffff_ffff != 0xffff_ffff).then_some(next)
+        let first = (epoch.0 <= EPOCH_MAX).then_some(epoch.0 << 32 | 1)?;
+        let next = self.number().saturating_add(1).max(first);
+        // Nor 0, which would be one step beyond a counter that is full to the last number, and another epoch's.
+        (!matches!(next & 0xffff_ffff, 0 | 0xffff_ffff)).then_some(next)
     }
 
     /// Evaluates a command and places it at once with the next zxid: what a single group does with each entry.
     ///
-    /// # Panics
-    /// If the epoch's counter is full; see [`Znodes::next_zxid`].
+    /// When there is none left in the epoch ([`Znodes::next_zxid`]), what would change anything is refused as
+    /// [`ZnodeError::EpochFull`], on every replica alike, and changes nothing. Whoever leads must then begin the next epoch; that
+    /// it did so in time is no reason to stop the replicas of one that did not.
     pub fn apply(&mut self, at: Position, command: &Bytes) -> Placed<Response, Event> {
-        let effect = self.evaluate(at, command);
-        let number = if Znodes::changes(&effect) {
-            self.next_zxid(at.epoch).expect("a full epoch has been left in time")
-        } else {
-            self.number()
+        let Effect { plan, turn } = self.evaluate(at, command);
+        let (plan, number) = match self.next_zxid(at.epoch) {
+            Some(next) if plan.changes() => (plan, next),
+            None if plan.changes() => (Plan::Refuse(ZnodeError::EpochFull), self.number()),
+            Some(_) | None => (plan, self.number()),
         };
-        self.place(effect, number)
+        self.place(Effect { plan, turn }, number)
     }
 
     fn plan(&self, command: &Bytes) -> Result<Plan, ZnodeError> {

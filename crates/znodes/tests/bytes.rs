@@ -28,6 +28,7 @@ proptest! {
     fn bytes_from_outside_are_refused_or_answered_and_never_a_panic(
         noise in prop::collection::vec(any::<u8>(), 0..200),
         commands in prop::collection::vec((generate::command(), any::<prop::sample::Index>(), any::<u8>(), 0..3u8), 1..20),
+        epochs in prop::collection::vec(prop_oneof![Just(1), 0..1_u64 << 33, any::<u64>()], 20),
     ) {
         let (mut tree, mut twin) = (Znodes::new(), Znodes::new());
         for (index, (command, place, with, how)) in commands.into_iter().enumerate() {
@@ -38,7 +39,7 @@ proptest! {
                 _ => bytes.insert(place.index(bytes.len() + 1), with),
             }
             let bytes = Bytes::from(bytes);
-            let at = Position::new(1, index as u64 + 1);
+            let at = Position::new(epochs[index], index as u64 + 1);
             let placed = tree.apply(at, &bytes);
             prop_assert_eq!(&twin.apply(at, &bytes), &placed);
             match Command::decode(&bytes) {

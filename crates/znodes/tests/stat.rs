@@ -132,6 +132,36 @@ fn z01_a_full_counter_is_said_before_it_overflows() {
 }
 
 #[test]
+fn z01_in_a_full_epoch_changes_are_refused_on_every_replica_and_change_nothing() {
+    let mut shell = Shell::new();
+    let command = Command::Operation(shell.caller.clone(), making("/a"));
+    let effect = shell.tree.evaluate(Position::new(1, 9), &command.encode());
+    shell.tree.place(effect, EPOCH | 0xffff_fffe);
+    let (digest, zxid) = (shell.tree.digest(), shell.tree.number());
+    for operation in [making("/b"), deleting("/a", -1), setting("/a", "x", -1)] {
+        assert_eq!(shell.ask(operation), Err(ZnodeError::EpochFull));
+    }
+    assert_eq!(shell.session(2), Err(ZnodeError::EpochFull));
+    // What takes no zxid is answered as ever, and what is wrong is told so.
+    assert_eq!(shell.ask(making("/a")), Err(ZnodeError::NodeExists));
+    let reattach =
+        Reattach { session: SessionId(1), owner: 1, timeout_ms: 4000, password: Password([1; 16]) };
+    assert!(shell.apply(&Command::Reattach(reattach)).result.is_ok());
+    assert_eq!((shell.tree.digest(), shell.tree.number()), (digest, zxid));
+    let mut restored = shell.restored();
+    let again = Command::Operation(shell.caller.clone(), making("/b")).encode();
+    let refused = restored.apply(Position::new(1, 20), &again);
+    assert_eq!((refused.response.result, refused.response.zxid), (Err(ZnodeError::EpochFull), zxid));
+    // The next epoch takes it; and the last epoch of all is not the end of the replica.
+    assert_eq!(restored.apply(Position::new(2, 21), &again).response.zxid, 2 << 32 | 1);
+    for epoch in [1 << 31, 1 << 32, u64::MAX] {
+        let placed = restored.apply(Position::new(epoch, 22), &command.encode());
+        assert_eq!(placed.response.result, Err(ZnodeError::NodeExists));
+        assert_eq!(restored.next_zxid(Epoch(epoch)), None);
+    }
+}
+
+#[test]
 #[should_panic(expected = "a zxid that cannot be the next one")]
 fn z01_zxids_rise() {
     let mut shell = Shell::new();
