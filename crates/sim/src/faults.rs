@@ -124,6 +124,9 @@ actions! {
     Quiet "quiet" { ms: u64 },
     /// Whoever begins to lead within a while is asked at once to remove a host, or, if it is no member, to make it a voter.
     Hasty "hasty" { host: u64, ms: u64 },
+    /// As soon as a leader has a joint membership in its log, within a while, the hosts in the mask and the others do not reach each other: those beyond
+    /// have not heard of it.
+    Part "part" { mask: u64, ms: u64 },
 }
 
 struct Value(String);

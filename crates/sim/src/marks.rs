@@ -86,6 +86,7 @@ marks! {
     MembershipChanged "membership: change accepted",
     ChangeRefused "membership: change refused",
     HastyChange "membership: change asked of a leader that has just won",
+    PartedWhileJoint "membership: joint membership on one side of a partition alone",
     JointCommitted "membership: joint consensus entered and committed",
     JointLeaderCrashed "membership: leader crashed while joint",
     JointTruncated "membership: uncommitted membership truncated",

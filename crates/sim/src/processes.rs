@@ -75,6 +75,7 @@ impl World {
             }
         }
         self.checker.after_run(host, &self.hosts, &self.origins, &mut self.marks);
+        self.split_when_joint(host);
         let mut moments = [false; 7];
         moments[0] = !out.frames.is_empty();
         moments[1] = !out.disk.is_empty();

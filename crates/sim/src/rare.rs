@@ -189,9 +189,14 @@ pub(crate) fn rare(class: u64, at: Time, shape: &Shape, random: &mut Random, act
                 );
                 add(cut + 200 * MILLIS, calm);
             }
+            let mask = 1 << a | spares;
             let asked = cut - random.between(1_000, 8_000) * MICROS - random.below(3 * slow + 1) * MILLIS;
             add(asked, Action::Replace { old: b, new: shape.hosts() - 1 });
-            add(cut, Action::Split { mask: 1 << a | spares });
+            if random.chance(1, 2) {
+                add(asked, Action::Part { mask, ms: 900 });
+            } else {
+                add(cut, Action::Split { mask });
+            }
             if random.chance(1, 2) {
                 add(cut + random.between(5, 900) * MILLIS, Action::Crash { who: Who::Host(a), down_ms: 20 });
             }

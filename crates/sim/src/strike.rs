@@ -118,6 +118,7 @@ impl World {
                 self.marks.hit(Mark::ClientsQuiet);
                 self.quiet_until = now + ms * MILLIS;
             }
+            Action::Part { mask, ms } => self.part = Some((mask, self.until(ms))),
             Action::Hasty { host, ms } => self.hasty = Some((host, self.until(ms), Epoch::ZERO)),
             Action::DiskSlow { .. }
             | Action::DiskHang { .. }
@@ -184,6 +185,18 @@ impl World {
         } else {
             Action::AddVoter { host: wanted }
         });
+    }
+
+    /// A network that splits just when a change of voters has begun.
+    pub(crate) fn split_when_joint(&mut self, host: usize) {
+        let Some((mask, until)) = self.part else { return };
+        let status = self.checker.keys().status(host);
+        let begun = status.role == Role::Leader && status.membership.is_joint();
+        if begun && !self.faults_over && self.now() < until {
+            self.part = None;
+            self.marks.hit(Mark::PartedWhileJoint);
+            self.cut(Action::Split { mask });
+        }
     }
 
     /// Does the trap of a host spring?

@@ -101,6 +101,8 @@ pub(crate) struct World {
     pub(crate) quiet_until: Time,
     /// An operator in a hurry: about which host, until when, and the term of the leader asked last.
     pub(crate) hasty: Option<(u64, Time, Epoch)>,
+    /// The split that a joint membership causes, and until when.
+    pub(crate) part: Option<(u64, Time)>,
     pub(crate) random: Random,
     pub(crate) client_loss: u64,
     pub(crate) operator: Operator,
@@ -134,6 +136,7 @@ impl World {
             burst_until: 0,
             quiet_until: 0,
             hasty: None,
+            part: None,
             random: seed.fork(3),
             client_loss: 10,
             operator: Operator::new(hosts_count, seed.fork(4)),
