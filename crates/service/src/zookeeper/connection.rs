@@ -7,7 +7,6 @@
 //! Every request joins one queue, and answers leave it at its front alone. A write is proposed when it joins, unless a read waits before it: such a
 //! write is held back, for the read must not see it. A read is done when it reaches the front; by then the view has every write before it.
 
-use std::collections::VecDeque;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -19,8 +18,9 @@ use quorate_znodes::{Caller, CloseSession, Command, Identity, Reply, SessionId, 
 
 use super::handshake::{Asked, Greeting, greet};
 use super::plan::{self, Plan, Shape, Write, plan};
+use super::queue::{Queue, Waiting, What};
 use super::read::Reading;
-use super::settings::{REQUESTS_WAITING_MAX, STEP_BYTES_MAX, WAITING_BYTES_MAX};
+use super::settings::{EARLY_PACKETS_MAX, STEP_BYTES_MAX, WAITING_BYTES_MAX};
 use super::{
     CloseReason, ConnectionId, Drawn, Hub, Input, Output, RequestId, Settings, Standing, auth, reply,
 };
@@ -33,12 +33,10 @@ pub struct Connection {
     drawn: Drawn,
     identities: Arc<[Identity]>,
     phase: Phase,
-    queue: VecDeque<Waiting>,
-    /// Bytes of the requests in the queue, or of the packets before it.
-    queue_bytes: usize,
-    /// Requests in the queue that look at the tree.
-    looking: usize,
-    last_request: u64,
+    queue: Queue,
+    /// Has the view shown this connection as the one that speaks for the session? Taking a session up takes no zxid, so its answer may be here before
+    /// the view shows it.
+    shown: bool,
     /// A step ended with answers left to make.
     more: bool,
 }
@@ -53,48 +51,21 @@ enum Phase {
         answer: Option<quorate_znodes::Response>,
         early: Vec<(Bytes, i64)>,
     },
-    Open {
-        session: SessionId,
-        read_only: bool,
-    },
+    Open(Attached),
     /// Nothing more is taken; what waits is answered.
-    Ending {
-        session: SessionId,
-        read_only: bool,
-    },
+    Ending(Attached),
     Closed,
 }
 
-/// A request that was not answered yet.
-#[derive(Debug)]
-struct Waiting {
-    xid: i32,
-    bytes: usize,
-    what: What,
-}
+/// An answer, and the end of the connection if it is one.
+type Answer = (Result<Response, ErrorCode>, Option<CloseReason>);
 
-#[derive(Debug)]
-enum What {
-    /// Not proposed, for a read waits before it.
-    Held(Command, Shape),
-    /// Proposed.
-    Write {
-        request: RequestId,
-        shape: Shape,
-        answer: Option<quorate_znodes::Response>,
-    },
-    /// A barrier that is under way, or how far it went.
-    Sync {
-        request: RequestId,
-        path: String,
-        zxid: Option<u64>,
-    },
-    Read(Request, Arc<[Identity]>),
-    Error(ErrorCode),
-    /// Credentials were taken.
-    Authenticated,
-    /// An error under this zxid, and then the end.
-    Last(ErrorCode, i64, CloseReason),
+/// The session that a connection has.
+#[derive(Clone, Copy, Debug)]
+struct Attached {
+    session: SessionId,
+    /// Was it let in by a server that only reads?
+    read_only: bool,
 }
 
 impl Connection {
@@ -114,10 +85,8 @@ impl Connection {
             drawn,
             identities: identities.into(),
             phase: Phase::Handshake,
-            queue: VecDeque::new(),
-            queue_bytes: 0,
-            looking: 0,
-            last_request: 0,
+            queue: Queue::default(),
+            shown: false,
             more: false,
         }
     }
@@ -126,7 +95,7 @@ impl Connection {
     #[must_use]
     pub fn session(&self) -> Option<SessionId> {
         match self.phase {
-            Phase::Open { session, .. } | Phase::Ending { session, .. } => Some(session),
+            Phase::Open(attached) | Phase::Ending(attached) => Some(attached.session),
             Phase::Handshake | Phase::Opening { .. } | Phase::Closed => None,
         }
     }
@@ -142,10 +111,8 @@ impl Connection {
     pub fn wants_packets(&self) -> bool {
         match self.phase {
             Phase::Handshake => true,
-            Phase::Open { .. } => {
-                self.queue.len() < REQUESTS_WAITING_MAX && self.queue_bytes < WAITING_BYTES_MAX
-            }
-            Phase::Opening { .. } | Phase::Ending { .. } | Phase::Closed => false,
+            Phase::Open(_) => self.queue.has_room(),
+            Phase::Opening { .. } | Phase::Ending(_) | Phase::Closed => false,
         }
     }
 
@@ -170,7 +137,7 @@ impl Connection {
         let done = self.read_mail(hub, out).and_then(|()| self.take(input, hub, out));
         if let Err(reason) = done.and_then(|()| self.advance(hub, out)) {
             self.phase = Phase::Closed;
-            self.queue.clear();
+            self.queue = Queue::default();
             self.more = false;
             hub.disconnect(self.id);
             out.push(Output::Close(reason));
@@ -194,7 +161,7 @@ impl Connection {
                 Ok(())
             }
             Input::Synced { request, zxid } => {
-                self.synced(request, zxid);
+                self.queue.synced(request, zxid);
                 Ok(())
             }
             Input::Lost { .. } => Err(CloseReason::Lost),
@@ -214,18 +181,18 @@ impl Connection {
         match &mut self.phase {
             Phase::Handshake => self.handshake(bytes, hub, out),
             Phase::Opening { early, .. } => {
-                self.queue_bytes += bytes.len();
-                if early.len() >= REQUESTS_WAITING_MAX || self.queue_bytes > 2 * WAITING_BYTES_MAX {
+                let held: usize = early.iter().map(|(bytes, _)| bytes.len()).sum();
+                if early.len() >= EARLY_PACKETS_MAX || held + bytes.len() > WAITING_BYTES_MAX {
                     return Err(CloseReason::Overloaded);
                 }
                 early.push((bytes, time_ms));
                 Ok(())
             }
-            Phase::Open { session, read_only } => {
-                let (session, read_only) = (*session, *read_only);
-                self.request(bytes, time_ms, session, read_only, hub, out)
+            Phase::Open(attached) => {
+                let attached = *attached;
+                self.request(bytes, time_ms, attached, hub, out)
             }
-            Phase::Ending { .. } | Phase::Closed => Ok(()),
+            Phase::Ending(_) | Phase::Closed => Ok(()),
         }
     }
 
@@ -235,14 +202,14 @@ impl Connection {
         let request = ConnectRequest::read(&mut Reader::new(bytes)).map_err(CloseReason::Malformed)?;
         match greet(&request, hub, &self.settings, &self.drawn)? {
             Greeting::Ask(command, asked) => {
-                let request = self.draw_request();
+                let request = self.queue.draw_request();
                 out.push(Output::Propose { request, command });
                 self.phase = Phase::Opening { asked, request, answer: None, early: Vec::new() };
                 Ok(())
             }
             Greeting::Welcome(asked) => {
                 out.push(Output::Send(asked.welcome(true)));
-                self.phase = Phase::Open { session: asked.session, read_only: true };
+                self.phase = Phase::Open(Attached { session: asked.session, read_only: true });
                 Ok(())
             }
             Greeting::Expired(asked) => {
@@ -272,8 +239,8 @@ impl Connection {
             Ok(_) => return Err(CloseReason::Lost),
         }
         let (session, early) = (asked.session, std::mem::take(early));
-        self.phase = Phase::Open { session, read_only: false };
-        self.queue_bytes = 0;
+        self.shown = hub.view().session(session).is_some_and(|known| known.owner == self.drawn.owner);
+        self.phase = Phase::Open(Attached { session, read_only: false });
         early.into_iter().try_for_each(|(bytes, time_ms)| self.packet(bytes, time_ms, hub, out))
     }
 
@@ -283,12 +250,11 @@ impl Connection {
         &mut self,
         bytes: Bytes,
         time_ms: i64,
-        session: SessionId,
-        read_only: bool,
+        attached: Attached,
         hub: &Hub,
         out: &mut Vec<Output>,
     ) -> Result<(), CloseReason> {
-        match (hub.standing(), read_only) {
+        match (hub.standing(), attached.read_only) {
             (Standing::Isolated, _) => return Err(CloseReason::Isolated),
             (Standing::Serving, true) | (Standing::ReadOnly, false) => {
                 return Err(CloseReason::StandingChanged);
@@ -296,22 +262,17 @@ impl Connection {
             (Standing::Serving, false) | (Standing::ReadOnly, true) => {}
         }
         let size = bytes.len();
-        if self.queue.len() >= 2 * REQUESTS_WAITING_MAX || self.queue_bytes + size > 2 * WAITING_BYTES_MAX {
+        if self.queue.overflows(size) {
             return Err(CloseReason::Overloaded);
         }
         let mut from = Reader::new(bytes);
         let header = RequestHeader::read(&mut from).map_err(CloseReason::Malformed)?;
-        let plan = self.understand(header.op, from.rest(), read_only)?;
-        let what = self.admit(plan, session, read_only, time_ms, hub, out);
-        if matches!(
-            what,
-            What::Last(..) | What::Write { shape: Shape::Farewell, .. } | What::Held(_, Shape::Farewell)
-        ) {
-            self.phase = Phase::Ending { session, read_only };
+        let plan = self.understand(header.op, from.rest(), attached.read_only)?;
+        let what = self.admit(plan, time_ms, attached, hub, out);
+        if what.is_last() {
+            self.phase = Phase::Ending(attached);
         }
-        self.queue_bytes += size;
-        self.looking += usize::from(what.looks());
-        self.queue.push_back(Waiting { xid: header.xid, bytes: size, what });
+        self.queue.push(Waiting { xid: header.xid, bytes: size, what });
         Ok(())
     }
 
@@ -331,16 +292,16 @@ impl Connection {
     fn admit(
         &mut self,
         plan: Plan,
-        session: SessionId,
-        read_only: bool,
         time_ms: i64,
+        attached: Attached,
         hub: &Hub,
         out: &mut Vec<Output>,
     ) -> What {
+        let session = attached.session;
         match plan {
             Plan::Write(write, shape) => self.admit_write(write, shape, session, time_ms, out),
             Plan::Sync(path) => {
-                let request = self.draw_request();
+                let request = self.queue.draw_request();
                 out.push(Output::Sync { request });
                 What::Sync { request, path, zxid: None }
             }
@@ -354,13 +315,14 @@ impl Connection {
             },
             Plan::Error(error) => What::Error(error),
             Plan::Unimplemented => What::Last(ErrorCode::Unimplemented, -1, CloseReason::Unimplemented),
-            // A session that this server keeps alone, or cannot end.
-            Plan::Close if read_only && hub.view().session(session).is_some() => {
-                What::Error(ErrorCode::NotReadOnly)
-            }
+            // A session of this server alone ends here; one of the whole ensemble cannot be ended from here.
+            Plan::Close if attached.read_only => match hub.view().session(session) {
+                None => What::Farewell,
+                Some(_) => What::Error(ErrorCode::NotReadOnly),
+            },
             Plan::Close => {
                 let close = Command::CloseSession(CloseSession { session, expired_owner: None });
-                self.propose(close, Shape::Farewell, out)
+                self.queue.write(close, Shape::Farewell, out)
             }
         }
     }
@@ -381,24 +343,9 @@ impl Connection {
             enforce_quota: self.settings.enforce_quota,
         };
         match plan::command(write, caller) {
-            Ok(command) => self.propose(command, shape, out),
+            Ok(command) => self.queue.write(command, shape, out),
             Err(error) => What::Error(error),
         }
-    }
-
-    fn propose(&mut self, command: Command, shape: Shape, out: &mut Vec<Output>) -> What {
-        // Held writes wait behind reads themselves, so whoever is behind a held write is behind a read.
-        if self.looking > 0 {
-            return What::Held(command, shape);
-        }
-        let request = self.draw_request();
-        out.push(Output::Propose { request, command });
-        What::Write { request, shape, answer: None }
-    }
-
-    fn draw_request(&mut self) -> RequestId {
-        self.last_request += 1;
-        RequestId(self.last_request)
     }
 
     fn answered(&mut self, answered: RequestId, response: quorate_znodes::Response) {
@@ -408,39 +355,21 @@ impl Connection {
             *answer = Some(response);
             return;
         }
-        for waiting in &mut self.queue {
-            if let What::Write { request, answer, .. } = &mut waiting.what
-                && *request == answered
-            {
-                *answer = Some(response);
-                return;
-            }
-        }
-    }
-
-    fn synced(&mut self, synced: RequestId, reached: u64) {
-        for waiting in &mut self.queue {
-            if let What::Sync { request, zxid, .. } = &mut waiting.what
-                && *request == synced
-            {
-                *zxid = Some(reached);
-                return;
-            }
-        }
+        self.queue.answered(answered, response);
     }
 
     // ── answers leave it ────────────────────────────────────────────────────────────────────────────────────────────
 
     fn advance(&mut self, hub: &mut Hub, out: &mut Vec<Output>) -> Result<(), CloseReason> {
         self.open(hub, out)?;
-        let (session, read_only) = match self.phase {
-            Phase::Open { session, read_only } | Phase::Ending { session, read_only } => (session, read_only),
+        let Attached { session, read_only } = match self.phase {
+            Phase::Open(attached) | Phase::Ending(attached) => attached,
             Phase::Handshake | Phase::Opening { .. } | Phase::Closed => return Ok(()),
         };
         self.more = false;
         let mut made = 0;
         let mut checked = read_only;
-        while let Some(waiting) = self.next_ready(hub) {
+        while let Some(waiting) = self.queue.next_ready(hub, self.id) {
             if !checked && matches!(waiting.what, What::Read(..)) {
                 self.check_session(session, hub)?;
                 checked = true;
@@ -448,58 +377,26 @@ impl Connection {
             let (before, looked) = (out.len(), waiting.what.looks());
             self.answer(waiting, session, hub, out)?;
             if looked {
-                self.release(out);
+                self.queue.release(out);
             }
             made += out[before..].iter().map(Output::bytes).sum::<usize>();
             if made >= STEP_BYTES_MAX {
-                self.more = !self.queue.is_empty();
+                self.more = self.queue.len() > 0;
                 break;
             }
         }
         Ok(())
     }
 
-    /// Takes the request at the front of the queue, if it can be answered now.
-    fn next_ready(&mut self, hub: &mut Hub) -> Option<Waiting> {
-        let ready = match &self.queue.front()?.what {
-            What::Held(..) => false,
-            What::Write { answer, .. } => {
-                answer.as_ref().is_some_and(|response| hub.has(response.zxid, self.id))
-            }
-            What::Sync { zxid, .. } => zxid.is_some_and(|zxid| hub.has(zxid, self.id)),
-            What::Read(..) | What::Error(_) | What::Authenticated | What::Last(..) => true,
-        };
-        let waiting = if ready { self.queue.pop_front() } else { None }?;
-        self.queue_bytes -= waiting.bytes;
-        self.looking -= usize::from(waiting.what.looks());
-        Some(waiting)
-    }
-
-    /// A read was done: the writes behind it are proposed, up to the next read.
-    fn release(&mut self, out: &mut Vec<Output>) {
-        for waiting in self.queue.iter_mut().take_while(|waiting| !waiting.what.looks()) {
-            if !matches!(waiting.what, What::Held(..)) {
-                continue;
-            }
-            self.last_request += 1;
-            let request = RequestId(self.last_request);
-            let What::Held(command, shape) =
-                std::mem::replace(&mut waiting.what, What::Error(ErrorCode::SystemError))
-            else {
-                continue;
-            };
-            out.push(Output::Propose { request, command });
-            waiting.what = What::Write { request, shape, answer: None };
-        }
-    }
-
     /// Is the session still there, and still this connection's?
-    fn check_session(&self, session: SessionId, hub: &Hub) -> Result<(), CloseReason> {
-        match hub.view().session(session) {
-            None => Err(CloseReason::SessionExpired),
-            Some(known) if known.owner != self.drawn.owner => Err(CloseReason::SessionMoved),
-            Some(_) => Ok(()),
+    fn check_session(&mut self, session: SessionId, hub: &Hub) -> Result<(), CloseReason> {
+        let Some(known) = hub.view().session(session) else { return Err(CloseReason::SessionExpired) };
+        let own = known.owner == self.drawn.owner;
+        if self.shown && !own {
+            return Err(CloseReason::SessionMoved);
         }
+        self.shown |= own;
+        Ok(())
     }
 
     fn answer(
@@ -510,18 +407,8 @@ impl Connection {
         out: &mut Vec<Output>,
     ) -> Result<(), CloseReason> {
         let Waiting { xid, what, .. } = waiting;
-        let (result, end) = match what {
-            What::Write { shape, answer: Some(response), .. } => match response.result {
-                Err(ZnodeError::SessionMoved) => return Err(CloseReason::SessionMoved),
-                Err(error) => {
-                    let over = error == ZnodeError::SessionExpired;
-                    (Err(plan::code(error)), over.then_some(CloseReason::SessionExpired))
-                }
-                Ok(done) => {
-                    let end = (shape == Shape::Farewell).then_some(CloseReason::Farewell);
-                    (reply::write(&shape, done), end)
-                }
-            },
+        let (result, end): Answer = match what {
+            What::Write { shape, answer: Some(response), .. } => written(&shape, response.result)?,
             What::Sync { path, .. } => (Ok(Response::Path(PathResponse { path })), None),
             What::Read(request, identities) => {
                 let xid = if matches!(request, Request::Ping(())) { XID_PING } else { xid };
@@ -535,6 +422,7 @@ impl Connection {
                 out.push(Output::Send(ReplyHeader { xid, zxid: 0, error: 0 }.packet()));
                 return Ok(());
             }
+            What::Farewell => (Ok(Response::Empty), Some(CloseReason::Farewell)),
             What::Last(error, zxid, reason) => {
                 out.push(Output::Send(ReplyHeader { xid, zxid, error: error.number() }.packet()));
                 return Err(reason);
@@ -543,6 +431,21 @@ impl Connection {
         };
         send(result, xid, hub, out)?;
         end.map_or(Ok(()), Err)
+    }
+}
+
+/// What a write came to, and whether that is the end. That a session has moved is never said: the connection is closed.
+fn written(shape: &Shape, result: Result<Reply, ZnodeError>) -> Result<Answer, CloseReason> {
+    match result {
+        Err(ZnodeError::SessionMoved) => Err(CloseReason::SessionMoved),
+        Err(error) => {
+            let over = error == ZnodeError::SessionExpired;
+            Ok((Err(plan::code(error)), over.then_some(CloseReason::SessionExpired)))
+        }
+        Ok(done) => {
+            let end = (*shape == Shape::Farewell).then_some(CloseReason::Farewell);
+            Ok((reply::write(shape, done), end))
+        }
     }
 }
 
@@ -559,11 +462,4 @@ fn send(
     };
     out.push(Output::Send(packet));
     Ok(())
-}
-
-impl What {
-    /// Does it look at the tree, so that a write behind it must wait?
-    fn looks(&self) -> bool {
-        matches!(self, What::Read(request, _) if !matches!(request, Request::Ping(()) | Request::WhoAmI(())))
-    }
 }

@@ -8,7 +8,7 @@
 //! Architecture Invariant: the view and the mail move together. A connection that reads its mail before it reads the view has told its client of
 //! every change that the view shows (rule K5), and every watch that it sets against the view hears of the very next change.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use bytes::Bytes;
 use quorate_wire::zookeeper::WatcherEvent;
@@ -45,8 +45,8 @@ pub(super) struct Notification {
 #[derive(Debug)]
 enum Mail {
     Waiting(VecDeque<Notification>),
-    /// More came than may wait.
-    Overflowed,
+    /// More came than may wait, or nobody knows what would have come.
+    Lost,
 }
 
 /// What the connections of one server share.
@@ -57,7 +57,7 @@ pub struct Hub {
     watches: Watches,
     mail: BTreeMap<ConnectionId, Mail>,
     /// Connections with an answer that waits for the view to show what it says, by zxid.
-    behind: BTreeMap<u64, Vec<ConnectionId>>,
+    behind: BTreeMap<u64, BTreeSet<ConnectionId>>,
 }
 
 impl Hub {
@@ -109,21 +109,23 @@ impl Hub {
                 Mail::Waiting(waiting) if waiting.len() < NOTIFICATIONS_WAITING_MAX => {
                     waiting.push_back(Notification { event: event.clone(), packet: packet.clone() });
                 }
-                Mail::Waiting(_) => *mail = Mail::Overflowed,
-                Mail::Overflowed => {}
+                Mail::Waiting(_) => *mail = Mail::Lost,
+                Mail::Lost => {}
             }
         }
         woken.extend(told);
     }
 
-    /// The tree was replaced by a snapshot: what happened in between is not known, so no watch can be trusted. All connections are to be closed;
-    /// their clients come back with their watches, and are told what they missed.
-    pub fn replaced(&mut self, view: View) {
+    /// The tree was replaced by a snapshot: what happened in between is not known, so no watch can be trusted. Returns all connections, to be
+    /// [woken](super::Input::Wake): they close, and their clients come back with their watches and are told what they missed.
+    pub fn replaced(&mut self, view: View) -> Vec<ConnectionId> {
         self.view = view;
-        self.mail.values_mut().for_each(|mail| *mail = Mail::Overflowed);
+        self.behind.clear();
+        self.mail.values_mut().for_each(|mail| *mail = Mail::Lost);
+        self.mail.keys().copied().collect()
     }
 
-    /// What this server can do changed.
+    /// What this server can do changed. Connections notice at their client's next request.
     pub fn set_standing(&mut self, standing: Standing) {
         self.standing = standing;
     }
@@ -169,7 +171,7 @@ impl Hub {
     pub(super) fn next_mail(&mut self, connection: ConnectionId) -> Result<Option<Notification>, MailLost> {
         match self.mail.get_mut(&connection) {
             Some(Mail::Waiting(waiting)) => Ok(waiting.pop_front()),
-            Some(Mail::Overflowed) => Err(MailLost),
+            Some(Mail::Lost) => Err(MailLost),
             None => Ok(None),
         }
     }
@@ -179,10 +181,7 @@ impl Hub {
         if zxid <= self.view.zxid() {
             return true;
         }
-        let waiting = self.behind.entry(zxid).or_default();
-        if waiting.last() != Some(&connection) {
-            waiting.push(connection);
-        }
+        self.behind.entry(zxid).or_default().insert(connection);
         false
     }
 }

@@ -9,8 +9,9 @@
 //! ```
 //!
 //! Whoever drives it, tells the [`Hub`] of everything that is applied, hands each [`Connection`] its packets and its answers, and does what it says.
-//! The order in which answers and applied entries are handed over does not matter: an answer waits until the view has what it says. A driver
-//! [touches](Sessions::touch) a connection's session with the leader's steward for whatever the client sends.
+//! It proposes what a connection wants in the order in which that was said, and once one is lost none after it may come to pass: a client's second
+//! write must not be there without its first. The order in which answers and applied entries are handed over does not matter: an answer waits until
+//! the view has what it says. A driver [touches](Sessions::touch) a connection's session with the leader's steward for whatever the client sends.
 //!
 //! Architecture Invariant: answers leave in the order in which requests came (pings, credentials and old watches too).
 //!
@@ -37,6 +38,7 @@ mod digest;
 mod handshake;
 mod hub;
 mod plan;
+mod queue;
 mod read;
 mod reaper;
 mod reply;
@@ -56,7 +58,8 @@ pub use hub::{ConnectionId, Hub, Standing};
 pub use reaper::{REAPS_MAX, Reaper};
 pub use sessions::{EXPIRIES_MAX, Sessions};
 pub use settings::{
-    NOTIFICATIONS_WAITING_MAX, REQUESTS_WAITING_MAX, STEP_BYTES_MAX, Settings, WAITING_BYTES_MAX, WATCHES_MAX,
+    EARLY_PACKETS_MAX, NOTIFICATIONS_WAITING_MAX, REQUESTS_WAITING_MAX, STEP_BYTES_MAX, Settings,
+    WAITING_BYTES_MAX, WATCH_BYTES_MAX, WATCHES_MAX,
 };
 pub use watches::{Kinds, TooManyWatches, Watches};
 

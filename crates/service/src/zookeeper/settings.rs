@@ -7,6 +7,9 @@ pub const REQUESTS_WAITING_MAX: usize = 1_000;
 /// Bytes of those requests, likewise.
 pub const WAITING_BYTES_MAX: usize = 16 << 20;
 
+/// Packets that may wait for a session that is being opened. ZooKeeper reads none of them before.
+pub const EARLY_PACKETS_MAX: usize = 64;
+
 /// Bytes of answers that one step makes before it leaves the rest for the next; one answer may be longer.
 pub const STEP_BYTES_MAX: usize = 1 << 20;
 
@@ -16,6 +19,9 @@ pub const NOTIFICATIONS_WAITING_MAX: usize = 65_536;
 
 /// Watched paths of one connection. Past it what would set a watch fails with `ThrottledOp`; ZooKeeper has no such limit.
 pub const WATCHES_MAX: usize = 1 << 20;
+
+/// Bytes of those paths: `exists` leaves a watch on any string that fits into a packet.
+pub const WATCH_BYTES_MAX: usize = 64 << 20;
 
 /// What an operator may choose.
 #[derive(Clone, Debug, PartialEq, Eq)]

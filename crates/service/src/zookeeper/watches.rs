@@ -8,7 +8,7 @@ use std::sync::Arc;
 use quorate_znodes::EventKind;
 
 use super::ConnectionId;
-use super::settings::WATCHES_MAX;
+use super::settings::{WATCH_BYTES_MAX, WATCHES_MAX};
 
 /// The kinds of watches that one connection has on one path.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -43,25 +43,33 @@ impl Kinds {
 #[derive(Clone, Debug, Default)]
 pub struct Watches {
     paths: BTreeMap<Arc<str>, BTreeMap<ConnectionId, Kinds>>,
-    connections: BTreeMap<ConnectionId, BTreeSet<Arc<str>>>,
+    connections: BTreeMap<ConnectionId, Own>,
     /// How many recursive ones there are: without any, nobody looks at the paths above.
     recursive: usize,
+}
+
+/// The paths that one connection watches.
+#[derive(Clone, Debug, Default)]
+struct Own {
+    paths: BTreeSet<Arc<str>>,
+    bytes: usize,
 }
 
 impl Watches {
     /// Sets a watch.
     ///
     /// # Errors
-    /// The connection watches [`WATCHES_MAX`] paths already.
+    /// The connection watches [`WATCHES_MAX`] paths or [`WATCH_BYTES_MAX`] bytes of them already.
     pub fn add(&mut self, connection: ConnectionId, path: &str, kind: Kinds) -> Result<(), TooManyWatches> {
         let own = self.connections.entry(connection).or_default();
         let known = self.paths.get_key_value(path).map(|(path, _)| Arc::clone(path));
         let path = known.unwrap_or_else(|| Arc::from(path));
-        if !own.contains(&path) {
-            if own.len() >= WATCHES_MAX {
+        if !own.paths.contains(&path) {
+            if own.paths.len() >= WATCHES_MAX || own.bytes + path.len() > WATCH_BYTES_MAX {
                 return Err(TooManyWatches);
             }
-            own.insert(Arc::clone(&path));
+            own.bytes += path.len();
+            own.paths.insert(Arc::clone(&path));
         }
         let kinds = self.paths.entry(path).or_default().entry(connection).or_default();
         if kind.overlaps(Kinds::RECURSIVE) && !kinds.overlaps(Kinds::RECURSIVE) {
@@ -93,8 +101,10 @@ impl Watches {
             if watchers.is_empty() {
                 self.paths.remove(path);
             }
-            if let Some(paths) = self.connections.get_mut(&connection) {
-                paths.remove(path);
+            if let Some(own) = self.connections.get_mut(&connection)
+                && own.paths.remove(path)
+            {
+                own.bytes -= path.len();
             }
         }
         true
@@ -102,11 +112,9 @@ impl Watches {
 
     /// Forgets a connection.
     pub fn forget(&mut self, connection: ConnectionId) {
-        let paths: Vec<Arc<str>> = self.connections.get(&connection).into_iter().flatten().cloned().collect();
-        for path in paths {
+        for path in self.connections.remove(&connection).unwrap_or_default().paths {
             self.remove(connection, &path, Kinds::ANY);
         }
-        self.connections.remove(&connection);
     }
 
     /// Who is to be told of this, each once; their one-shot watches are spent. The table is in [`Event`](quorate_znodes::Event).
@@ -143,7 +151,7 @@ impl Watches {
     /// Watched paths, counted once for each connection: `mntr`'s zk_watch_count.
     #[must_use]
     pub fn count(&self) -> usize {
-        self.connections.values().map(BTreeSet::len).sum()
+        self.connections.values().map(|own| own.paths.len()).sum()
     }
 
     /// Who watches, by path: `wchp`.

@@ -102,17 +102,21 @@ fn a_wrong_password_or_an_unknown_session_is_answered_as_expired() {
 }
 
 #[test]
-fn z08_closing_a_session_answers_takes_its_ephemerals_and_closes() {
+fn k6_closing_a_session_answers_takes_its_ephemerals_and_closes() {
     let mut world = World::new();
     let (id, other) = (world.client(), world.client());
     let created = world.call(id, Request::Create(create_with("/e", 1)));
     assert_eq!(created, Ok(Response::Path(PathResponse { path: "/e".into() })));
     let ephemerals = world.call(id, Request::GetEphemerals(GetEphemeralsRequest { prefix: "/".into() }));
     assert_eq!(ephemerals, Ok(Response::Names(NamesResponse { names: vec!["/e".into()] })));
+    world.send(id, set("/e", "y"));
+    world.send(id, get("/e", false));
     world.send(id, Request::CloseSession(()));
     world.send(id, create("/never"));
     world.settle();
-    assert_eq!(world.next(id).unwrap().error, 0);
+    for _ in 0..3 {
+        assert_eq!(world.next(id).unwrap().error, 0, "what was asked before is answered before");
+    }
     assert_eq!(world.next(id), None);
     assert_eq!(world.of(id).closed, Some(CloseReason::Farewell));
     for gone in ["/e", "/never"] {
@@ -153,9 +157,35 @@ fn a_server_that_only_reads_takes_clients_that_want_it_and_no_writes() {
     {
         assert_eq!(world.call(id, write), Err(ErrorCode::NotReadOnly.number()));
     }
+    world.send(id, Request::CloseSession(()));
+    assert_eq!(world.next(id).unwrap().error, 0);
+    assert_eq!(world.of(id).closed, Some(CloseReason::Farewell), "a session of this server alone");
+
+    let id = world.socket();
+    world.connect(id, &ConnectRequest { read_only: Some(true), ..reattach(101, &PASSWORD) });
+    assert_eq!(world.greeting(id).session, 101);
+    assert_eq!(world.call(id, Request::CloseSession(())), Err(ErrorCode::NotReadOnly.number()));
     world.hub.set_standing(Standing::Serving);
     world.send(id, Request::Ping(()));
     assert_eq!(world.of(id).closed, Some(CloseReason::StandingChanged));
+}
+
+#[test]
+fn a_session_taken_up_is_not_taken_for_moved_while_the_view_is_older_than_the_answer() {
+    let mut world = World::new();
+    world.client();
+    let id = world.socket();
+    world.connect(id, &reattach(101, &PASSWORD));
+    let Some(Output::Propose { request, command }) = world.of(id).wants.pop_front() else { panic!() };
+    let response = world.tree.apply(quorate_consensus::Position::new(1, 1), &command.encode()).response;
+    world.step(id, Input::Answered { request, response });
+    world.greeting(id);
+    world.send(id, exists("/", false));
+    assert_eq!(
+        world.next(id).unwrap().error,
+        0,
+        "the hub has not been told, and there is no zxid to wait for"
+    );
 }
 
 #[test]

@@ -171,7 +171,7 @@ fn too_many_notifications_or_a_replaced_tree_send_the_client_away_to_come_back()
     world.step(id, Input::Wake);
     assert_eq!(world.of(id).closed, Some(CloseReason::MailLost));
     let id = world.client();
-    world.hub.replaced(view);
+    assert_eq!(world.hub.replaced(view), [id]);
     world.step(id, Input::Wake);
     assert_eq!(world.of(id).closed, Some(CloseReason::MailLost));
 }
