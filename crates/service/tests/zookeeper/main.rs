@@ -6,4 +6,5 @@ mod order;
 mod requests;
 mod session;
 mod stewards;
+mod storm;
 mod watch;
