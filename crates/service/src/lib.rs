@@ -17,6 +17,7 @@ pub mod cluster;
 mod error;
 pub mod kv;
 mod state;
+pub mod zookeeper;
 
 use quorate_consensus::GroupId;
 
@@ -25,6 +26,7 @@ pub use quorate_keyspace as keyspace;
 pub use quorate_node as node;
 pub use quorate_placement as placement;
 pub use quorate_wire as wire;
+pub use quorate_znodes as znodes;
 pub use state::{Bootstrap, Identity, Reply, State};
 
 /// The group that keeps the cluster's own records: members, groups, identities of disks.

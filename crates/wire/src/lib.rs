@@ -1,4 +1,5 @@
-//! Floor 2: etcd's messages and error table. Encode and decode, no I/O.
+//! Floor 2: what stands on the wires of the two APIs: etcd's messages and error table, and ZooKeeper's records ([`zookeeper`], over [`jute`]).
+//! Encode and decode, no I/O. This page is about etcd's half.
 //!
 //! ```text
 //!   proto/*.proto ──► build.rs (protox, prost) ──► etcdserverpb, mvccpb, authpb, v3lockpb, v3electionpb
@@ -39,8 +40,10 @@
 
 mod error;
 pub mod guard;
+pub mod jute;
 mod limits;
 mod secrets;
+pub mod zookeeper;
 
 pub use error::{ApiError, Code, EtcdError, OtherError, text};
 pub use limits::{
