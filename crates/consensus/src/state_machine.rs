@@ -41,6 +41,14 @@ pub trait StateMachine: Sized + Send + 'static {
     /// `number` is that of the last change, for the response's header.
     fn place(&mut self, effect: Self::Effect, number: u64) -> Placed<Self::Response, Self::Event>;
 
+    /// Evaluates a command and places it at once with the next number: what a group that is alone does with each entry. The number is then
+    /// [`number`](Self::number).
+    fn apply(&mut self, at: Position, command: &Bytes) -> Placed<Self::Response, Self::Event> {
+        let effect = self.evaluate(at, command);
+        let number = self.number() + u64::from(Self::changes(&effect));
+        self.place(effect, number)
+    }
+
     /// A picture of the state as it stands, in constant time.
     fn view(&self) -> Self::View;
 

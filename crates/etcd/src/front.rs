@@ -154,7 +154,9 @@ impl<B: Backend> Serving<B> {
         let reply = if serializable { backend.read_local(KEYS).await } else { backend.read(KEYS).await };
         match reply.map_err(|error| call_error(&error))? {
             Reply::KeysView(view) => Ok(view),
-            Reply::Keys(_) | Reply::Meta(_) | Reply::MetaView(_) => Err(wrong_reply()),
+            Reply::Keys(_) | Reply::Meta(_) | Reply::MetaView(_) | Reply::Tree(_) | Reply::TreeView(_) => {
+                Err(wrong_reply())
+            }
         }
     }
 
@@ -163,7 +165,9 @@ impl<B: Backend> Serving<B> {
         let reply = if serializable { backend.read_local(META).await } else { backend.read(META).await };
         match reply.map_err(|error| call_error(&error))? {
             Reply::MetaView(view) => Ok(view),
-            Reply::Keys(_) | Reply::Meta(_) | Reply::KeysView(_) => Err(wrong_reply()),
+            Reply::Keys(_) | Reply::Meta(_) | Reply::KeysView(_) | Reply::Tree(_) | Reply::TreeView(_) => {
+                Err(wrong_reply())
+            }
         }
     }
 

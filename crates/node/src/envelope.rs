@@ -58,6 +58,8 @@ pub enum PeerMessage {
     Desired(Desired),
     /// Nothing was heard in the group for long. Whoever is no member any more is answered, as to any frame, that it was removed.
     Hello,
+    /// A word between the state halves of the group, for whoever leads it.
+    Relay(Bytes),
 }
 
 /// What the cluster's records want of a group.
@@ -140,6 +142,7 @@ const CHUNK_ACK: u8 = 3;
 const REFUSED: u8 = 4;
 const DESIRED: u8 = 5;
 const HELLO: u8 = 6;
+const RELAY: u8 = 7;
 
 const REFUSALS: [FrameRefusal; 7] = [
     FrameRefusal::Malformed,
@@ -215,6 +218,7 @@ impl FrameWriter {
                 to.bool(desired.more);
             }),
             PeerMessage::Hello => self.add(group, HELLO, |_| {}),
+            PeerMessage::Relay(bytes) => self.add(group, RELAY, |to| to.raw(bytes)),
             PeerMessage::Refused(why) => {
                 self.add(group, REFUSED, |to| {
                     to.u8(REFUSALS.iter().position(|r| r == why).unwrap_or(0) as u8)
@@ -326,6 +330,7 @@ impl Frame {
                     from.finish()?;
                     PeerMessage::Hello
                 }
+                RELAY => PeerMessage::Relay(from.rest()),
                 kind => return Err(DecodeError::Unknown { what: "message kind", value: u64::from(kind) }),
             };
             messages.push((group, message));
@@ -372,6 +377,7 @@ mod tests {
                 }),
             ),
             (GroupId(2), PeerMessage::Hello),
+            (GroupId(3), PeerMessage::Relay(Bytes::from_static(b"alive"))),
         ]
     }
 

@@ -59,6 +59,13 @@ pub enum NodeInput {
         /// What is wanted.
         change: MembershipChange,
     },
+    /// A word for the state half of whoever leads the group, such as which clients are alive. It may be lost.
+    Relay {
+        /// The group.
+        group: GroupId,
+        /// The word: short, since heartbeats go the same way.
+        bytes: Bytes,
+    },
     /// The membership that the cluster's records want for the group, by a linearizable read of them that has just ended: acted upon at once or not at
     /// all. While the group is not there it is asked for again, by [`ToState::Confirm`].
     Desired {
@@ -141,6 +148,15 @@ pub enum ToState {
         group: GroupId,
         /// To what.
         change: RoleChange,
+    },
+    /// A member's state half has a word for the leader of the group, which this node is or was taken for; see [`NodeInput::Relay`].
+    Relayed {
+        /// The group.
+        group: GroupId,
+        /// Whose.
+        from: NodeId,
+        /// The word, as it came: outside input.
+        bytes: Bytes,
     },
     /// The group is not what the cluster's records were last known to want. Do they still want it? Answered with [`NodeInput::Desired`].
     Confirm {

@@ -178,11 +178,9 @@ impl<S: StateMachine> Replica<S> {
 
     /// With one group the group places at once, with the next number.
     fn execute(&mut self, at: Position, command: &Bytes, out: &mut Applied<S>) -> S::Response {
-        let effect = self.machine.evaluate(at, command);
-        let number = self.machine.number() + u64::from(S::changes(&effect));
-        let placed = self.machine.place(effect, number);
+        let placed = self.machine.apply(at, command);
         if !placed.events.is_empty() {
-            out.events.push((number, placed.events));
+            out.events.push((self.machine.number(), placed.events));
         }
         placed.response
     }

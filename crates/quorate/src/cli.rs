@@ -311,6 +311,12 @@ pub(crate) struct Dev {
     /// Take free ports at once, without trying the usual ones
     #[arg(long)]
     pub(crate) free_ports: bool,
+    /// What replicates etcd's keys; a kept cluster keeps the engine that it was founded with
+    #[arg(long, value_name = "ENGINE", default_value = "raft", value_parser = ["raft", "zab"])]
+    pub(crate) keys_engine: String,
+    /// What replicates ZooKeeper's tree, likewise; off: there is none
+    #[arg(long, value_name = "ENGINE", default_value = "zab", value_parser = ["zab", "raft", "off"])]
+    pub(crate) tree_engine: String,
     /// What the members log: error, warn, info, debug, trace
     #[arg(long, value_name = "LEVEL", default_value = "error", value_parser = ["error", "warn", "info", "debug", "trace"])]
     pub(crate) log_level: String,

@@ -8,6 +8,8 @@ mod values;
 
 use std::{fmt, path::PathBuf, time::Duration};
 
+use quorate_consensus::EngineKind;
+
 use keys::{KEYS, Kind, variable};
 pub(crate) use sources::Given;
 use sources::{Origin, Sources};
@@ -37,12 +39,17 @@ pub(crate) struct Settings {
     pub(crate) data_dir: PathBuf,
     pub(crate) listen_client: String,
     pub(crate) advertise_client: String,
+    /// `None`: ZooKeeper's clients are not served.
+    pub(crate) listen_zookeeper: Option<String>,
     pub(crate) listen_peer: String,
     pub(crate) advertise_peer: String,
     pub(crate) initial_cluster: Vec<FirstMember>,
     pub(crate) existing: bool,
     pub(crate) token: String,
     pub(crate) join: Vec<String>,
+    pub(crate) keys_engine: EngineKind,
+    /// `None`: the cluster has no tree.
+    pub(crate) tree_engine: Option<EngineKind>,
     pub(crate) heartbeat_interval: Duration,
     pub(crate) election_timeout_min: Duration,
     pub(crate) election_timeout_max: Duration,
@@ -136,6 +143,25 @@ impl Sources {
                 "take at most half, better a third of it",
             ));
         }
+        let engine = |key: &'static str| {
+            Ok(match self.word(key)?.as_str() {
+                "raft" => Some(EngineKind::Raft),
+                "zab" => Some(EngineKind::Zab),
+                _ => None,
+            })
+        };
+        let (keys_engine, tree_engine) = (engine("keys-engine")?.unwrap_or_default(), engine("tree-engine")?);
+        let listen_zookeeper = match self.text("listen-zookeeper") {
+            "" => None,
+            _ => Some(self.address("listen-zookeeper")?),
+        };
+        if listen_zookeeper.is_some() && tree_engine.is_none() {
+            return Err(self.refuse(
+                "listen-zookeeper",
+                "tree-engine is off: there is nothing to serve",
+                "set tree-engine = \"zab\" on each member, or leave listen-zookeeper out",
+            ));
+        }
         let lease_reads = self.switch("lease-reads")?;
         let clock_error_max = self.milliseconds("clock-error-max")?;
         if lease_reads && clock_error_max * 2 > election_timeout_min {
@@ -150,12 +176,15 @@ impl Sources {
             data_dir,
             listen_client,
             advertise_client,
+            listen_zookeeper,
             listen_peer,
             advertise_peer,
             initial_cluster,
             existing,
             token: self.filled("initial-cluster-token")?,
             join,
+            keys_engine,
+            tree_engine,
             heartbeat_interval,
             election_timeout_min,
             election_timeout_max,

@@ -44,11 +44,18 @@ enum Event {
     Ended(usize, io::Result<ExitStatus>),
 }
 
+/// Where a member listens.
+#[derive(Clone, Copy, PartialEq, Eq)]
+struct Ports {
+    client: u16,
+    peer: u16,
+    zookeeper: u16,
+}
+
 /// One member.
 struct Member {
     name: String,
-    client: u16,
-    peer: u16,
+    ports: Ports,
     pid: u32,
     started: Instant,
     ready: bool,
@@ -62,18 +69,16 @@ pub(crate) async fn dev(given: Dev) -> Result<ExitCode, Failed> {
     let count: usize = given.nodes.parse().unwrap_or(3);
     let data = Data::new(given.data.as_deref())?;
     let ports = ports(&data, count, given.free_ports)?;
-    let usual = |n: usize, (client, peer): (u16, u16)| (client, peer) == (usual_port(n), usual_port(n) + 1);
-    if !given.free_ports && given.data.is_none() && !ports.iter().enumerate().all(|(n, pair)| usual(n, *pair))
-    {
+    let usual = |(n, ports): (usize, &Ports)| *ports == Ports::usual(n);
+    if !given.free_ports && given.data.is_none() && !ports.iter().enumerate().all(usual) {
         say("some of the usual ports are taken; free ones are used instead");
     }
     let members = ports
         .into_iter()
         .enumerate()
-        .map(|(n, (client, peer))| Member {
+        .map(|(n, ports)| Member {
             name: format!("n{}", n + 1),
-            client,
-            peer,
+            ports,
             pid: 0,
             started: Instant::now(),
             ready: false,
@@ -82,7 +87,8 @@ pub(crate) async fn dev(given: Dev) -> Result<ExitCode, Failed> {
         })
         .collect();
     let (events, happened) = mpsc::unbounded_channel();
-    let mut cluster = Cluster { members, data, log_level: given.log_level, events, leader: None };
+    let engines = [("keys-engine", given.keys_engine), ("tree-engine", given.tree_engine)];
+    let mut cluster = Cluster { members, data, log_level: given.log_level, engines, events, leader: None };
     cluster.run(happened).await
 }
 
@@ -127,15 +133,25 @@ impl Drop for Data {
     }
 }
 
-/// Client and peer port of each member: those of last time, the usual ones, or free ones.
-fn ports(data: &Data, count: usize, free: bool) -> Result<Vec<(u16, u16)>, Failed> {
+impl Ports {
+    /// 2379 for the first member's etcd clients, 22379 for the second's, 32379, …; the peers' port is one more; 2181, 22181, 32181, … for ZooKeeper's.
+    fn usual(n: usize) -> Ports {
+        let more = if n == 0 { 0 } else { 10_000 + 10_000 * n as u16 };
+        Ports { client: 2379 + more, peer: 2380 + more, zookeeper: 2181 + more }
+    }
+
+    /// A line of the file of ports.
+    fn parse(line: &str) -> Option<Ports> {
+        let mut ports = line.split(' ').map(|port| port.parse().ok());
+        Some(Ports { client: ports.next()??, peer: ports.next()??, zookeeper: ports.next()?? })
+    }
+}
+
+/// The ports of each member: those of last time, the usual ones, or free ones.
+fn ports(data: &Data, count: usize, free: bool) -> Result<Vec<Ports>, Failed> {
     let file = data.ports_file();
     if let Ok(text) = fs::read_to_string(&file) {
-        let ports: Vec<(u16, u16)> = text
-            .lines()
-            .filter_map(|line| line.split_once(' '))
-            .filter_map(|(client, peer)| Some((client.parse().ok()?, peer.parse().ok()?)))
-            .collect();
+        let ports: Vec<Ports> = text.lines().filter_map(Ports::parse).collect();
         if ports.len() != count {
             return Err(Failed::usage(format!(
                 "{} holds a cluster of {} members; start it with --nodes {}, or name another folder",
@@ -144,8 +160,10 @@ fn ports(data: &Data, count: usize, free: bool) -> Result<Vec<(u16, u16)>, Faile
                 ports.len()
             )));
         }
-        if let Some(busy) =
-            ports.iter().flat_map(|(client, peer)| [client, peer]).find(|port| !is_free(**port))
+        if let Some(busy) = ports
+            .iter()
+            .flat_map(|ports| [ports.client, ports.peer, ports.zookeeper])
+            .find(|port| !is_free(*port))
         {
             return Err(Failed {
                 code: 1,
@@ -174,22 +192,18 @@ fn ports(data: &Data, count: usize, free: bool) -> Result<Vec<(u16, u16)>, Faile
     };
     let mut ports = Vec::new();
     for n in 0..count {
-        let base = usual_port(n);
-        ports.push((choose(base)?, choose(base + 1)?));
+        let Ports { client, peer, zookeeper } = Ports::usual(n);
+        ports.push(Ports { client: choose(client)?, peer: choose(peer)?, zookeeper: choose(zookeeper)? });
     }
     if data.kept {
-        let text: String = ports.iter().map(|(client, peer)| format!("{client} {peer}\n")).collect();
+        let line = |ports: &Ports| format!("{} {} {}\n", ports.client, ports.peer, ports.zookeeper);
+        let text: String = ports.iter().map(line).collect();
         fs::write(&file, text).map_err(|error| Failed {
             code: 1,
             message: format!("cannot write {}: {error}", file.display()),
         })?;
     }
     Ok(ports)
-}
-
-/// 2379 for the first member's clients, 22379 for the second's, 32379, …; the peers' port is one more.
-fn usual_port(n: usize) -> u16 {
-    if n == 0 { 2379 } else { 12_379 + 10_000 * n as u16 }
 }
 
 fn is_free(port: u16) -> bool {
@@ -200,6 +214,7 @@ struct Cluster {
     members: Vec<Member>,
     data: Data,
     log_level: String,
+    engines: [(&'static str, String); 2],
     events: mpsc::UnboundedSender<Event>,
     /// Who leads the keys, and the term.
     leader: Option<(usize, String)>,
@@ -216,7 +231,8 @@ fn seconds(duration: Duration) -> String {
 
 impl Cluster {
     fn endpoints(&self) -> String {
-        let all: Vec<_> = self.members.iter().map(|member| format!("127.0.0.1:{}", member.client)).collect();
+        let all: Vec<_> =
+            self.members.iter().map(|member| format!("127.0.0.1:{}", member.ports.client)).collect();
         all.join(",")
     }
 
@@ -268,7 +284,7 @@ impl Cluster {
         let cluster: Vec<_> = self
             .members
             .iter()
-            .map(|member| format!("{}=http://127.0.0.1:{}", member.name, member.peer))
+            .map(|member| format!("{}=http://127.0.0.1:{}", member.name, member.ports.peer))
             .collect();
         let member = &mut self.members[n];
         let mut command = Command::new(std::env::current_exe().map_err(cannot)?);
@@ -278,14 +294,18 @@ impl Cluster {
         {
             command.env_remove(name);
         }
+        let has_tree = self.engines.iter().all(|(_, engine)| engine != "off");
+        let zookeeper = has_tree.then(|| format!("--listen-zookeeper=127.0.0.1:{}", member.ports.zookeeper));
         let mut child: Child = command
             .arg("serve")
             .arg(format!("--parent={}", std::process::id()))
             .arg(format!("--name={}", member.name))
             .arg(format!("--data-dir={}", self.data.path.join(&member.name).display()))
-            .arg(format!("--listen-client=127.0.0.1:{}", member.client))
-            .arg(format!("--listen-peer=127.0.0.1:{}", member.peer))
+            .arg(format!("--listen-client=127.0.0.1:{}", member.ports.client))
+            .arg(format!("--listen-peer=127.0.0.1:{}", member.ports.peer))
             .arg(format!("--initial-cluster={}", cluster.join(",")))
+            .args(self.engines.iter().map(|(key, engine)| format!("--{key}={engine}")))
+            .args(zookeeper)
             .arg("--initial-cluster-token=quorate-dev")
             .arg(format!("--log-level={}", self.log_level))
             // A terminal's Ctrl-C goes to this process alone, which then ends them in order.
@@ -397,8 +417,8 @@ impl Cluster {
         } else {
             "data: temporary; keep it with --data ./mine".to_string()
         };
-        let usual = self.members[0].client == 2379;
-        let endpoint = format!("127.0.0.1:{}", self.members[0].client);
+        let usual = self.members[0].ports.client == 2379;
+        let endpoint = format!("127.0.0.1:{}", self.members[0].ports.client);
         let named = if usual { String::new() } else { format!(" --endpoints {endpoint}") };
         let etcdctl = if usual { String::new() } else { format!(" --endpoints={endpoint}") };
         let mut text = format!(
@@ -413,23 +433,26 @@ impl Cluster {
             .map(|(n, member)| {
                 vec![
                     format!("  {}", member.name),
-                    format!("127.0.0.1:{}", member.client),
-                    format!("127.0.0.1:{}", member.peer),
+                    format!("127.0.0.1:{}", member.ports.client),
+                    format!("127.0.0.1:{}", member.ports.zookeeper),
+                    format!("127.0.0.1:{}", member.ports.peer),
                     member.pid.to_string(),
                     if n == leader { "leads" } else { "" }.to_string(),
                 ]
             })
             .collect();
-        text.push_str(&crate::output::table(&["  NODE", "CLIENTS", "PEERS", "PROCESS", ""], &rows));
+        text.push_str(&crate::output::table(&["  NODE", "ETCD", "ZOOKEEPER", "PEERS", "PROCESS", ""], &rows));
         text.push_str(&format!(
             "
   etcdctl    etcdctl{etcdctl} put hello world
+  zkCli.sh   zkCli.sh -server 127.0.0.1:{}
   quorate    quorate put hello world{named}
              quorate get hello{named}
              quorate status --endpoints {}
              quorate bench put --endpoints {}
   break it   kill -9 {}    the leader; it comes back within a second
   stop       Ctrl-C",
+            self.members[0].ports.zookeeper,
             self.endpoints(),
             self.endpoints(),
             self.members[leader].pid,

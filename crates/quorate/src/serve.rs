@@ -10,15 +10,15 @@ use std::{
 };
 
 use quorate_client::wire::etcdserverpb as pb;
-use quorate_consensus::{ClusterId, Incarnation, Membership, NodeId, Role};
+use quorate_consensus::{ClusterId, EngineKind, GroupId, Incarnation, Membership, NodeId, Role};
 use quorate_etcd::Front;
 use quorate_node::{Config, GroupConfig, JournalConfig, Limits, RaftConfig, ZabConfig};
 use quorate_server::{
     AddressBook, CallError, Handle, Network, Options, PeerAddress, Security, Stopped, Storage, systemd,
 };
 use quorate_service::{
-    Bootstrap, Identity, KEYS, META, Reply, State, keyspace,
-    placement::{Command as Records, EngineKind, GroupKind, GroupPlace, Member, cluster_id, member_id},
+    Bootstrap, Identity, KEYS, META, Reply, State, TREE, keyspace,
+    placement::{Command as Records, GroupKind, GroupPlace, Member, cluster_id, member_id},
 };
 use tokio::{
     signal::unix::{Signal, SignalKind, signal},
@@ -120,17 +120,28 @@ fn address(url: &str) -> PeerAddress {
     PeerAddress(url.trim_start_matches("http://").to_string())
 }
 
+/// The groups of a cluster and what drives them. The records always have Raft.
+fn engines(settings: &Settings) -> BTreeMap<GroupId, EngineKind> {
+    let tree = settings.tree_engine.map(|engine| (TREE, engine));
+    [(META, EngineKind::Raft), (KEYS, settings.keys_engine)].into_iter().chain(tree).collect()
+}
+
 /// A new cluster: everything follows from what all members were told alike.
 fn found(settings: &Settings) -> Result<Start, Failed> {
     let id = |url: &String| member_id(std::slice::from_ref(url), &settings.token, 0);
     let all: BTreeMap<NodeId, &crate::config::FirstMember> =
         settings.initial_cluster.iter().map(|member| (id(&member.url), member)).collect();
     let cluster = cluster_id(all.keys().copied());
-    let groups = [(META, GroupKind::Meta), (KEYS, GroupKind::Keys)];
+    let kind = |group: GroupId| match group {
+        META => GroupKind::Meta,
+        TREE => GroupKind::Tree,
+        _ => GroupKind::Keys,
+    };
+    let groups = engines(settings).into_iter();
     let initialise = Records::Initialise {
         cluster,
         members: all.iter().map(|(id, member)| Member::new(*id, vec![member.url.clone()], false)).collect(),
-        groups: groups.map(|(group, kind)| (group, GroupPlace { kind, engine: EngineKind::Raft })).into(),
+        groups: groups.map(|(group, engine)| (group, GroupPlace { kind: kind(group), engine })).collect(),
     };
     initialise.check().map_err(|error| {
         Failed::usage(format!(
@@ -235,6 +246,19 @@ fn node_config(settings: &Settings, start: &Start) -> Result<Config, Failed> {
         ..defaults
     };
     raft.validate().map_err(|error| Failed::usage(error.to_string()))?;
+    let defaults = ZabConfig::default();
+    let zab = ZabConfig {
+        election_timeout_min: settings.election_timeout_min,
+        election_timeout_max: settings.election_timeout_max,
+        heartbeat_interval: settings.heartbeat_interval,
+        finalize_wait: defaults.finalize_wait.min(settings.election_timeout_min / 4),
+        init_limit: settings.election_timeout_max * 2,
+        sync_limit: settings.election_timeout_max,
+        seed: raft.seed.rotate_left(17),
+        command_bytes_max: raft.command_bytes_max,
+        ..defaults
+    };
+    zab.validate().map_err(|error| Failed::usage(error.to_string()))?;
     let birth = start.bootstrap.as_ref().map(|bootstrap| bootstrap.birth.clone()).unwrap_or_default();
     Ok(Config {
         cluster: start.cluster,
@@ -242,11 +266,12 @@ fn node_config(settings: &Settings, start: &Start) -> Result<Config, Failed> {
         // Both are set when the node starts.
         incarnation: Incarnation(0),
         life: 0,
-        groups: [META, KEYS]
-            .map(|id| GroupConfig { id, engine: EngineKind::Raft, birth: birth.clone() })
-            .into(),
+        groups: engines(settings)
+            .into_iter()
+            .map(|(id, engine)| GroupConfig { id, engine, birth: birth.clone() })
+            .collect(),
         raft,
-        zab: ZabConfig::default(),
+        zab,
         journal: JournalConfig::default(),
         limits: Limits {
             proposals_waiting_max: settings.waiting_max,
@@ -301,6 +326,7 @@ async fn run(settings: &Settings, for_dev: bool) -> Result<ExitCode, Failed> {
     options.unsafe_no_sync = settings.no_sync;
     options.calls_waiting_max = settings.waiting_max;
     let (cluster, node) = (start.cluster, start.node);
+    let has_tree = settings.tree_engine.is_some();
     let handle = quorate_server::start(options, config, |config| {
         let identity = Identity {
             cluster: config.cluster,
@@ -310,7 +336,8 @@ async fn run(settings: &Settings, for_dev: bool) -> Result<ExitCode, Failed> {
             name: settings.name.clone(),
             client_urls: vec![settings.advertise_client.clone()],
         };
-        State::new(identity, start.bootstrap.clone())
+        let state = State::new(identity, start.bootstrap.clone());
+        if has_tree { state.with_tree(None) } else { state }
     })
     .map_err(|error| failed(format!("{} does not start: {error}", settings.name)))?;
 
@@ -327,13 +354,15 @@ async fn run(settings: &Settings, for_dev: bool) -> Result<ExitCode, Failed> {
     let front = tokio::spawn(quorate_etcd::serve(listener, front, async move {
         let _ = stopping.wait_for(|stop| *stop).await;
     }));
-    let members = tokio::spawn(follow_members(handle.clone(), settings.data_dir.clone(), start.peers));
+    let members = follow_members(handle.clone(), settings.data_dir.clone(), start.peers, engines(settings));
+    let mut members = tokio::spawn(members);
     let lead = follow_lead(handle.clone(), settings.name.clone(), settings.quota_bytes, for_dev);
     let lead = tokio::spawn(lead);
     let ready = tokio::spawn(say_ready(handle.clone(), settings.name.clone(), at.to_string()));
 
     let stopped = tokio::select! {
         why = handle.stopped() => Some(why),
+        Ok(Some(why)) = &mut members => return Err(Failed::usage(why)),
         signal = signals.next() => {
             tracing::info!("{signal}: handing over what this member leads, then leaving; once more ends it at once");
             None
@@ -384,7 +413,15 @@ async fn say_ready(handle: Handle<Reply>, name: String, at: String) {
 /// Keeps the transport's addresses, and the address book, as the cluster's records have them.
 ///
 /// Looked at once a second, which costs one local read, and at once when a membership changes.
-async fn follow_members(handle: Handle<Reply>, directory: PathBuf, mut known: AddressBook) {
+///
+/// Ends, with what to say, if the records have another engine for a group than this member was configured with: it could neither speak to the others nor
+/// understand them.
+async fn follow_members(
+    handle: Handle<Reply>,
+    directory: PathBuf,
+    mut known: AddressBook,
+    engines: BTreeMap<GroupId, EngineKind>,
+) -> Option<String> {
     let (mut kept, mut save_at) = (false, tokio::time::Instant::now());
     let mut memberships = handle.memberships();
     let mut tick = tokio::time::interval(Duration::from_secs(1));
@@ -394,13 +431,24 @@ async fn follow_members(handle: Handle<Reply>, directory: PathBuf, mut known: Ad
             _ = tick.tick() => {}
             changed = memberships.changed() => {
                 if changed.is_err() {
-                    return;
+                    return None;
                 }
             }
         }
         let Ok(Reply::MetaView(view)) = handle.read_local(META).await else { continue };
         if !view.is_initialised() {
             continue;
+        }
+        for (group, place) in view.groups() {
+            let found = engines.get(group);
+            if found != Some(&place.engine) {
+                let found = found.map_or("off".to_owned(), EngineKind::to_string);
+                let key = if *group == TREE { "tree-engine" } else { "keys-engine" };
+                return Some(format!(
+                    "{key} = {found}, but the cluster was founded with {}; set it so on this member",
+                    place.engine
+                ));
+            }
         }
         // A member that the records name no more keeps its address: it is needed until it has left, and must be told that it was removed.
         let mut peers = known.clone();

@@ -109,6 +109,7 @@ impl<S: StateMachine> StateHalf for Replicas<S> {
             | ToState::ReadLocal { group, .. }
             | ToState::SnapshotDue { group }
             | ToState::Role { group, .. }
+            | ToState::Relayed { group, .. }
             | ToState::Confirm { group }
             | ToState::Membership { group, .. } => *group,
         };
@@ -144,7 +145,10 @@ impl<S: StateMachine> StateHalf for Replicas<S> {
                 let chunks = Box::new(chunks);
                 out.core.push(NodeInput::State(FromState::Snapshot { group, meta, chunks }));
             }
-            ToState::Role { .. } | ToState::Confirm { .. } | ToState::Membership { .. } => {}
+            ToState::Role { .. }
+            | ToState::Relayed { .. }
+            | ToState::Confirm { .. }
+            | ToState::Membership { .. } => {}
         }
         Self::tell(group, replica, applied, on_events, out);
         if let Some(jumped) = report {

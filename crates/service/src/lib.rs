@@ -27,12 +27,14 @@ pub use quorate_node as node;
 pub use quorate_placement as placement;
 pub use quorate_wire as wire;
 pub use quorate_znodes as znodes;
-pub use state::{Bootstrap, Identity, Reply, State};
+pub use state::{Bootstrap, Identity, Reply, State, TOUCHES_MAX, TreeNews, TreeSink, touch};
 
 /// The group that keeps the cluster's own records: members, groups, identities of disks.
 pub const META: GroupId = GroupId(1);
 /// The group of the etcd API's keys.
 pub const KEYS: GroupId = GroupId(2);
+/// The group of ZooKeeper's tree.
+pub const TREE: GroupId = GroupId(3);
 
 /// What every response's header says beside the revision.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

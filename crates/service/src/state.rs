@@ -14,7 +14,12 @@ use quorate_node::{
 };
 use quorate_placement::{Command as MetaCommand, Placement, View as MetaView};
 
-use crate::{KEYS, META};
+use crate::{KEYS, META, TREE};
+
+mod tree;
+
+use tree::Tree;
+pub use tree::{TOUCHES_MAX, TreeNews, TreeSink, touch};
 
 /// What those who wait are told by the state half.
 #[derive(Clone, Debug)]
@@ -27,6 +32,10 @@ pub enum Reply {
     Meta(Outcome<quorate_placement::Response>),
     /// The cluster's records, as of the read.
     MetaView(MetaView),
+    /// A command on the tree came to this.
+    Tree(Outcome<quorate_znodes::Response>),
+    /// The tree, as of the read.
+    TreeView(quorate_znodes::View),
 }
 
 /// Who this node is.
@@ -55,13 +64,14 @@ pub struct Bootstrap {
     pub birth: Membership,
 }
 
-/// The state half of a node that runs `meta` and `keys`.
+/// The state half of a node that runs `meta`, `keys` and, if it was told so, `tree`.
 #[derive(Debug)]
 pub struct State {
     identity: Identity,
     bootstrap: Option<MetaCommand>,
     meta: Replica<Placement>,
     keys: Replica<Keyspace>,
+    tree: Option<Tree>,
     leads_meta: bool,
     /// Answers to changes of members that wait until every group has followed.
     settling: Vec<(Ticket, Reply)>,
@@ -92,6 +102,7 @@ impl State {
         State {
             meta: Replica::new(Placement::new(), birth.clone(), node, life),
             keys: Replica::new(Keyspace::new(), birth, node, life),
+            tree: None,
             identity,
             bootstrap: bootstrap.map(|bootstrap| bootstrap.initialise),
             leads_meta: false,
@@ -144,6 +155,17 @@ impl State {
                     observe(self, KEYS);
                 }
                 self.keys_done(false, out);
+            }
+            TREE => {
+                for entry in entries {
+                    let Some(tree) = &mut self.tree else { return };
+                    tree.apply(entry);
+                    observe(self, TREE);
+                }
+                if let Some(tree) = &mut self.tree {
+                    tree.done(false, out);
+                }
+                self.followed(out);
             }
             _ => {}
         }
@@ -258,8 +280,9 @@ impl State {
         }
         self.confirming = None;
         let (version, desired) = (view.version(), view.desired_membership());
-        let keys = NodeInput::Desired { group: KEYS, version, membership: desired.clone(), more: false };
-        out.core.push(keys);
+        for group in self.data_groups() {
+            out.core.push(NodeInput::Desired { group, version, membership: desired.clone(), more: false });
+        }
         // Only the leader of `meta` says what `meta` should be: another may know less of the keys, and would bring back whom the leader has let go.
         if !self.leads_meta {
             return;
@@ -279,7 +302,7 @@ impl State {
     /// Whoever leads the keys must hear of the records. {1, 2 and 3 are replaced by 6 and 7, one by one}: `meta` comes to be {6, 7} while the keys are still
     /// {1, 2, 3}; nobody of those hears of the records any more, nobody who does is in the keys, and the keys never follow. Found by the simulator (I20).
     fn meta_wanted(&self, view: &MetaView, desired: &Membership) -> Membership {
-        if self.keys.followed() >= view.version() {
+        if self.data_followed() >= view.version() {
             return desired.clone();
         }
         let now = self.meta.membership();
@@ -306,7 +329,7 @@ impl State {
         if self.settling.is_empty() && view.removed().len() == self.let_go.len() {
             return;
         }
-        let settled = self.keys.followed().min(self.meta.followed()) >= view.version();
+        let settled = self.data_followed().min(self.meta.followed()) >= view.version();
         let gone = view.is_initialised() && view.member(self.identity.node).is_none();
         if settled || gone || !view.is_initialised() {
             out.replies.append(&mut self.settling);
@@ -366,10 +389,15 @@ impl State {
                 let restored = match group {
                     META => self.meta.restore(&meta, chunks),
                     KEYS => self.keys.restore(&meta, chunks),
+                    TREE => match &mut self.tree {
+                        Some(tree) => tree.restore(&meta, chunks, out),
+                        None => return,
+                    },
                     _ => return,
                 };
                 match restored {
                     Ok(()) if group == META => self.meta_done(true, out),
+                    Ok(()) if group == TREE => self.followed(out),
                     Ok(()) => self.keys_done(true, out),
                     Err(error) => {
                         let why = error.to_string();
@@ -391,11 +419,20 @@ impl State {
                     }
                     Self::serve_keys(&self.keys, &mut self.keys_applied, out);
                 }
+                TREE => {
+                    if let Some(tree) = &mut self.tree {
+                        tree.read_at(index, tickets, out);
+                    }
+                }
                 _ => {}
             },
             ToState::ReadLocal { group, ticket } => match group {
                 META => out.replies.push((ticket, Reply::MetaView(self.meta.machine().view()))),
                 KEYS => out.replies.push((ticket, Reply::KeysView(self.keys.machine().view()))),
+                TREE => {
+                    let view = self.tree.as_ref().map(|tree| tree.replica.machine().view());
+                    out.replies.extend(view.map(|view| (ticket, Reply::TreeView(view))));
+                }
                 _ => {}
             },
             ToState::SnapshotDue { group } => {
@@ -408,10 +445,20 @@ impl State {
                         let (meta, chunks) = self.keys.snapshot();
                         FromState::Snapshot { group, meta, chunks: Box::new(chunks) }
                     }
+                    TREE => match &self.tree {
+                        Some(tree) => tree.snapshot(),
+                        None => return,
+                    },
                     _ => return,
                 };
                 out.core.push(NodeInput::State(snapshot));
             }
+            ToState::Role { group: TREE, .. } | ToState::Relayed { group: TREE, .. } => {
+                if let Some(tree) = &mut self.tree {
+                    tree.hear(input);
+                }
+            }
+            ToState::Relayed { .. } => {}
             ToState::Role { group, change } => {
                 if group == META {
                     self.leads_meta = change.role == Role::Leader;

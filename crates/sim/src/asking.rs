@@ -98,8 +98,12 @@ impl World {
         let leads = self.checker.keys().status(host).role == Role::Leader;
         if let (Told::Reply(reply), false) = (&told, leads) {
             match reply {
-                Reply::Keys(_) | Reply::Meta(_) => self.marks.hit(Mark::WriteThroughFollower),
-                Reply::KeysView(_) | Reply::MetaView(_) => self.marks.hit(Mark::FollowerRead),
+                Reply::Keys(_) | Reply::Meta(_) | Reply::Tree(_) => {
+                    self.marks.hit(Mark::WriteThroughFollower)
+                }
+                Reply::KeysView(_) | Reply::MetaView(_) | Reply::TreeView(_) => {
+                    self.marks.hit(Mark::FollowerRead);
+                }
             }
         }
         let this = &mut self.clients[client];

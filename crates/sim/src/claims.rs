@@ -106,7 +106,8 @@ pub(crate) fn check(
             PeerMessage::ChunkAck(_)
             | PeerMessage::Refused(_)
             | PeerMessage::Desired(_)
-            | PeerMessage::Hello => {}
+            | PeerMessage::Hello
+            | PeerMessage::Relay(_) => {}
         }
     }
     promises

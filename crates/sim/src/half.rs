@@ -51,6 +51,7 @@ impl Half {
             | ToState::ReadSafe { .. }
             | ToState::ReadLocal { .. }
             | ToState::Role { .. }
+            | ToState::Relayed { .. }
             | ToState::Confirm { .. }
             | ToState::Membership { .. } => None,
         };

@@ -90,21 +90,6 @@ impl Znodes {
         (!matches!(next & 0xffff_ffff, 0 | 0xffff_ffff)).then_some(next)
     }
 
-    /// Evaluates a command and places it at once with the next zxid: what a single group does with each entry.
-    ///
-    /// When there is none left in the epoch ([`Znodes::next_zxid`]), what would change anything is refused as
-    /// [`ZnodeError::EpochFull`], on every replica alike, and changes nothing. Whoever leads must then begin the next epoch; that
-    /// it did so in time is no reason to stop the replicas of one that did not.
-    pub fn apply(&mut self, at: Position, command: &Bytes) -> Placed<Response, Event> {
-        let Effect { plan, turn } = self.evaluate(at, command);
-        let (plan, number) = match self.next_zxid(at.epoch) {
-            Some(next) if plan.changes() => (plan, next),
-            None if plan.changes() => (Plan::Refuse(ZnodeError::EpochFull), self.number()),
-            Some(_) | None => (plan, self.number()),
-        };
-        self.place(Effect { plan, turn }, number)
-    }
-
     fn plan(&self, command: &Bytes) -> Result<Plan, ZnodeError> {
         if command.len() > COMMAND_BYTES_MAX + 2 * ACL_BYTES_MAX {
             return Err(ZnodeError::Limit(LimitKind::Command));
@@ -276,6 +261,21 @@ impl StateMachine for Znodes {
         #[cfg(feature = "planted-bugs")]
         let events = if planted!("S04") { std::mem::replace(&mut self.withheld, events) } else { events };
         Placed { response: Response { zxid: number, result }, events }
+    }
+
+    /// Evaluates a command and places it at once with the next zxid: what a single group does with each entry.
+    ///
+    /// When there is none left in the epoch ([`Znodes::next_zxid`]), what would change anything is refused as
+    /// [`ZnodeError::EpochFull`], on every replica alike, and changes nothing. Whoever leads must then begin the next epoch; that
+    /// it did so in time is no reason to stop the replicas of one that did not.
+    fn apply(&mut self, at: Position, command: &Bytes) -> Placed<Response, Event> {
+        let Effect { plan, turn } = self.evaluate(at, command);
+        let (plan, number) = match self.next_zxid(at.epoch) {
+            Some(next) if plan.changes() => (plan, next),
+            None if plan.changes() => (Plan::Refuse(ZnodeError::EpochFull), self.number()),
+            Some(_) | None => (plan, self.number()),
+        };
+        self.place(Effect { plan, turn }, number)
     }
 
     fn view(&self) -> View {

@@ -29,6 +29,7 @@ impl Node {
             | NodeInput::Cancel { .. }
             | NodeInput::ChangeMembership { .. }
             | NodeInput::TransferLeadership { .. }
+            | NodeInput::Relay { .. }
             | NodeInput::State(_)
             | NodeInput::PeerLost(_)
             | NodeInput::Wake => {}
@@ -45,6 +46,7 @@ impl Node {
             | NodeInput::Cancel { .. }
             | NodeInput::TransferLeadership { .. }
             | NodeInput::Desired { .. }
+            | NodeInput::Relay { .. }
             | NodeInput::State(_)
             | NodeInput::PeerLost(_)
             | NodeInput::PeerKnown { .. }

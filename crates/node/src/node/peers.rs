@@ -5,7 +5,7 @@ use quorate_consensus::{Engine, GroupId, Instant, NodeId};
 
 use super::Node;
 use crate::{
-    Channel, Fatal, Frame, FrameRefusal, GroupEngine, Notice, Outputs, PeerMessage, group::Leftover,
+    Channel, Fatal, Frame, FrameRefusal, GroupEngine, Notice, Outputs, PeerMessage, ToState, group::Leftover,
     links::Admission,
 };
 
@@ -34,7 +34,24 @@ impl Node {
                     self.step(group, now, out, |group, around| group.told(desired, around));
                 }
                 PeerMessage::Hello => {}
+                PeerMessage::Relay(bytes) => {
+                    out.state.push(ToState::Relayed { group, from, bytes });
+                }
             }
+        }
+    }
+
+    /// A word of this node's state half, for that of whoever leads the group; lost, as frames may be, if nobody is known to.
+    pub(super) fn relay(&mut self, group: GroupId, bytes: Bytes, out: &mut Outputs) {
+        let leader = self.groups.get(&group).and_then(|group| group.role.leader);
+        match leader {
+            Some(leader) if leader == self.config.node => {
+                out.state.push(ToState::Relayed { group, from: leader, bytes });
+            }
+            Some(leader) => {
+                self.links.message(leader, Channel::Urgent, group, &PeerMessage::Relay(bytes));
+            }
+            None => {}
         }
     }
 

@@ -63,6 +63,13 @@ pub(super) const KEYS: &[Key] = &[
         "URL",
         "Where clients reach this member [default: listen-client]",
     ),
+    key(
+        "listen-zookeeper",
+        Kind::Address,
+        "",
+        "HOST:PORT",
+        "Where ZooKeeper clients are served, usually port 2181 [default: nowhere]",
+    ),
     key("listen-peer", Kind::Address, "127.0.0.1:2380", "HOST:PORT", "Where the other members are heard"),
     key(
         "advertise-peer",
@@ -114,6 +121,20 @@ pub(super) const KEYS: &[Key] = &[
         "An election begins after so long without a leader, at the earliest",
     ),
     key("election-timeout-max", Kind::Milliseconds(10, 50_000), "300ms", "TIME", "… and at the latest"),
+    key(
+        "keys-engine",
+        Kind::Word(&["raft", "zab"]),
+        "raft",
+        "raft|zab",
+        "What replicates etcd's keys; decided when the cluster is founded, the same on each member",
+    ),
+    key(
+        "tree-engine",
+        Kind::Word(&["zab", "raft", "off"]),
+        "zab",
+        "zab|raft|off",
+        "What replicates ZooKeeper's tree, likewise; off: the cluster has none",
+    ),
     key(
         "lease-reads",
         Kind::Switch,
