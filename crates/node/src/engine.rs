@@ -317,3 +317,97 @@ impl Engine for GroupEngine {
         Zab::decode_hard_state(from).map(EngineHardState::Zab)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use bytes::Bytes;
+    use quorate_consensus::{Membership, NodeId, Position, SnapshotMeta};
+
+    use super::*;
+
+    fn start(hard_state: Option<EngineHardState>) -> GroupStart<EngineHardState> {
+        let snapshot = SnapshotMeta {
+            position: Position::ZERO,
+            membership: Membership::new([NodeId(1)], []),
+            membership_at: Index::ZERO,
+            size_bytes: 0,
+            digest: 0,
+        };
+        GroupStart {
+            node: NodeId(1),
+            hard_state,
+            snapshot,
+            compacted: Position::ZERO,
+            last: Position::ZERO,
+            epochs: Vec::new(),
+            memberships: Vec::new(),
+        }
+    }
+
+    fn engine(kind: EngineKind, hard_state: Option<EngineHardState>) -> Result<GroupEngine, NoStart> {
+        GroupEngine::start(kind, Default::default(), start(hard_state), Instant::START)
+    }
+
+    /// Lets a lone engine win, and returns what it wrote.
+    fn alone(kind: EngineKind) -> (GroupEngine, EngineHardState) {
+        let mut engine = engine(kind, None).unwrap();
+        let mut effects = Effects::default();
+        let mut hard_state = None;
+        for step in 0..50 {
+            let now = Instant::START + quorate_consensus::Duration::from_millis(400 * step);
+            engine.step(now, Input::Wake, &mut effects);
+            for persist in std::mem::take(&mut effects.persist) {
+                hard_state = persist.hard_state.or(hard_state);
+                engine.step(now, Input::Persisted { token: persist.token }, &mut effects);
+            }
+        }
+        assert_eq!(engine.status().role, quorate_consensus::Role::Leader, "{kind} leads alone");
+        (engine, hard_state.unwrap())
+    }
+
+    fn encoded(state: &EngineHardState) -> Bytes {
+        let mut to = Writer::new();
+        GroupEngine::encode_hard_state(state, &mut to);
+        to.finish()
+    }
+
+    #[test]
+    fn what_an_engine_keeps_says_whose_it_is() {
+        for kind in [EngineKind::Raft, EngineKind::Zab] {
+            let (_, kept) = alone(kind);
+            let read = GroupEngine::decode_hard_state(&mut Reader::new(encoded(&kept))).unwrap();
+            assert_eq!((read, read.kind()), (kept, kind));
+            assert!(read.epoch() >= Epoch(1));
+        }
+    }
+
+    #[test]
+    fn a_group_does_not_go_on_with_another_engine_than_it_has_promised_with() {
+        for (was, wanted) in [(EngineKind::Raft, EngineKind::Zab), (EngineKind::Zab, EngineKind::Raft)] {
+            let (_, kept) = alone(was);
+            assert!(engine(was, Some(kept)).is_ok());
+            let refused = engine(wanted, Some(kept)).unwrap_err();
+            assert_eq!(refused, NoStart::Other(was));
+            assert!(refused.to_string().contains(&format!("configure {was}")), "{refused}");
+        }
+    }
+
+    #[test]
+    fn a_message_in_the_other_protocols_words_changes_nothing() {
+        let (mut raft, _) = alone(EngineKind::Raft);
+        let before = raft.fingerprint();
+        let message = EngineMessage::Zab(quorate_zab::Message::Notification {
+            round: 7,
+            state: quorate_zab::State::Looking,
+            vote: None,
+        });
+        let mut to = Writer::new();
+        GroupEngine::encode_message(&message, &mut to);
+        let read = GroupEngine::decode_message(&mut Reader::new(to.finish())).unwrap();
+        assert_eq!(read, message);
+        let mut effects = Effects::default();
+        raft.step(Instant::START, Input::Message { from: NodeId(2), message: read }, &mut effects);
+        assert_eq!(raft.fingerprint(), before);
+        assert!(effects.send.is_empty() && effects.persist.is_empty());
+    }
+}
