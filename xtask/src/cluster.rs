@@ -25,6 +25,8 @@ pub(crate) enum Kind {
 pub(crate) struct Options {
     /// Tell every sync a lie: for controls, which must fail.
     pub(crate) no_sync: bool,
+    /// Serve ZooKeeper's clients, too (ours alone).
+    pub(crate) zookeeper: bool,
     /// Further flags.
     pub(crate) flags: Vec<String>,
 }
@@ -33,6 +35,8 @@ pub(crate) struct Options {
 pub(crate) struct Server {
     pub(crate) name: String,
     pub(crate) client: String,
+    /// Where ZooKeeper's clients are served, if they are.
+    pub(crate) zookeeper: String,
     command: Vec<String>,
     log: PathBuf,
     child: Option<Child>,
@@ -46,8 +50,9 @@ pub(crate) struct Cluster {
 impl Cluster {
     /// Starts `directories.len()` servers, one in each directory, and waits until every one answers.
     pub(crate) fn start(kind: Kind, directories: &[PathBuf], options: &Options) -> Fallible<Cluster> {
-        let ports = free_ports(directories.len() * 2)?;
-        let (clients, peers) = ports.split_at(directories.len());
+        let ports = free_ports(directories.len() * 3)?;
+        let (clients, others) = ports.split_at(directories.len());
+        let (peers, zookeepers) = others.split_at(directories.len());
         let initial = peers
             .iter()
             .enumerate()
@@ -68,9 +73,13 @@ impl Cluster {
                     "--unsafe-no-sync".replace("sync", if kind == Kind::Etcd { "fsync" } else { "sync" }),
                 );
             }
+            let zookeeper = format!("127.0.0.1:{}", zookeepers[n]);
+            if options.zookeeper {
+                command.extend(["--listen-zookeeper".to_owned(), zookeeper.clone()]);
+            }
             command.extend(options.flags.iter().cloned());
             let log = std::env::temp_dir().join(format!("quorate-xtask-{}-{name}.log", std::process::id()));
-            servers.push(Server { name, client, command, log, child: None });
+            servers.push(Server { name, client, zookeeper, command, log, child: None });
         }
         let mut cluster = Cluster { servers };
         for server in &mut cluster.servers {

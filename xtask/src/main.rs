@@ -16,6 +16,7 @@ mod floor;
 mod foreign;
 mod full_disk;
 mod history;
+mod kazoo;
 mod ledger;
 mod nothing;
 mod plants;
@@ -35,7 +36,8 @@ const HELP: &str = "\
 cargo xtask smoke                      a little of everything below; part of .ci/run
 cargo xtask etcdctl                    the etcdctl that people have, against our cluster, through a kill of the leader
 cargo xtask foreign                    the etcd-client crate, which we did not write, against our cluster (needs protoc)
-cargo xtask sim --seeds N --first-seed S   a campaign of the simulator; a rare state that was never reached fails it
+cargo xtask kazoo [zab|raft]            kazoo, Python's ZooKeeper client, against our cluster, through kills of the leader (needs python3-venv)
+cargo xtask sim --engine E --seeds N --first-seed S   a campaign of the simulator; a rare state that was never reached fails it
 cargo xtask torture --kills N          kill -9 and restart real processes under load; the history is checked
 cargo xtask power --losses N           power losses on loop-mounted ext4 (root); a build without syncs must fail
 cargo xtask full-disk                  one member's file system fills up (root): NOSPACE, kill -9, restart, room again
@@ -50,11 +52,16 @@ fn main() -> ExitCode {
         let at = arguments.iter().position(|argument| argument == flag);
         at.and_then(|at| arguments.get(at + 1)).and_then(|text| text.parse().ok()).unwrap_or(default)
     };
+    let text = |flag: &str, default: &'static str| {
+        let at = arguments.iter().position(|argument| argument == flag);
+        at.and_then(|at| arguments.get(at + 1)).map_or(default, String::as_str).to_owned()
+    };
     let done = match arguments.first().map(String::as_str) {
         Some("smoke") => smoke::run(),
         Some("etcdctl") => etcdctl::run(),
         Some("foreign") => foreign::run(),
-        Some("sim") => campaign::run(number("--seeds", 10_000), number("--first-seed", 1)),
+        Some("kazoo") => kazoo::run(arguments.get(1).map_or("zab", String::as_str)),
+        Some("sim") => campaign::run(text("--engine", "raft"), number("--seeds", 10_000), number("--first-seed", 1)),
         Some("torture") => torture::run(number("--kills", 1000), true),
         Some("power") => power::run(number("--losses", 50), true),
         Some("full-disk") => full_disk::run(),

@@ -2,16 +2,21 @@
 
 use std::process::Command;
 
-use crate::{Fallible, cluster::binary, etcdctl, foreign, full_disk, plants, power, torture};
+use crate::{Fallible, cluster::binary, etcdctl, foreign, full_disk, kazoo, plants, power, torture};
 
 pub(crate) fn run() -> Fallible<()> {
     etcdctl::run()?;
     foreign::run()?;
-    let status = Command::new(binary())
-        .args(["sim", "--engine", "raft", "--seeds", "60", "--first-seed", "1"])
-        .status()?;
-    if !status.success() {
-        return Err("the simulator found something; its last lines say how to see it".into());
+    for engine in ["zab", "raft"] {
+        kazoo::run(engine)?;
+    }
+    for (engine, seeds) in [("raft", "60"), ("zab", "40")] {
+        let status = Command::new(binary())
+            .args(["sim", "--engine", engine, "--seeds", seeds, "--first-seed", "1"])
+            .status()?;
+        if !status.success() {
+            return Err("the simulator found something; its last lines say how to see it".into());
+        }
     }
     plants::smoke()?;
     torture::run(20, false)?;

@@ -120,6 +120,10 @@ async fn status_says_what_etcdctl_shows() {
     let cluster = Cluster::start(3).await;
     let client = cluster.client();
     client.put("a", "1").await.unwrap();
+    // Each member tells of what it has applied; by now it has applied this.
+    for number in 0..3 {
+        assert_eq!(cluster.kv(number).range(range("a", "")).await.unwrap().get_ref().count, 1);
+    }
     let leader = cluster.nodes[cluster.leader().await].id.0;
     for (_, status) in client.statuses().await {
         let status = status.unwrap();

@@ -23,6 +23,7 @@ mod output;
 mod remote;
 mod serve;
 mod sim;
+mod tree;
 mod txn;
 
 use std::process::ExitCode;

@@ -327,6 +327,11 @@ async fn run(settings: &Settings, for_dev: bool) -> Result<ExitCode, Failed> {
     options.calls_waiting_max = settings.waiting_max;
     let (cluster, node) = (start.cluster, start.node);
     let has_tree = settings.tree_engine.is_some();
+    let zookeeper_listener =
+        settings.listen_zookeeper.as_ref().map(|at| bind("listen-zookeeper", at)).transpose()?;
+    let (tree_front, tree_sink) = crate::tree::front();
+    // Nobody is told of a tree that nobody is served.
+    let tree_sink = zookeeper_listener.is_some().then_some(tree_sink);
     let handle = quorate_server::start(options, config, |config| {
         let identity = Identity {
             cluster: config.cluster,
@@ -337,7 +342,7 @@ async fn run(settings: &Settings, for_dev: bool) -> Result<ExitCode, Failed> {
             client_urls: vec![settings.advertise_client.clone()],
         };
         let state = State::new(identity, start.bootstrap.clone());
-        if has_tree { state.with_tree(None) } else { state }
+        if has_tree { state.with_tree(tree_sink) } else { state }
     })
     .map_err(|error| failed(format!("{} does not start: {error}", settings.name)))?;
 
@@ -354,6 +359,12 @@ async fn run(settings: &Settings, for_dev: bool) -> Result<ExitCode, Failed> {
     let front = tokio::spawn(quorate_etcd::serve(listener, front, async move {
         let _ = stopping.wait_for(|stop| *stop).await;
     }));
+    let zookeeper = match zookeeper_listener {
+        Some(listener) => {
+            Some(serve_zookeeper(settings, listener, tree_front, &handle, stop.subscribe())?)
+        }
+        None => None,
+    };
     let members = follow_members(handle.clone(), settings.data_dir.clone(), start.peers, engines(settings));
     let mut members = tokio::spawn(members);
     let lead = follow_lead(handle.clone(), settings.name.clone(), settings.quota_bytes, for_dev);
@@ -381,6 +392,9 @@ async fn run(settings: &Settings, for_dev: bool) -> Result<ExitCode, Failed> {
                 // Only now: clients were served while others took over the lead.
                 stop.send_replace(true);
                 let _ = front.await;
+                if let Some(zookeeper) = zookeeper {
+                    let _ = zookeeper.await;
+                }
             };
             tokio::select! {
                 () = leave => ExitCode::SUCCESS,
@@ -392,6 +406,38 @@ async fn run(settings: &Settings, for_dev: bool) -> Result<ExitCode, Failed> {
     members.abort();
     lead.abort();
     Ok(code)
+}
+
+/// Serves ZooKeeper's clients until it is told to stop.
+fn serve_zookeeper(
+    settings: &Settings,
+    listener: TcpListener,
+    front: quorate_zookeeper::Front,
+    handle: &Handle<Reply>,
+    mut stopping: watch::Receiver<bool>,
+) -> Result<tokio::task::JoinHandle<()>, Failed> {
+    let at = settings.listen_zookeeper.clone().unwrap_or_default();
+    let front_failed = |error: io::Error| failed(format!("listen-zookeeper = {at:?}: {error}"));
+    listener.set_nonblocking(true).map_err(front_failed)?;
+    let listener = tokio::net::TcpListener::from_std(listener).map_err(front_failed)?;
+    let (node, requests) = crate::tree::Node::new(handle.clone(), &settings.data_dir);
+    let options = quorate_zookeeper::Options {
+        // What session ids begin with. They hold random bits as well, so two members with the same one do no harm.
+        server_id: (handle.node().0 % 127 + 1) as u8,
+        tuning: quorate_zookeeper::Tuning { in_flight_max: 1, ..quorate_zookeeper::Tuning::default() },
+        ..quorate_zookeeper::Options::default()
+    };
+    tokio::spawn(crate::tree::drive(handle.clone(), requests, front.clone()));
+    Ok(tokio::spawn(async move {
+        let stop = async move {
+            let _ = stopping.wait_for(|stop| *stop).await;
+        };
+        if let Err(error) =
+            quorate_zookeeper::serve(listener, front, std::sync::Arc::new(node), options, stop).await
+        {
+            tracing::error!("ZooKeeper's clients are served no more: {error}");
+        }
+    }))
 }
 
 /// Says that clients are served, once they are: somebody leads the keys, and this member knows who.

@@ -38,6 +38,11 @@ pub fn peer_urls(number: usize) -> Vec<String> {
     vec![format!("http://10.0.0.{}:2380", number + 1)]
 }
 
+/// What drives a group: `on_zab` is the same suite with the keys on ZAB.
+fn engine_of(group: quorate_consensus::GroupId) -> EngineKind {
+    if group == KEYS && env!("CARGO_CRATE_NAME") == "on_zab" { EngineKind::Zab } else { EngineKind::Raft }
+}
+
 impl Cluster {
     pub async fn start(size: usize) -> Cluster {
         let ids: Vec<NodeId> = (0..size).map(|number| member_id(&peer_urls(number), TOKEN, 0)).collect();
@@ -46,7 +51,7 @@ impl Cluster {
             ids.iter().enumerate().map(|(number, id)| Member::new(*id, peer_urls(number), false)).collect();
         let groups = BTreeMap::from([
             (META, GroupPlace { kind: GroupKind::Meta, engine: EngineKind::Raft }),
-            (KEYS, GroupPlace { kind: GroupKind::Keys, engine: EngineKind::Raft }),
+            (KEYS, GroupPlace { kind: GroupKind::Keys, engine: engine_of(KEYS) }),
         ]);
         let birth = Membership::new(ids.iter().copied(), []);
         let bootstrap = Bootstrap { initialise: Command::Initialise { cluster, members, groups }, birth };
@@ -81,7 +86,7 @@ impl Cluster {
             incarnation: Incarnation(0),
             life: 0,
             groups: [META, KEYS]
-                .map(|group| GroupConfig { id: group, engine: EngineKind::Raft, birth: birth.clone() })
+                .map(|group| GroupConfig { id: group, engine: engine_of(group), birth: birth.clone() })
                 .to_vec(),
             raft: RaftConfig { seed: id.0, ..RaftConfig::default() },
             zab: ZabConfig::default(),

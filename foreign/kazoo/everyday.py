@@ -1,0 +1,206 @@
+"""kazoo's everyday use against three servers, through the death of their leader.
+
+Arguments: the servers' addresses. Asks whoever started it, by lines on standard output, to kill and to start servers (`kill N`, `start N`); each is
+answered by a line on standard input.
+"""
+
+import socket
+import sys
+import threading
+import time
+
+from kazoo.client import KazooClient, KazooState
+from kazoo.exceptions import (
+    BadVersionError,
+    NodeExistsError,
+    NoNodeError,
+    NotEmptyError,
+    RolledBackError,
+)
+from kazoo.recipe.watchers import ChildrenWatch, DataWatch
+
+servers = sys.argv[1:]
+
+
+def say(*words):
+    print(*words, flush=True)
+
+
+def ask(*words):
+    say(*words)
+    assert sys.stdin.readline().strip() == "done"
+
+
+def word(server, what):
+    """The answer to a four-letter word."""
+    host, port = server.rsplit(":", 1)
+    with socket.create_connection((host, int(port)), timeout=5) as connection:
+        connection.sendall(what)
+        answer = b""
+        while piece := connection.recv(65536):
+            answer += piece
+        return answer.decode()
+
+
+def wait_for(condition, what, seconds=15):
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        try:
+            if condition():
+                return
+        except OSError:
+            pass
+        time.sleep(0.05)
+    raise AssertionError(f"not within {seconds} s: {what}")
+
+
+def refused(error, call, *arguments, **named):
+    try:
+        call(*arguments, **named)
+    except error:
+        return
+    raise AssertionError(f"{error.__name__} was expected")
+
+
+def client(hosts, **named):
+    made = KazooClient(hosts=hosts, timeout=8.0, **named)
+    made.start(timeout=15)
+    return made
+
+
+def nodes(zk):
+    zk.ensure_path("/app/config")
+    assert zk.create("/app/config/a", b"one") == "/app/config/a"
+    refused(NodeExistsError, zk.create, "/app/config/a", b"two")
+    refused(NoNodeError, zk.get, "/app/nothing")
+    refused(NotEmptyError, zk.delete, "/app")
+    data, stat = zk.get("/app/config/a")
+    assert (data, stat.version, stat.dataLength, stat.numChildren) == (b"one", 0, 3, 0)
+    stat = zk.set("/app/config/a", b"three", version=0)
+    assert (stat.version, stat.dataLength) == (1, 5) and stat.mzxid > stat.czxid
+    refused(BadVersionError, zk.set, "/app/config/a", b"four", version=0)
+    names = [zk.create("/app/queue-", b"", sequence=True) for _ in range(3)]
+    assert names == [f"/app/queue-{n:010d}" for n in (1, 2, 3)], names
+    children, stat = zk.get_children("/app", include_data=True)
+    assert len(children) == 4 and stat.numChildren == 4 and stat.cversion == 4
+    acl, _ = zk.get_acls("/app")
+    assert acl[0].id.scheme == "world"
+    zk.delete("/app/config/a", version=1)
+    assert zk.exists("/app/config/a") is None
+
+
+def transactions(zk):
+    transaction = zk.transaction()
+    transaction.create("/t", b"1")
+    transaction.create("/t/u", b"2")
+    transaction.set_data("/t", b"3")
+    transaction.check("/t", 1)
+    assert transaction.commit()[0] == "/t"
+    assert zk.get("/t")[0] == b"3"
+    transaction = zk.transaction()
+    transaction.set_data("/t", b"4")
+    transaction.create("/t/u", b"there already")
+    results = transaction.commit()
+    assert isinstance(results[0], RolledBackError) and isinstance(results[1], NodeExistsError), results
+    assert zk.get("/t")[0] == b"3"
+
+
+def watches(zk, other):
+    seen, told = [], threading.Event()
+
+    @DataWatch(zk, "/watched")
+    def data(value, stat):
+        seen.append(value)
+
+    @ChildrenWatch(zk, "/app")
+    def children(names):
+        if "new" in names:
+            told.set()
+
+    other.create("/watched", b"1")
+    wait_for(lambda: seen[-1] == b"1", "the watch of a znode that is made")
+    other.set("/watched", b"2")
+    wait_for(lambda: seen[-1] == b"2", "the watch of data")
+    other.create("/app/new", b"")
+    assert told.wait(10), "the watch of children"
+    other.delete("/watched")
+    wait_for(lambda: seen[-1] is None, "the watch of a deletion")
+
+
+def ephemerals(hosts, zk):
+    short = client(hosts)
+    short.create("/here", b"", ephemeral=True)
+    owner = zk.exists("/here").ephemeralOwner
+    assert owner == short.client_id[0], (owner, short.client_id)
+    gone = threading.Event()
+    assert zk.exists("/here", watch=lambda event: gone.set())
+    short.stop()
+    short.close()
+    assert gone.wait(10), "an ephemeral goes with its session"
+    wait_for(lambda: zk.exists("/here") is None, "the ephemeral is gone everywhere")
+
+
+def locks(zk, other):
+    one, two = zk.Lock("/lock", "one"), other.Lock("/lock", "two")
+    one.acquire(timeout=10)
+    assert not two.acquire(blocking=False)
+    one.release()
+    two.acquire(timeout=10)
+    two.release()
+    counter = zk.Counter("/counter")
+    counter += 5
+    counter -= 2
+    assert other.Counter("/counter").value == 3
+
+
+def through_the_death_of_the_leader(zk, other):
+    states, session = [], zk.client_id[0]
+    zk.add_listener(states.append)
+    zk.create("/mine", b"", ephemeral=True)
+    written = []
+    for n in range(3):
+        leader = next(i for i, server in enumerate(servers) if "Mode: leader" in word(server, b"srvr"))
+        began = time.monotonic()
+        ask("kill", leader)
+
+        def write():
+            other.retry(other.create, f"/through-{n}", b"%d" % n)
+            return True
+
+        write()
+        took = time.monotonic() - began
+        zk.retry(zk.ensure_path, f"/also-{n}")
+        written.append(f"/through-{n}")
+        say("note", f"the leader, server {leader}, was killed; kazoo wrote again after {took:.2f} s")
+        ask("start", leader)
+        wait_for(lambda: "imok" == word(servers[leader], b"ruok"), "a server that comes back")
+        wait_for(lambda: "Mode: follower" in word(servers[leader], b"srvr"), "it follows")
+    for path in written:
+        assert zk.retry(zk.exists, path), path
+    assert zk.client_id[0] == session, "the session was kept"
+    assert KazooState.LOST not in states, states
+    assert zk.retry(zk.exists, "/mine").ephemeralOwner == session
+
+
+def main():
+    hosts = ",".join(servers)
+    for server in servers:
+        assert word(server, b"ruok") == "imok"
+    zk, other = client(hosts), client(servers[1] + "," + servers[2])
+    nodes(zk)
+    transactions(zk)
+    watches(zk, other)
+    ephemerals(hosts, zk)
+    locks(zk, other)
+    for server in servers:
+        each = client(server)
+        each.sync("/")
+        assert each.exists("/t") and each.get("/t")[0] == b"3"
+        each.stop()
+    through_the_death_of_the_leader(zk, other)
+    zk.stop()
+    other.stop()
+    say("kazoo: znodes, transactions, watches, ephemerals, locks, through every server and the death of three leaders")
+
+
+main()
