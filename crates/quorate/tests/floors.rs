@@ -35,6 +35,7 @@ const FLOORS: &[(u8, &str, &[&str])] = &[
         "etcd",
         &["server", "service", "wire", "node", "keyspace", "placement", "consensus", "raft", "journal"],
     ),
+    (6, "zookeeper", &["server", "service", "wire", "node", "keyspace", "placement", "znodes", "consensus"]),
     (
         7,
         "quorate",
@@ -51,6 +52,7 @@ const FLOORS: &[(u8, &str, &[&str])] = &[
             "sim",
             "client",
             "etcd",
+            "zookeeper",
         ],
     ),
 ];

@@ -1,0 +1,49 @@
+//! Floor 6: ZooKeeper's wire in front of a node. Sockets and codecs, nothing else.
+//!
+//! ```text
+//!   TCP ─► reader tasks ─► inbox ─► driver: hub, connections (service: what a request means) ─► Backend: propose, sync, touch
+//!                            ▲         │ └─► stewards, while this node leads ──────────────────────┘
+//!   node ── Front ───────────┘         └─► writes; four-letter words
+//! ```
+//!
+//! One idea a file: `backend` is what the node is asked and `front` what it tells; `serve` takes connections and `admission` counts them; `socket`
+//! reads and writes one, `client` is one with all that waits for it, `driver` has them all; `draw` draws sessions' ids and passwords; `steward` is the
+//! clock of sessions and of znodes whose time is over; `words`, `mntr` and `dump` are the four-letter words and `stats` what they count.
+//!
+//! Architecture Invariant: what a request means, its errors and their order are decided in `quorate-service`; here bytes become inputs and outputs
+//! become bytes.
+//!
+//! Architecture Invariant: once a proposal of a connection is lost, the connection is closed and nothing it sent later is proposed; see [`Backend`].
+//!
+//! Architecture Invariant: bytes from a client hurt that client at most. The driver waits for no client, and what one may hold is bounded by [`Tuning`].
+//!
+//! Architecture Invariant: who speaks for a session is a number that nobody can guess, and so is its password; see `draw`.
+//!
+//! Not here yet: TLS, the admin HTTP commands, the Prometheus endpoint, SASL.
+#![forbid(unsafe_code)]
+#![allow(
+    clippy::disallowed_types,
+    clippy::disallowed_methods,
+    reason = "this floor lives in the real world: it has sockets, deadlines and maps whose order nobody sees"
+)]
+
+mod admission;
+mod backend;
+mod client;
+mod draw;
+mod driver;
+mod dump;
+mod front;
+mod mntr;
+mod options;
+mod serve;
+mod socket;
+mod stats;
+mod steward;
+mod words;
+
+pub use backend::{Backend, Facts, Failure, Mode, Proposal, Ticket};
+pub use front::Front;
+pub use options::{Options, Tuning};
+pub use serve::serve;
+pub use words::Whitelist;

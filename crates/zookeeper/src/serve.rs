@@ -1,0 +1,100 @@
+//! Taking connections.
+
+use std::{
+    future::Future,
+    io,
+    net::{IpAddr, SocketAddr},
+    sync::Arc,
+    time::Duration,
+};
+
+use quorate_service::zookeeper::Drawn;
+use tokio::{
+    net::{TcpListener, TcpStream},
+    time::sleep,
+};
+
+use crate::{
+    Backend, Front, Options, Tuning,
+    admission::{Admission, Place},
+    draw::Draws,
+    driver::Driver,
+    front::Told,
+};
+
+/// A connection that was just accepted.
+#[derive(Debug)]
+pub(crate) struct Accepted {
+    pub(crate) stream: TcpStream,
+    pub(crate) peer: SocketAddr,
+    pub(crate) place: Place,
+    pub(crate) drawn: Drawn,
+}
+
+/// Serves clients until `shutdown` is ready, then closes all connections. Their sessions live on, as long as their clients find another server in time.
+///
+/// Runs on whatever tokio runtime polls it, and spawns there. A runtime of one thread suits it best; see the driver. One at a time for each `front`.
+///
+/// # Errors
+/// The listener fails for good, the operating system has no random numbers, or `front` is being served already.
+pub async fn serve<B: Backend>(
+    listener: TcpListener,
+    front: Front,
+    backend: Arc<B>,
+    options: Options,
+    shutdown: impl Future<Output = ()>,
+) -> io::Result<()> {
+    let draws = Draws::open(options.server_id)?;
+    let client_port = listener.local_addr()?.port();
+    let resting = front.begin().ok_or_else(|| {
+        io::Error::new(io::ErrorKind::AlreadyExists, "this front end is being served already: make another")
+    })?;
+    let tuning = options.tuning;
+    let mut driver = Driver::new(backend, front.clone(), options, resting, client_port);
+    tokio::select! {
+        () = driver.run(shutdown) => Ok(()),
+        failed = accept(listener, front, draws, tuning) => failed,
+    }
+}
+
+async fn accept(listener: TcpListener, front: Front, mut draws: Draws, tuning: Tuning) -> io::Result<()> {
+    let admission = Admission::new(tuning.connections_max, tuning.connections_per_address_max);
+    loop {
+        let (stream, peer) = match listener.accept().await {
+            Ok(accepted) => accepted,
+            Err(error) => {
+                refused(error).await?;
+                continue;
+            }
+        };
+        let peer = SocketAddr::new(address(peer), peer.port());
+        let Some(place) = admission.admit(peer.ip()) else {
+            tracing::debug!(%peer, "too many connections, in all (maxCnxns) or from this address (maxClientCnxns): closed");
+            continue;
+        };
+        // Small answers must not wait for each other.
+        let _ = stream.set_nodelay(true);
+        let drawn = draws.draw()?;
+        front.tell(Told::Accepted(Accepted { stream, peer, place, drawn }));
+    }
+}
+
+/// An IPv4 address as one, however it came.
+fn address(peer: SocketAddr) -> IpAddr {
+    peer.ip().to_canonical()
+}
+
+/// A connection that did not come about is its client's misfortune. Too few file descriptors may pass: others may close some.
+async fn refused(error: io::Error) -> io::Result<()> {
+    match error.kind() {
+        io::ErrorKind::ConnectionAborted | io::ErrorKind::ConnectionReset | io::ErrorKind::Interrupted => {
+            Ok(())
+        }
+        io::ErrorKind::InvalidInput | io::ErrorKind::NotConnected => Err(error),
+        _ => {
+            tracing::warn!(%error, "a client could not be accepted; is the limit on open files (ulimit -n) too low?");
+            sleep(Duration::from_millis(50)).await;
+            Ok(())
+        }
+    }
+}

@@ -1,0 +1,102 @@
+//! Sessions: taken up again, refused, expired, lost.
+
+use std::{sync::atomic::Ordering, time::Duration};
+
+use bytes::Bytes;
+use quorate_service::{
+    znodes::SessionId,
+    zookeeper::{Settings, Standing},
+};
+use quorate_wire::zookeeper::*;
+use quorate_zookeeper::Options;
+use tokio::time::sleep;
+
+use crate::common::*;
+
+#[tokio::test]
+async fn a_session_is_taken_up_on_another_connection() {
+    let server = Server::start().await;
+    let mut client = server.client().await;
+    client.ask(create("/e", b"", 1)).await.expect("made");
+    let (session, password) = (client.session, client.password.clone());
+    drop(client);
+    let (mut client, response) = server.again(session, password.clone()).await;
+    assert_eq!(response.session, session);
+    assert!(client.ask(get("/e", false)).await.is_ok(), "its ephemeral is there");
+    // And again, while the one before still stands: that one is closed.
+    let (mut newest, response) = server.again(session, password).await;
+    assert_eq!(response.session, session);
+    assert_eq!(client.packet().await, None);
+    assert!(newest.ask(create("/f", b"", 1)).await.is_ok());
+}
+
+#[tokio::test]
+async fn a_wrong_password_is_answered_as_an_expired_session() {
+    let server = Server::start().await;
+    let mut client = server.client().await;
+    let session = client.session;
+    let (mut thief, response) = server.again(session, Secret(Some(Bytes::from_static(&[9; 16])))).await;
+    assert_eq!((response.session, response.timeout_ms), (0, 0));
+    assert_eq!(response.password.0.as_deref(), Some(&[0; 16][..]));
+    assert_eq!(thief.packet().await, None);
+    assert!(client.ask(create("/a", b"", 0)).await.is_ok(), "the owner notices nothing");
+}
+
+#[tokio::test]
+async fn a_leader_ends_silent_sessions_and_hears_those_that_ping() {
+    let tick = Duration::from_millis(100);
+    let settings = Settings { timeout_ms_min: 200, timeout_ms_max: 400, ..Settings::default() };
+    let server = Server::with(Options { tick, settings, ..Options::default() }, None).await;
+    server.node.front.leads(true);
+    let (mut silent, mut alive) = (server.client().await, server.client().await);
+    silent.ask(create("/s", b"", 1)).await.expect("made");
+    alive.ask(create("/l", b"", 1)).await.expect("made");
+    for _ in 0..30 {
+        sleep(Duration::from_millis(50)).await;
+        alive.send(&Request::Ping(())).await;
+        assert_eq!(alive.got().await.expect("a pong").xid, XID_PING);
+    }
+    assert_eq!(alive.ask(get("/s", false)).await, Err(-101));
+    assert!(alive.ask(get("/l", false)).await.is_ok());
+    assert_eq!(silent.packet().await, None, "the connection of a session that is over is closed");
+    let (_, response) = server.again(silent.session, silent.password.clone()).await;
+    assert_eq!(response.session, 0);
+}
+
+#[tokio::test]
+async fn whoever_does_not_lead_hands_touches_on() {
+    let server = Server::start().await;
+    let mut client = server.client().await;
+    client.send(&Request::Ping(())).await;
+    client.got().await.expect("a pong");
+    for _ in 0..100 {
+        sleep(Duration::from_millis(50)).await;
+        if server.node.touched.lock().unwrap().contains(&SessionId(client.session)) {
+            return;
+        }
+    }
+    panic!("the session was never touched");
+}
+
+#[tokio::test]
+async fn what_is_lost_ends_the_connection() {
+    let server = Server::start().await;
+    let mut client = server.client().await;
+    server.node.loses.store(true, Ordering::SeqCst);
+    client.send(&create("/a", b"", 0)).await;
+    assert_eq!(client.packet().await, None);
+    server.node.loses.store(false, Ordering::SeqCst);
+    let (mut client, response) = server.again(client.session, client.password.clone()).await;
+    assert_eq!(response.session, client.session);
+    assert_eq!(client.ask(get("/a", false)).await, Err(-101));
+}
+
+#[tokio::test]
+async fn an_isolated_server_answers_no_ping() {
+    let server = Server::start().await;
+    let mut client = server.client().await;
+    server.node.front.standing(Standing::Isolated);
+    client.send(&Request::Ping(())).await;
+    assert_eq!(client.packet().await, None);
+    assert_eq!(server.socket().await.connect(0, Secret::default()).await, None);
+}
