@@ -51,7 +51,11 @@ pub(crate) fn run(engine: &str) -> Fallible<()> {
         }
         writeln!(answers, "done")?;
     }
-    if script.wait()?.success() { Ok(()) } else { Err(format!("{SCRIPT} found something, the tree on {engine}").into()) }
+    if script.wait()?.success() {
+        Ok(())
+    } else {
+        Err(format!("{SCRIPT} found something, the tree on {engine}").into())
+    }
 }
 
 /// An environment of Python's with kazoo in it; its interpreter.
@@ -60,10 +64,13 @@ fn install() -> Fallible<String> {
     if !Path::new(&python).exists() {
         let made = Command::new("python3").args(["-m", "venv", ENVIRONMENT]).status();
         if !made.is_ok_and(|status| status.success()) {
-            return Err("python3 cannot make an environment; Debian has that in the package python3-venv".into());
+            return Err(
+                "python3 cannot make an environment; Debian has that in the package python3-venv".into()
+            );
         }
     }
-    let installed =
-        Command::new(&python).args(["-m", "pip", "install", "--quiet", "--disable-pip-version-check", VERSION]).status()?;
+    let installed = Command::new(&python)
+        .args(["-m", "pip", "install", "--quiet", "--disable-pip-version-check", VERSION])
+        .status()?;
     if installed.success() { Ok(python) } else { Err(format!("pip does not install {VERSION}").into()) }
 }

@@ -61,7 +61,9 @@ fn main() -> ExitCode {
         Some("etcdctl") => etcdctl::run(),
         Some("foreign") => foreign::run(),
         Some("kazoo") => kazoo::run(arguments.get(1).map_or("zab", String::as_str)),
-        Some("sim") => campaign::run(text("--engine", "raft"), number("--seeds", 10_000), number("--first-seed", 1)),
+        Some("sim") => {
+            campaign::run(text("--engine", "raft"), number("--seeds", 10_000), number("--first-seed", 1))
+        }
         Some("torture") => torture::run(number("--kills", 1000), true),
         Some("power") => power::run(number("--losses", 50), true),
         Some("full-disk") => full_disk::run(),

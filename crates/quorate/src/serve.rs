@@ -360,9 +360,7 @@ async fn run(settings: &Settings, for_dev: bool) -> Result<ExitCode, Failed> {
         let _ = stopping.wait_for(|stop| *stop).await;
     }));
     let zookeeper = match zookeeper_listener {
-        Some(listener) => {
-            Some(serve_zookeeper(settings, listener, tree_front, &handle, stop.subscribe())?)
-        }
+        Some(listener) => Some(serve_zookeeper(settings, listener, tree_front, &handle, stop.subscribe())?),
         None => None,
     };
     let members = follow_members(handle.clone(), settings.data_dir.clone(), start.peers, engines(settings));

@@ -14,8 +14,8 @@ use quorate_node::{Answer, Outcome};
 use quorate_server::{CallError, Handle};
 use quorate_service::{
     Reply, TREE, TreeNews, TreeSink,
-    zookeeper::Standing,
     znodes::{Response, SessionId, Znodes},
+    zookeeper::Standing,
 };
 use quorate_zookeeper::{Backend, Facts, Failure, Front, Mode, Proposal, Ticket};
 use tokio::sync::{mpsc, watch};
@@ -144,7 +144,7 @@ fn begin<'a>(handle: &'a Handle<Reply>, request: Request, pending: &FuturesUnord
     match request {
         Request::Propose(proposals) => {
             for Proposal { ticket, command } in proposals {
-                let call = handle.propose(TREE, None, |to| to.raw(&command.encode()));
+                let call = handle.propose(TREE, None, move |to| to.raw(&command.encode()));
                 pending.push(Box::pin(async move { Told::Proposed(ticket, result(call.await)) }));
             }
         }
@@ -176,11 +176,14 @@ fn result(told: Result<Reply, CallError>) -> Result<Response, Failure> {
         Ok(Reply::Tree(Outcome::Done(response))) => Ok(response),
         // Without a session of ours there is none to expire, and what this build wrote it can read.
         Ok(_) => Err(Failure::Unknown),
-        Err(CallError::Answer(Answer::Refused(_) | Answer::DiskFull | Answer::Busy) | CallError::TooManyRequests) => {
-            Err(Failure::Refused)
-        }
-        Err(CallError::Answer(Answer::Unknown | Answer::Accepted(_) | Answer::Stopped)
+        Err(
+            CallError::Answer(Answer::Refused(_) | Answer::DiskFull | Answer::Busy)
+            | CallError::TooManyRequests,
+        ) => Err(Failure::Refused),
+        Err(
+            CallError::Answer(Answer::Unknown | Answer::Accepted(_) | Answer::Stopped)
             | CallError::TimedOut
-            | CallError::Stopped) => Err(Failure::Unknown),
+            | CallError::Stopped,
+        ) => Err(Failure::Unknown),
     }
 }
