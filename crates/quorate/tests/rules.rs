@@ -142,3 +142,25 @@ fn the_readme_shows_the_example_that_is_compiled() {
         assert!(text.contains(code.trim()), "{readme} shows other code than examples/counter.rs");
     }
 }
+
+#[test]
+fn what_the_guide_names_is_there() {
+    let guide = read("docs/guide.md").expect("docs/guide.md");
+    let mut missing = Vec::new();
+    for place in places(&guide) {
+        let found = read(place.path).is_some_and(|source| place.lines(&source).is_some());
+        if !found {
+            missing.push(format!("{}#{}", place.path, place.function));
+        }
+    }
+    let quoted = guide.split('`').skip(1).step_by(2);
+    let files = quoted.filter(|quoted| quoted.starts_with("crates/") && !quoted.contains(['#', '*']));
+    missing.extend(files.filter(|file| read(file).is_none()).map(str::to_owned));
+    assert!(missing.is_empty(), "docs/guide.md names what is not there: {missing:#?}");
+    for question in 1..=11 {
+        assert!(guide.contains(&format!("## Q{question:02} ")), "question {question} has no answer");
+    }
+    for note in 1..=5 {
+        assert!(guide.contains(&format!("**N{note:02}**")), "note {note} has no answer");
+    }
+}
