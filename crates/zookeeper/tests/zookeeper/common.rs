@@ -35,7 +35,7 @@ pub struct Node {
     pub front: Front,
     tree: Mutex<Znodes>,
     delay: Option<Duration>,
-    /// From now on everything is lost.
+    /// The next proposal is lost.
     pub loses: AtomicBool,
     pub touched: Mutex<Vec<SessionId>>,
 }
@@ -44,7 +44,7 @@ impl Node {
     fn apply(&self, proposals: Vec<Proposal>) {
         let mut tree = self.tree.lock().unwrap();
         for Proposal { ticket, command } in proposals {
-            if self.loses.load(Ordering::SeqCst) {
+            if self.loses.swap(false, Ordering::SeqCst) {
                 self.front.told(ticket, Err(Failure::Unknown));
                 continue;
             }
