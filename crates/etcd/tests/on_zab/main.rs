@@ -1,4 +1,8 @@
 //! The suite of etcd's API once more, with the keys on ZAB: the same files, the same promises.
+#![allow(
+    clippy::duplicate_mod,
+    reason = "each file brings the same support, as it does where it is a program of its own"
+)]
 
 #[path = "../cluster.rs"]
 mod cluster;

@@ -1,6 +1,7 @@
 //! Handshake, re-attach, moving, read-only, and the end.
 
 use bytes::Bytes;
+use quorate_consensus::StateMachine as _;
 use quorate_service::wire::zookeeper::*;
 use quorate_service::znodes::SessionId;
 use quorate_service::zookeeper::*;

@@ -1,5 +1,6 @@
 //! Watches: what fires them, and in which order a client hears of it.
 
+use quorate_consensus::StateMachine as _;
 use quorate_service::wire::zookeeper::*;
 use quorate_service::zookeeper::*;
 
@@ -36,7 +37,7 @@ fn k5_a_client_hears_of_a_change_before_it_reads_it() {
     world.send(other, set("/a", "new"));
     let Some(Output::Propose { command, .. }) = world.of(other).wants.pop_front() else { panic!() };
     let placed = world.tree.apply(quorate_consensus::Position::new(1, 1), &command.encode());
-    let view = quorate_consensus::StateMachine::view(&world.tree);
+    let view = world.tree.view();
     assert_eq!(world.hub.applied(view, &placed.events), [id]);
     world.send(id, get("/a", false));
     assert_eq!(world.event(id).map(|event| event.0), Some(DATA_CHANGED));
