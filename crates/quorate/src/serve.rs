@@ -19,6 +19,7 @@ use quorate_server::{
 use quorate_service::{
     Bootstrap, Identity, KEYS, META, Reply, State, TREE, keyspace,
     placement::{Command as Records, GroupKind, GroupPlace, Member, cluster_id, member_id},
+    zookeeper::Settings as ZooKeeperSettings,
 };
 use tokio::{
     signal::unix::{Signal, SignalKind, signal},
@@ -422,7 +423,15 @@ fn serve_zookeeper(
     let options = quorate_zookeeper::Options {
         // What session ids begin with. They hold random bits as well, so two members with the same one do no harm.
         server_id: (handle.node().0 % 127 + 1) as u8,
-        tuning: quorate_zookeeper::Tuning { in_flight_max: 1, ..quorate_zookeeper::Tuning::default() },
+        tick: settings.zookeeper_tick,
+        settings: ZooKeeperSettings::with_tick_ms(settings.zookeeper_tick.as_millis() as i32),
+        whitelist: quorate_zookeeper::Whitelist::parse(&settings.zookeeper_words),
+        tuning: quorate_zookeeper::Tuning {
+            connections_per_address_max: settings.zookeeper_connections_per_address,
+            // A proposal that is lost may be made again behind those that came after it (decision 0002), and a client's writes must keep their order.
+            in_flight_max: 1,
+            ..quorate_zookeeper::Tuning::default()
+        },
         ..quorate_zookeeper::Options::default()
     };
     tokio::spawn(crate::tree::drive(handle.clone(), requests, front.clone()));

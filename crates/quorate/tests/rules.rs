@@ -59,7 +59,7 @@ type Row<'a> = (Vec<Place<'a>>, Vec<Place<'a>>);
 fn row(line: &str) -> Option<(&str, Row<'_>)> {
     let cells: Vec<&str> = line.split('|').map(str::trim).collect();
     let [_, id, _, code, tests, _] = cells[..] else { return None };
-    let is_id = id.len() == 3 && id.starts_with(['R', 'N']) && id[1..].parse::<u8>().is_ok();
+    let is_id = id.len() == 3 && id.starts_with(['R', 'N', 'Z']) && id[1..].parse::<u8>().is_ok();
     is_id.then(|| (id, (places(code), places(tests))))
 }
 
@@ -71,7 +71,8 @@ fn rows(text: &str) -> BTreeMap<&str, Row<'_>> {
 fn every_rule_has_its_code_and_its_test() {
     let text = read(RULES).expect("the rules are there");
     let rows = rows(&text);
-    let wanted = (1..=26).map(|n| format!("R{n:02}")).chain((1..=3).map(|n| format!("N{n:02}")));
+    let all = |letter: char, last: u8| (1..=last).map(move |n| format!("{letter}{n:02}"));
+    let wanted = all('R', 26).chain(all('Z', 11)).chain(all('N', 5));
     let mut wrong = Vec::new();
     for id in wanted {
         match rows.get(id.as_str()) {
@@ -110,21 +111,24 @@ fn every_place_that_the_rules_name_exists() {
 #[test]
 fn every_trace_stands_in_the_row_of_its_rules() {
     let text = read(RULES).expect("the rules are there");
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../raft/tests/traces");
     let mut checked = 0;
-    for file in std::fs::read_dir(folder).expect("the traces are there") {
-        let name = file.expect("a file").file_name().into_string().expect("a name");
-        for id in name.split(['-', '.']).filter(|word| word.len() == 3 && word.starts_with('r')) {
-            let row = format!("| {} |", id.to_uppercase());
-            let row = text.lines().find(|line| line.starts_with(&row)).unwrap_or_default();
-            assert!(
-                row.contains(&format!("tests/traces/{name}")),
-                "{RULES}: {name} is missing in the row of {id}"
-            );
-            checked += 1;
+    for (engine, letter) in [("raft", 'r'), ("zab", 'z')] {
+        let folder =
+            Path::new(env!("CARGO_MANIFEST_DIR")).join("..").join(engine).join("tests").join("traces");
+        for file in std::fs::read_dir(folder).expect("the traces are there") {
+            let name = file.expect("a file").file_name().into_string().expect("a name");
+            for id in name.split(['-', '.']).filter(|word| word.len() == 3 && word.starts_with(letter)) {
+                let row = format!("| {} |", id.to_uppercase());
+                let row = text.lines().find(|line| line.starts_with(&row)).unwrap_or_default();
+                assert!(
+                    row.contains(&format!("crates/{engine}/tests/traces/{name}")),
+                    "{RULES}: {name} is missing in the row of {id}"
+                );
+                checked += 1;
+            }
         }
     }
-    assert!(checked > 20, "only {checked} names were understood");
+    assert!(checked > 35, "only {checked} names were understood");
     let gone = |path: &&str| path.ends_with(".txt") && path.contains('/') && read(path).is_none();
     let named = text.split('`').skip(1).step_by(2);
     assert_eq!(named.filter(gone).collect::<Vec<_>>(), Vec::<&str>::new(), "named and not there");

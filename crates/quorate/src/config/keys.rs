@@ -107,6 +107,27 @@ pub(super) const KEYS: &[Key] = &[
         "Client addresses of the cluster to join; only with state `existing`",
     ),
     key(
+        "zookeeper-tick",
+        Kind::Milliseconds(100, 60_000),
+        "2s",
+        "TIME",
+        "ZooKeeper's tickTime: sessions last from two to twenty ticks, and end at one",
+    ),
+    key(
+        "zookeeper-words",
+        Kind::Text,
+        "srvr,ruok",
+        "WORD,…",
+        "The four-letter words that are answered (4lw.commands.whitelist); * for all",
+    ),
+    key(
+        "zookeeper-connections-per-address",
+        Kind::Count(0, 1_000_000),
+        "60",
+        "COUNT",
+        "ZooKeeper's maxClientCnxns; 0: no limit",
+    ),
+    key(
         "heartbeat-interval",
         Kind::Milliseconds(1, 25_000),
         "50ms",
