@@ -71,7 +71,8 @@ impl Summary {
     /// Did every seed pass, and, if that was asked, was everything reached?
     #[must_use]
     pub fn is_clean(&self) -> bool {
-        self.failures.is_empty() && (!self.options.require_all || self.marks.missing(self.options.engine).is_empty())
+        self.failures.is_empty()
+            && (!self.options.require_all || self.marks.missing(self.options.engine).is_empty())
     }
 }
 

@@ -20,7 +20,9 @@ mod roles;
 
 use std::collections::BTreeMap;
 
-use quorate_consensus::{EngineKind, Epoch, FixedMap, GroupId, Index, Membership, NodeId, Position, Role, Status};
+use quorate_consensus::{
+    EngineKind, Epoch, FixedMap, GroupId, Index, Membership, NodeId, Position, Role, Status,
+};
 use quorate_service::{KEYS, META};
 
 use crate::{

@@ -122,7 +122,6 @@ plants! {
     "H05" "what follows NEWLEADER is delivered before UPTODATE" ["I6" "I7" "I9" "panic"] [],
     "H06" "what is proposed during synchronisation is taken for sent and held" ["I11" "I7" "I4" "I13"] [],
     "H08" "NEWLEADER is sent before the history" ["Z7" "Z9" "I11" "I7"] [],
-    "H09" "what follows a snapshot is built on the log that it has not replaced yet" ["Z9" "I4" "I6" "I9" "I16" "I17" "I11" "panic"] [SLEEPERS STRAY_PIECES],
     "H11" "logs are brought together by index alone" ["I4" "I6" "I13" "Z9" "Z7"] [DIVERGENCE],
     "H12" "votes are compared by the end of the log alone" ["I20" "I1"] [],
     "H13" "what is proposed before NEWLEADER is acknowledged goes to those alone who have acknowledged it" ["I20" "I4" "I11" "I7" "I13"] [],
@@ -130,7 +129,7 @@ plants! {
     "H16" "the counter runs over" ["Z8"] [SHORT_EPOCHS],
     "H17" "two promises of five are a quorum" ["Z1" "I1" "I5" "I6"] [FIVE_VOTERS],
     "H18" "observers are counted in a quorum" ["I7"] [MEMBERSHIP],
-    "H20" "what an older epoch's leader proposes is taken" ["Z1" "Z9" "I1" "I4" "I6" "I11" "I15" "I20"] [SLOW_NETWORK],
+    "H20" "what an older epoch's leader proposes is taken" ["Z1" "Z9" "I1" "I4" "I6" "I7" "I11" "I18" "I20"] [LATE_ANSWERS DIVERGENCE],
     "H21" "a read is confirmed without a quorum" ["I18"] [LATE_ANSWERS],
     ;
 }

@@ -24,9 +24,9 @@ impl Epochs {
         Epochs { counter_max, first: BTreeMap::new(), histories: BTreeMap::new() }
     }
 
-    /// Is this the last proposal that its epoch has room for?
+    /// Is this the last proposal that its epoch has room for, or the end of a joint membership behind it?
     pub(super) fn fills(&self, index: u64, epoch: Epoch) -> bool {
-        self.first.get(&epoch).is_some_and(|first| index + 1 == first + self.counter_max)
+        self.first.get(&epoch).is_some_and(|first| index + 1 >= first + self.counter_max)
     }
 
     /// Z8: an entry of `epoch` was logged at `index`, after one of the epoch `before`. What is wrong with it?
@@ -47,6 +47,13 @@ impl Oracle {
     /// The end of the history that an epoch begins with, once its leader has entered it.
     pub(crate) fn history_of(&self, epoch: Epoch) -> Option<Position> {
         self.epochs.as_ref()?.histories.get(&epoch).copied()
+    }
+
+    /// Does what was committed last fill its epoch?
+    pub(crate) fn epoch_is_full(&self) -> bool {
+        let last = self.committed();
+        let epoch = self.committed.last().map(|committed| committed.epoch).unwrap_or_default();
+        self.epochs.as_ref().is_some_and(|epochs| epochs.fills(last, epoch))
     }
 
     /// A host acknowledges NEWLEADER: it has entered the epoch as a learner.
@@ -88,7 +95,8 @@ impl Oracle {
         let durable = scene.durable(host);
         if !durable.holds(group, end.index, end.epoch) {
             let last = durable.last(group);
-            let what = format!("epoch {epoch} is durable, its history up to {end} is not: the log ends at {last}");
+            let what =
+                format!("epoch {epoch} is durable, its history up to {end} is not: the log ends at {last}");
             scene.fail("Z7", what);
         }
     }
@@ -109,7 +117,8 @@ impl Oracle {
             }
         }
         if !quorum(&after.membership, &yes) {
-            let what = format!("{leader} enters epoch {epoch}, promised by {yes:?} of {:?}", after.membership);
+            let what =
+                format!("{leader} enters epoch {epoch}, promised by {yes:?} of {:?}", after.membership);
             scene.fail("Z1", what);
         }
     }
