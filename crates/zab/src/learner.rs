@@ -93,6 +93,11 @@ impl Zab {
         self.draw_give_up(now);
         let patience = self.patience();
         let Some(following) = self.following() else { return };
+        // The leader has gone on to another lead, and took a repeated FOLLOWERINFO of this link for a learner of that one: what comes now is of two streams.
+        let another = matches!(&packet, Packet::NewEpoch(epoch) if following.stage.epoch().is_some_and(|ours| ours != *epoch));
+        if another {
+            return self.start_again(now, "new_epoch_of_another_lead", out);
+        }
         if !following.inbound.arrived(now, sequence, packet, patience) {
             return self.start_again(now, "stream_overflows", out);
         }
