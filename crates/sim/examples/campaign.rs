@@ -1,9 +1,9 @@
-//! Runs seeds from the command line: `campaign [--seeds N] [--first-seed S] [--jobs J] [--plant ID] [--trace] [--require-all] [--actions]`.
+//! Runs seeds from the command line: `campaign [--engine NAME] [--seeds N] [--first-seed S] [--jobs J] [--plant ID] [--trace] [--require-all] [--actions]`.
 #![allow(clippy::disallowed_methods, clippy::disallowed_types, reason = "reports how fast it was")]
 
 use std::{io::Write, time::Instant};
 
-use quorate_sim::{Options, campaign};
+use quorate_sim::{EngineKind, Options, campaign};
 
 fn main() {
     let mut options = Options { seeds: 1, jobs: 1, ..Options::default() };
@@ -15,6 +15,12 @@ fn main() {
             "--seeds" => options.seeds = number(),
             "--first-seed" => options.first_seed = number(),
             "--jobs" => options.jobs = number() as usize,
+            "--engine" => {
+                let name = args.next();
+                let named = |engine: &EngineKind| Some(engine.to_string()) == name;
+                options.engine =
+                    [EngineKind::Raft, EngineKind::Zab].into_iter().find(named).expect("raft or zab");
+            }
             "--plant" => options.plant = args.next(),
             "--trace" => options.trace = true,
             "--require-all" => options.require_all = true,

@@ -71,7 +71,8 @@ impl Summary {
     /// Did every seed pass, and, if that was asked, was everything reached?
     #[must_use]
     pub fn is_clean(&self) -> bool {
-        self.failures.is_empty() && (!self.options.require_all || self.marks.missing().is_empty())
+        self.failures.is_empty()
+            && (!self.options.require_all || self.marks.missing(self.options.engine).is_empty())
     }
 }
 
@@ -166,7 +167,7 @@ impl fmt::Display for Summary {
             self.thin
         )?;
         write!(f, "{}", self.marks)?;
-        for mark in self.marks.missing() {
+        for mark in self.marks.missing(self.options.engine) {
             writeln!(f, "never reached: {}", mark.name())?;
         }
         for report in &self.failures {

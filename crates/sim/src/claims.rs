@@ -91,6 +91,9 @@ pub(crate) fn check(
             PeerMessage::Engine(bytes) => {
                 let Some(message) = engine(&bytes) else { continue };
                 entries(&message).iter().for_each(|entry| oracle.learn(host, entry, findings));
+                if let EngineMessage::Zab(Zab::AckNewLeader { epoch, .. }) = &message {
+                    oracle.learner_entered(host, *epoch);
+                }
                 let claim = Claim { host, group, hosts, oracle, disks, findings };
                 promises |= match &message {
                     EngineMessage::Raft(message) => claim.raft(message),

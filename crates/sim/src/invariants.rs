@@ -12,6 +12,7 @@
 mod applied;
 mod commit;
 mod disks;
+mod epochs;
 mod log;
 mod membership;
 mod progress;
@@ -19,7 +20,9 @@ mod roles;
 
 use std::collections::BTreeMap;
 
-use quorate_consensus::{Epoch, FixedMap, GroupId, Index, Membership, NodeId, Position, Role, Status};
+use quorate_consensus::{
+    EngineKind, Epoch, FixedMap, GroupId, Index, Membership, NodeId, Position, Role, Status,
+};
 use quorate_service::{KEYS, META};
 
 use crate::{
@@ -27,11 +30,13 @@ use crate::{
     half::After,
     host::Host,
     marks::{Mark, Marks},
+    plan::Shape,
     reference::{Committed, Execution, Origins, Reference},
     schedule::Time,
 };
 
 pub(crate) use disks::{Disks, Held};
+use epochs::Epochs;
 use log::{Known, Mirror};
 
 /// The groups of a cluster, in the order in which everything here keeps them.
@@ -100,6 +105,8 @@ struct Watch {
     /// What was durable when its power failed; compared with what it recovers.
     at_crash: Option<Held>,
     digest_at: u64,
+    /// ZAB: the greatest current epoch that was durable here.
+    entered: Epoch,
 }
 
 /// All that is known of one group.
@@ -117,13 +124,17 @@ pub(crate) struct Oracle {
     transfer: Option<(NodeId, Epoch)>,
     /// The furthest snapshot piece each host has sent.
     chunks: BTreeMap<usize, ChunkNote>,
+    /// If ZAB drives the group: its epochs.
+    epochs: Option<Epochs>,
 }
 
 impl Oracle {
-    fn new(group: GroupId, hosts: usize, birth: Membership) -> Oracle {
+    fn new(group: GroupId, shape: &Shape, birth: Membership) -> Oracle {
+        let zab = shape.engine_of(group) == EngineKind::Zab;
         Oracle {
+            epochs: zab.then(|| Epochs::new(shape.zab.counter_max)),
             group,
-            watches: (0..hosts).map(|_| Watch::default()).collect(),
+            watches: (0..shape.hosts()).map(|_| Watch::default()).collect(),
             leaders: BTreeMap::new(),
             known: FixedMap::new(),
             committed: Vec::new(),
@@ -186,6 +197,7 @@ impl Oracle {
         self.watches[host].status.role = before.role;
         self.ordering(&before, &after, (status.applied, status.snapshot), scene);
         self.log(engine, before.commit.0, &after, scene);
+        self.epochs(&after, scene);
         self.roles(&before, &after, scene);
         if after.commit > before.commit {
             self.commits(&before, &after, scene);
@@ -216,11 +228,11 @@ pub(crate) struct Checker {
 }
 
 impl Checker {
-    pub(crate) fn new(hosts: usize, birth: &Membership) -> Checker {
+    pub(crate) fn new(shape: &Shape, birth: &Membership) -> Checker {
         Checker {
             findings: Findings::default(),
-            disks: Disks::new(hosts),
-            oracles: GROUPS.map(|group| Oracle::new(group, hosts, birth.clone())),
+            disks: Disks::new(shape.hosts() as usize),
+            oracles: GROUPS.map(|group| Oracle::new(group, shape, birth.clone())),
         }
     }
 

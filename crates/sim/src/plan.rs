@@ -108,6 +108,8 @@ fn zab(random: &mut Random) -> ZabConfig {
 const SINGLE_CLASSES: u64 = 14;
 /// The classes that a run turns on or off.
 const CLASSES: u64 = 35;
+/// Those of a run of ZAB: after the ones that it shares with Raft, its own.
+const ZAB_CLASSES: u64 = CLASSES;
 /// Changes of membership, one at a time.
 pub(crate) const MEMBERSHIP: u64 = 12;
 /// Disks fill up while clients write.
@@ -150,14 +152,18 @@ pub(crate) const LATE_GRANT: u64 = 33;
 pub(crate) const ECHOES: u64 = 34;
 
 /// The classes that a seed's run has on, and whether it has so few that their storms do not disturb each other.
-fn classes(random: &mut Random) -> (Vec<u64>, bool) {
+fn classes(engine: EngineKind, random: &mut Random) -> (Vec<u64>, bool) {
+    let count = match engine {
+        EngineKind::Raft => CLASSES,
+        EngineKind::Zab => ZAB_CLASSES,
+    };
     let focused = random.chance(1, 2);
     let on: Vec<u64> = if focused {
-        (0..random.between(1, 2)).map(|_| random.below(CLASSES)).collect()
+        (0..random.between(1, 2)).map(|_| random.below(count)).collect()
     } else {
-        (0..CLASSES).filter(|_| random.chance(2, 5)).collect()
+        (0..count).filter(|_| random.chance(2, 5)).collect()
     };
-    if on.is_empty() { ((0..CLASSES).collect(), false) } else { (on, focused) }
+    if on.is_empty() { ((0..count).collect(), false) } else { (on, focused) }
 }
 
 /// Beside the classes: runs whose leaders read by a lease, and runs of so many voters, without which some bugs cannot show.
@@ -167,28 +173,35 @@ pub(crate) const LEASED: u64 = 1_000;
 pub(crate) const THREE_VOTERS: u64 = 1_003;
 #[cfg(feature = "planted-bugs")]
 pub(crate) const FOUR_VOTERS: u64 = 1_004;
+#[cfg(feature = "planted-bugs")]
+pub(crate) const FIVE_VOTERS: u64 = 1_005;
+/// And runs of ZAB whose epochs are soon full.
+#[cfg(feature = "planted-bugs")]
+pub(crate) const SHORT_EPOCHS: u64 = 1_060;
 
 /// How much a seed is about these classes: the share of its draws that are theirs, in hundredths; none if it is not of the wanted shape.
 #[cfg(feature = "planted-bugs")]
-pub(crate) fn share(seed: u64, wanted: &[u64]) -> u64 {
+pub(crate) fn share(engine: EngineKind, seed: u64, wanted: &[u64]) -> u64 {
     let random = Random::new(seed);
     let shape = shape(&mut random.fork(10));
     let fits = |wanted: &u64| match *wanted {
         LEASED => shape.raft.lease.is_some(),
         THREE_VOTERS => shape.voters == 3,
         FOUR_VOTERS => shape.voters == 4,
+        FIVE_VOTERS => shape.voters == 5,
+        SHORT_EPOCHS => shape.zab.counter_max == 60,
         _ => true,
     };
     if !wanted.iter().all(fits) {
         return 0;
     }
-    let (on, _) = classes(&mut random.fork(11));
+    let (on, _) = classes(engine, &mut random.fork(11));
     let theirs = on.iter().filter(|class| wanted.contains(class)).count();
     (theirs * 100 / on.len()) as u64
 }
 
 pub(crate) fn plan(shape: &Shape, random: &mut Random) -> Vec<Planned> {
-    let (on, focused) = classes(random);
+    let (on, focused) = classes(shape.engine, random);
     let pace = [120, 300, 800][random.below(3) as usize] * MILLIS;
     let mut actions = Vec::new();
     let mut at = random.between(300 * MILLIS, 900 * MILLIS);

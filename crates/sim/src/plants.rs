@@ -15,9 +15,9 @@ use quorate_consensus::EngineKind;
 use crate::{
     campaign::{Options, replay_command},
     plan::{
-        self, AMNESIA, DIVERGENCE, ECHOES, FOUR_VOTERS, HANDOVER, JOINT_SPLIT, LAST_WORDS, LATE_ANSWERS,
-        LATE_GRANT, LEASED, LONE_CHANGE, MEMBERSHIP, OUT_OF_SIGHT, POWER, RELAPSE, RIVALS, SLEEPERS,
-        SLOW_NETWORK, STRAY_PIECES, THREE_VOTERS, TWO_CHANGES,
+        self, AMNESIA, DIVERGENCE, ECHOES, FIVE_VOTERS, FOUR_VOTERS, HANDOVER, JOINT_SPLIT, LAST_WORDS,
+        LATE_ANSWERS, LATE_GRANT, LEASED, LONE_CHANGE, MEMBERSHIP, OUT_OF_SIGHT, POWER, RELAPSE, RIVALS,
+        SHORT_EPOCHS, SLEEPERS, SLOW_NETWORK, STRAY_PIECES, THREE_VOTERS, TWO_CHANGES,
     },
     run::{Report, run_seed},
 };
@@ -27,6 +27,8 @@ use crate::{
 pub struct Plant {
     /// Its id in the catalogue.
     pub id: &'static str,
+    /// The engine that drives the keys where it is hunted.
+    pub engine: EngineKind,
     /// What is wrong.
     pub what: &'static str,
     /// Which checkers may find it; one of them must.
@@ -36,14 +38,20 @@ pub struct Plant {
 }
 
 macro_rules! plants {
-    ($($id:literal $what:literal [$($killer:literal)*] [$($class:ident)*],)*) => {
-        /// The bugs that this build can plant and a run of Raft can show.
-        pub const PLANTS: &[Plant] =
-            &[$(Plant { id: $id, what: $what, killers: &[$($killer),*], steer: &[$($class),*] },)*];
+    ($($engine:ident: $($id:literal $what:literal [$($killer:literal)*] [$($class:ident)*],)*;)*) => {
+        /// The bugs that this build can plant and a run can show.
+        pub const PLANTS: &[Plant] = &[$($(Plant {
+            id: $id,
+            engine: EngineKind::$engine,
+            what: $what,
+            killers: &[$($killer),*],
+            steer: &[$($class),*],
+        },)*)*];
     };
 }
 
 plants! {
+    Raft:
     // Elections, terms, votes.
     "A01" "a vote of an older term is counted" ["I1"] [LATE_GRANT THREE_VOTERS],
     "A02" "a grant is sent before the vote is durable" ["I15" "I3" "I1"] [],
@@ -105,6 +113,25 @@ plants! {
     "M03" "a transaction that changes nothing takes a revision" ["E1" "E2" "I10"] [],
     "M04" "a key deleted and made again keeps its version" ["E1"] [],
     "M08" "an entry under a snapshot is applied again" ["I9" "I10" "I16" "X1" "E1"] [],
+    ;
+    Zab:
+    "H01" "NEWLEADER is acknowledged before the history is durable" ["Z9" "Z7" "Z1" "I13" "I7" "I11"] [POWER],
+    "H02" "the current epoch is durable before its history" ["Z7" "I5" "I6" "I13"] [POWER DIVERGENCE],
+    "H03" "the epoch is taken on at UPTODATE, and promised before that is durable" ["Z1" "Z7" "I3"] [POWER],
+    "H04" "what is not committed is delivered when an election begins" ["I6" "I7" "I9" "I10"] [DIVERGENCE],
+    "H05" "what follows NEWLEADER is delivered before UPTODATE" ["I6" "I7" "I9" "panic"] [],
+    "H06" "what is proposed during synchronisation is taken for sent and held" ["I11" "I7" "I4" "I13"] [],
+    "H08" "NEWLEADER is sent before the history" ["Z7" "Z9" "I11" "I7"] [],
+    "H11" "logs are brought together by index alone" ["I4" "I6" "I13" "Z9" "Z7"] [DIVERGENCE],
+    "H12" "votes are compared by the end of the log alone" ["I20" "I1"] [],
+    "H13" "what is proposed before NEWLEADER is acknowledged goes to those alone who have acknowledged it" ["I20" "I4" "I11" "I7" "I13"] [],
+    "H15" "a proposal is acknowledged although one before it is missing" ["Z9" "I11" "I7"] [],
+    "H16" "the counter runs over" ["Z8"] [SHORT_EPOCHS],
+    "H17" "two promises of five are a quorum" ["Z1" "I1" "I5" "I6"] [FIVE_VOTERS],
+    "H18" "observers are counted in a quorum" ["I7"] [MEMBERSHIP],
+    "H20" "what an older epoch's leader proposes is taken" ["Z1" "Z9" "I1" "I4" "I6" "I7" "I11" "I18" "I20"] [LATE_ANSWERS DIVERGENCE],
+    "H21" "a read is confirmed without a quorum" ["I18"] [LATE_ANSWERS],
+    ;
 }
 
 /// How the hunt for one planted bug ended.
@@ -135,7 +162,8 @@ impl Hunt {
 impl fmt::Display for Hunt {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let (id, seeds, triggers) = (self.plant.id, self.seeds, self.triggers);
-        let options = Options { plant: Some(id.to_owned()), ..Options::default() };
+        let engine = self.plant.engine;
+        let options = Options { engine, plant: Some(id.to_owned()), ..Options::default() };
         match self.found {
             Some((seed, checker)) => write!(
                 f,
@@ -157,7 +185,7 @@ impl fmt::Display for Hunt {
 /// trouble.
 fn order(plant: &Plant, seeds_max: u64, known: Option<u64>) -> Vec<u64> {
     let mut seeds: Vec<u64> = (1..=seeds_max).collect();
-    seeds.sort_by_key(|seed| std::cmp::Reverse(plan::share(*seed, plant.steer)));
+    seeds.sort_by_key(|seed| std::cmp::Reverse(plan::share(plant.engine, *seed, plant.steer)));
     known.into_iter().chain(seeds.into_iter().filter(|seed| Some(*seed) != known)).collect()
 }
 
@@ -168,7 +196,7 @@ pub fn hunt(plant: &'static Plant, seeds_max: u64, known: Option<u64>) -> Hunt {
         Hunt { plant, found: None, others: Vec::new(), seeds: 0, triggers: 0, what: String::new() };
     for seed in order(plant, seeds_max, known) {
         quorate_consensus::activate_plant(plant.id);
-        let report = run_seed(EngineKind::Raft, seed, false);
+        let report = run_seed(plant.engine, seed, false);
         let triggers = quorate_consensus::plant_triggers();
         quorate_consensus::activate_plant("");
         hunt.seeds += 1;
@@ -179,7 +207,7 @@ pub fn hunt(plant: &'static Plant, seeds_max: u64, known: Option<u64>) -> Hunt {
             continue;
         }
         // What the seed shows without the bug is not the bug's doing.
-        if !run_seed(EngineKind::Raft, seed, false).violations.is_empty() {
+        if !run_seed(plant.engine, seed, false).violations.is_empty() {
             continue;
         }
         hunt.what.clone_from(&first.what);

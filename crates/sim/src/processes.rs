@@ -1,6 +1,6 @@
 //! The processes of hosts: when each half runs, and what becomes of what it says.
 
-use quorate_consensus::{DiskRequest, OperationId, Role};
+use quorate_consensus::{DiskRequest, EngineKind, OperationId, Role};
 use quorate_node::{NodeInput, Notice, ToState};
 
 use crate::{
@@ -223,7 +223,12 @@ impl World {
                 self.marks.add(Mark::TornTailCut, cut as u64);
             }
             Notice::SnapshotTaken { .. } => self.marks.hit(Mark::SnapshotTaken),
-            Notice::SnapshotInstalled { .. } => self.marks.hit(Mark::SnapshotInstalled),
+            Notice::SnapshotInstalled { group, .. } => {
+                self.marks.hit(Mark::SnapshotInstalled);
+                if self.shape.engine_of(group) == EngineKind::Zab {
+                    self.marks.hit(Mark::ZabSnapshotInstalled);
+                }
+            }
             Notice::DiskSpaceBack => self.marks.hit(Mark::SpaceBack),
             Notice::ProposedAgain { .. } => self.marks.hit(Mark::ProposedAgain),
             Notice::Fatal(fatal) => self.fatal(host, &fatal),

@@ -121,7 +121,7 @@ impl World {
         let hosts_count = shape.hosts();
         let mut world = World {
             network: Network::new(seed.fork(2)),
-            checker: Checker::new(hosts.len(), &founding.birth),
+            checker: Checker::new(&shape, &founding.birth),
             hosts,
             clients,
             shape,

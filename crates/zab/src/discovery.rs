@@ -164,7 +164,9 @@ impl Zab {
         }
         let Some(leading) = self.leading() else { return };
         if leading.phase.epoch() != Some(epoch) {
-            return;
+            // The word of an earlier lead of this node's reached it on this link, and NEWEPOCH of this one is a repetition to it: {S1 leads epoch 8, S3 opens a link, S1
+            // goes on to epoch 9; S3's FOLLOWERINFO is repeated, and NEWEPOCH 8 arrives late}: S3 would promise 8 for ever. It starts again, on a new link.
+            return self.end_link(from, Ended::Broken, out);
         }
         if let Phase::Promise { acks, turned_away, .. } = &mut leading.phase {
             let newer = (history.current, history.last) > own;

@@ -13,7 +13,7 @@
 
 use quorate_consensus::{Epoch, PersistToken, Position, planted};
 
-use crate::{Zab, message::Packet};
+use crate::{Zab, message::Packet, role::Role};
 
 /// The log is durable up to the end of the history.
 pub(crate) struct HistoryDurable(());
@@ -51,7 +51,7 @@ impl EpochDurable {
 impl Zab {
     /// Is the history up to `last` durable?
     pub(crate) fn history_durable(&self, last: Position) -> Option<HistoryDurable> {
-        let durable = self.log.durable() >= last.index || planted!("H01");
+        let durable = self.log.durable() >= last.index || self.is_hasty(last.epoch.next());
         durable.then_some(HistoryDurable(()))
     }
 
@@ -66,7 +66,13 @@ impl Zab {
     }
 
     pub(crate) fn epoch_durable(&self, writing: EpochWriting) -> Option<EpochDurable> {
-        let durable = self.is_persisted(writing.token) || planted!("H01");
+        let durable = self.is_persisted(writing.token) || self.is_hasty(writing.epoch);
         durable.then_some(EpochDurable { epoch: writing.epoch })
+    }
+
+    /// H01: a learner does not wait for what an epoch's history has of older epochs and is still on its way to the disk.
+    fn is_hasty(&self, epoch: Epoch) -> bool {
+        let next = self.log.epoch_at(self.log.durable().next());
+        matches!(self.role, Role::Following(_)) && next.is_some_and(|next| next < epoch) && planted!("H01")
     }
 }

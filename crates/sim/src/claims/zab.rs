@@ -13,6 +13,7 @@ impl Claim<'_> {
             Message::Stream { packet: Packet::NewLeader { epoch, .. }, .. } => self.entered(message, *epoch),
             Message::AckEpoch { epoch, .. } => self.promised(message, *epoch, false),
             Message::AckNewLeader { epoch, durable, .. } => {
+                self.has_history(message, *epoch);
                 self.entered(message, *epoch);
                 self.acknowledged(message, *durable, Some(*epoch));
             }
@@ -46,6 +47,16 @@ impl Claim<'_> {
                 "Z7",
                 format!("{message:?} claims the history of epoch {epoch}; durable is that of {current}"),
             );
+        }
+    }
+
+    /// Z9: NEWLEADER is acknowledged once the history that the epoch begins with is durable.
+    fn has_history(&mut self, message: &Message, epoch: Epoch) {
+        let Some(end) = self.oracle.history_of(epoch) else { return };
+        let durable = self.disks.of(self.host, self.hosts, self.findings);
+        if !durable.holds(self.group, end.index, end.epoch) {
+            let last = durable.last(self.group);
+            self.fail("Z9", format!("{message:?}; the history ends at {end}, durable is up to {last}"));
         }
     }
 

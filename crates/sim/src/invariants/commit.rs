@@ -69,6 +69,9 @@ impl Oracle {
             self.committed.push(Committed { epoch, seen_in });
             if epoch < seen_in {
                 scene.marks.hit(Mark::EntryOfEarlierTermCommitted);
+                if self.epochs.is_some() {
+                    scene.marks.hit(Mark::ZabHistoryCommitted);
+                }
             }
         }
     }

@@ -53,7 +53,7 @@ impl Oracle {
         let life = scene.hosts[host].life;
         let durable = scene.durable(host);
         let (snapshot, memberships) = (durable.snapshot_index(group), durable.memberships(group));
-        let mut watch = Watch { life, ..Watch::default() };
+        let mut watch = Watch { life, entered: self.watches[host].entered, ..Watch::default() };
         watch.mirror.base = status.compacted.index.0;
         for index in status.compacted.index.0 + 1..=status.last.index.0 {
             watch.mirror.epochs.push_back(engine.epoch_at(Index(index)).unwrap_or_default());
@@ -149,6 +149,9 @@ impl Oracle {
         let truncated = mirror.last() > same;
         if truncated {
             scene.marks.hit(Mark::LogTruncated);
+            if self.epochs.is_some() {
+                scene.marks.hit(Mark::ZabTruncated);
+            }
             if mirror.memberships.range(same + 1..).next().is_some() {
                 scene.marks.hit(Mark::JointTruncated);
             }
@@ -168,6 +171,12 @@ impl Oracle {
             let epoch = engine.epoch_at(Index(index)).unwrap_or_default();
             let before = if index == 1 { Some(Epoch::ZERO) } else { engine.epoch_at(Index(index - 1)) };
             mirror.epochs.push_back(epoch);
+            if let Some(what) = self.epochs.as_mut().and_then(|epochs| epochs.counts(index, epoch, before)) {
+                scene.fail("Z8", what);
+            }
+            if self.epochs.as_ref().is_some_and(|epochs| epochs.fills(index, epoch)) {
+                scene.marks.hit(Mark::EpochFull);
+            }
             let Some(known) = self.known.get_mut(&(index, epoch)) else {
                 self.known.insert((index, epoch), Known { before, entry: None });
                 continue;

@@ -27,9 +27,15 @@ impl Oracle {
         let others = self.watches.iter().enumerate();
         if others.filter(|(other, w)| *other != host && w.status.role == Role::Leader).count() > 0 {
             scene.marks.hit(Mark::TwoLeadersAtOnce);
+            if self.epochs.is_some() {
+                scene.marks.hit(Mark::ZabTwoLeadersAtOnce);
+            }
         }
         if self.leaders.last_key_value().is_some_and(|(last, _)| last.0 + 1 < after.epoch.0) {
             scene.marks.hit(Mark::TermWithoutLeader);
+            if self.epochs.is_some() {
+                scene.marks.hit(Mark::EpochWithoutLeader);
+            }
         }
         let first = *self.leaders.entry(after.epoch).or_insert(node);
         if first != node {
@@ -84,11 +90,14 @@ impl Oracle {
         let status = &mut watch.status;
         if hosts[host].runs() && status.role == Role::Leader {
             marks.hit(Mark::LeaderCrashed);
+            let zab = self.epochs.is_some();
             if status.last.index > status.commit {
                 marks.hit(Mark::LeaderCrashedWithTail);
+                marks.add(Mark::ZabLeaderCrashedWithTail, u64::from(zab));
             }
             if status.membership.is_joint() {
                 marks.hit(Mark::JointLeaderCrashed);
+                marks.add(Mark::ZabJointLeaderCrashed, u64::from(zab));
             }
         }
         status.role = Role::Follower;

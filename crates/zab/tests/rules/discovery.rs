@@ -85,6 +85,28 @@ fn z05_n04_a_leader_turns_newer_histories_away_until_a_quorum_has_promised() {
 }
 
 #[test]
+fn z05_a_link_that_heard_of_an_earlier_lead_is_begun_anew() {
+    let mut cluster = Cluster::new(&[1, 2, 3]);
+    cluster.timeout(3);
+    for from in [1, 2] {
+        hear(&mut cluster, 3, from, looking(1, vote(0, (0, 0), 3)));
+    }
+    let link = LinkId { life: 1, attempt: 1 };
+    hear(&mut cluster, 3, 1, Message::FollowerInfo { link, accepted: Epoch(1) });
+    assert_eq!(cluster.status(3).epoch, Epoch(2));
+    // Of epoch 1 it heard by a NEWEPOCH that came late, on this very link: the one of epoch 2 was a repetition to it.
+    let history =
+        History { current: Epoch(0), last: Position::ZERO, compacted: Position::ZERO, epochs: vec![] };
+    hear(&mut cluster, 3, 1, Message::AckEpoch { link, epoch: Epoch(1), promised: true, history });
+    assert_eq!(last_said(&cluster, 3, 1), Some(Message::Close { link, why: Ended::Broken }));
+    let mut played = Played::new(2);
+    played.stream(Packet::NewEpoch(Epoch(2)));
+    let (link, packet) = (played.link, Packet::NewEpoch(Epoch(3)));
+    hear(&mut played.cluster, 1, 3, Message::Stream { link, sequence: 0, packet });
+    assert!(played.started_again());
+}
+
+#[test]
 fn z05_a22_an_absurd_epoch_or_round_is_ignored() {
     let mut cluster = Cluster::new(&[1, 2, 3]);
     cluster.timeout(1);
