@@ -230,6 +230,11 @@ fn seconds(duration: Duration) -> String {
 }
 
 impl Cluster {
+    /// Does it have ZooKeeper's tree?
+    fn has_tree(&self) -> bool {
+        self.engines.iter().all(|(_, engine)| engine != "off")
+    }
+
     fn endpoints(&self) -> String {
         let all: Vec<_> =
             self.members.iter().map(|member| format!("127.0.0.1:{}", member.ports.client)).collect();
@@ -286,6 +291,7 @@ impl Cluster {
             .iter()
             .map(|member| format!("{}=http://127.0.0.1:{}", member.name, member.ports.peer))
             .collect();
+        let has_tree = self.has_tree();
         let member = &mut self.members[n];
         let mut command = Command::new(std::env::current_exe().map_err(cannot)?);
         // What the user's shell says to `serve` is not meant for these.
@@ -294,7 +300,6 @@ impl Cluster {
         {
             command.env_remove(name);
         }
-        let has_tree = self.engines.iter().all(|(_, engine)| engine != "off");
         let zookeeper = has_tree.then(|| format!("--listen-zookeeper=127.0.0.1:{}", member.ports.zookeeper));
         let mut child: Child = command
             .arg("serve")
@@ -421,6 +426,11 @@ impl Cluster {
         let endpoint = format!("127.0.0.1:{}", self.members[0].ports.client);
         let named = if usual { String::new() } else { format!(" --endpoints {endpoint}") };
         let etcdctl = if usual { String::new() } else { format!(" --endpoints={endpoint}") };
+        let zookeeper = if self.has_tree() {
+            format!("  zkCli.sh   zkCli.sh -server 127.0.0.1:{}\n", self.members[0].ports.zookeeper)
+        } else {
+            String::new()
+        };
         let mut text = format!(
             "{tick} {nodes} up in {}, leader {} (term {term})    {data}\n\n",
             seconds(took),
@@ -434,7 +444,11 @@ impl Cluster {
                 vec![
                     format!("  {}", member.name),
                     format!("127.0.0.1:{}", member.ports.client),
-                    format!("127.0.0.1:{}", member.ports.zookeeper),
+                    if self.has_tree() {
+                        format!("127.0.0.1:{}", member.ports.zookeeper)
+                    } else {
+                        "-".to_string()
+                    },
                     format!("127.0.0.1:{}", member.ports.peer),
                     member.pid.to_string(),
                     if n == leader { "leads" } else { "" }.to_string(),
@@ -445,14 +459,12 @@ impl Cluster {
         text.push_str(&format!(
             "
   etcdctl    etcdctl{etcdctl} put hello world
-  zkCli.sh   zkCli.sh -server 127.0.0.1:{}
-  quorate    quorate put hello world{named}
+{zookeeper}  quorate    quorate put hello world{named}
              quorate get hello{named}
              quorate status --endpoints {}
              quorate bench put --endpoints {}
   break it   kill -9 {}    the leader; it comes back within a second
   stop       Ctrl-C",
-            self.members[0].ports.zookeeper,
             self.endpoints(),
             self.endpoints(),
             self.members[leader].pid,

@@ -7,7 +7,7 @@
 )]
 
 use std::{
-    io::{BufRead, BufReader},
+    io::{BufRead, BufReader, Read as _, Write as _},
     process::{Child, Command, Output, Stdio},
     sync::mpsc::{Receiver, channel},
     thread,
@@ -71,7 +71,17 @@ impl Dev {
         let row = |line: &String| {
             let words: Vec<&str> = line.split_whitespace().collect();
             let name = words.first().filter(|name| name.starts_with('n') && name.len() == 2)?;
-            Some(((*name).to_string(), words.get(3)?.parse().ok()?, words.get(4) == Some(&"leads")))
+            Some(((*name).to_string(), words.get(4)?.parse().ok()?, words.get(5) == Some(&"leads")))
+        };
+        self.seen.iter().filter_map(row).collect()
+    }
+
+    /// Where each node serves ZooKeeper's clients, from the same table.
+    fn zookeepers(&self) -> Vec<String> {
+        let row = |line: &String| {
+            let words: Vec<&str> = line.split_whitespace().collect();
+            let is_node = words.first().is_some_and(|name| name.starts_with('n') && name.len() == 2);
+            words.get(2).filter(|_| is_node).map(|address| (*address).to_string())
         };
         self.seen.iter().filter_map(row).collect()
     }
@@ -140,6 +150,15 @@ fn eventually(what: &str, mut holds: impl FnMut() -> bool) {
     }
 }
 
+/// What a server answers to one of ZooKeeper's four-letter words.
+fn four_letters(address: &str, word: &str) -> String {
+    let mut stream = std::net::TcpStream::connect(address).expect("it listens");
+    stream.write_all(word.as_bytes()).expect("it hears");
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).expect("it answers and closes");
+    answer
+}
+
 #[test]
 fn a_cluster_serves_through_every_endpoint_and_survives_its_leader() {
     let mut dev = Dev::start(&[]);
@@ -152,6 +171,10 @@ fn a_cluster_serves_through_every_endpoint_and_survives_its_leader() {
         assert_eq!(ok(&["get", "--prefix", "key-", "--endpoints", &endpoint]), all);
         let one = ok(&["get", "key-1", "--serializable", "--endpoints", &endpoint, "-o", "json"]);
         assert!(one.contains("\"value\":\"value-1\""), "{one}");
+    }
+
+    for address in dev.zookeepers() {
+        assert_eq!(four_letters(&address, "ruok"), "imok", "ZooKeeper's clients are served on {address}");
     }
 
     let nodes = dev.nodes();

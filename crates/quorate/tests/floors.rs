@@ -25,10 +25,10 @@ const FLOORS: &[(u8, &str, &[&str])] = &[
     (2, "znodes", &["consensus"]),
     (2, "placement", &["consensus"]),
     (2, "wire", &[]),
-    (3, "node", &["consensus", "raft", "journal"]),
+    (3, "node", &["consensus", "raft", "zab", "journal"]),
     (4, "service", &["node", "keyspace", "znodes", "placement", "wire", "consensus"]),
     (5, "server", &["service", "wire", "node", "keyspace", "placement", "consensus", "raft", "journal"]),
-    (5, "sim", &["service", "wire", "node", "keyspace", "placement", "consensus", "raft", "journal"]),
+    (5, "sim", &["service", "wire", "node", "keyspace", "placement", "consensus", "raft", "zab", "journal"]),
     (5, "client", &["wire", "placement"]),
     (
         6,
