@@ -2,6 +2,8 @@
 
 Arguments: the servers' addresses. Asks whoever started it, by lines on standard output, to kill and to start servers (`kill N`, `start N`); each is
 answered by a line on standard input.
+
+Reads are local to the server that a client is connected to; whoever wants to see what another client wrote asks for a `sync` before.
 """
 
 import socket
@@ -130,6 +132,7 @@ def watches(zk, other):
 def ephemerals(hosts, zk):
     short = client(hosts)
     short.create("/here", b"", ephemeral=True)
+    zk.sync("/here")
     owner = zk.exists("/here").ephemeralOwner
     assert owner == short.client_id[0], (owner, short.client_id)
     gone = threading.Event()
@@ -150,6 +153,7 @@ def locks(zk, other):
     counter = zk.Counter("/counter")
     counter += 5
     counter -= 2
+    other.sync("/counter")
     assert other.Counter("/counter").value == 3
 
 
@@ -175,6 +179,7 @@ def through_the_death_of_the_leader(zk, other):
         ask("start", leader)
         wait_for(lambda: "imok" == word(servers[leader], b"ruok"), "a server that comes back")
         wait_for(lambda: "Mode: follower" in word(servers[leader], b"srvr"), "it follows")
+    zk.retry(zk.sync, "/")
     for path in written:
         assert zk.retry(zk.exists, path), path
     assert zk.client_id[0] == session, "the session was kept"
