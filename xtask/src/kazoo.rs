@@ -59,7 +59,7 @@ pub(crate) fn run(engine: &str) -> Fallible<()> {
 }
 
 /// An environment of Python's with kazoo in it; its interpreter.
-fn install() -> Fallible<String> {
+pub(crate) fn install() -> Fallible<String> {
     let python = format!("{ENVIRONMENT}/bin/python");
     if !Path::new(&python).exists() {
         let made = Command::new("python3").args(["-m", "venv", ENVIRONMENT]).status();

@@ -98,7 +98,8 @@ impl View {
     /// A session's ephemerals whose paths begin with `prefix`, in order. A blank prefix, or `/`, is that of all.
     #[must_use]
     pub fn get_ephemerals(&self, session: SessionId, prefix: &str) -> Vec<String> {
-        let all = matches!(prefix.trim(), "" | "/");
+        // What Java's `trim` takes off: blanks and every control character before them.
+        let all = matches!(prefix.trim_matches(|c| c <= ' '), "" | "/");
         let paths = self.0.ephemerals.of_session(session);
         paths.filter(|path| all || path.starts_with(prefix)).map(str::to_owned).collect()
     }

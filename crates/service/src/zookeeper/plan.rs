@@ -105,8 +105,7 @@ pub(super) fn plan(request: Request, settings: &Settings) -> Plan {
             Plan::Write(Write::One(Operation::SetAcl { path, acl, version }), Shape::Stat)
         }
         Request::Multi(multi) => {
-            let path_alone =
-                multi.0.iter().map(|operation| matches!(operation, MultiOperation::Create(_))).collect();
+            let path_alone = multi.0.iter().map(is_answered_with_its_path_alone).collect();
             let operations = multi.0.into_iter().map(|operation| part(operation, settings)).collect();
             Plan::Write(Write::Multi(operations), Shape::Multi { path_alone })
         }
@@ -175,6 +174,21 @@ fn part(operation: MultiOperation, settings: &Settings) -> Operation {
         }
         MultiOperation::Check(request) => Operation::Check { path: request.path, version: request.version },
     }
+}
+
+/// In a multi ZooKeeper goes by the flags, not by the operation: create2 is create, and what makes containers and times to live has a stat as well.
+fn is_answered_with_its_path_alone(operation: &MultiOperation) -> bool {
+    let flags = match operation {
+        MultiOperation::Create(request)
+        | MultiOperation::Create2(request)
+        | MultiOperation::CreateContainer(request) => request.flags,
+        MultiOperation::CreateTtl(request) => request.create.flags,
+        MultiOperation::Delete(_) | MultiOperation::SetData(_) | MultiOperation::Check(_) => return false,
+    };
+    !matches!(
+        CreateMode::from_flags(flags),
+        Ok(CreateMode::Container | CreateMode::Ttl | CreateMode::TtlSequential)
+    )
 }
 
 fn acl(list: Vec<wire::Acl>) -> Vec<Acl> {

@@ -100,7 +100,7 @@ parts! {
     MultiRequest of MultiOperation {
         /// Creates a znode.
         Create(CreateRequest),
-        /// The same; answered with the stat too.
+        /// The same; in a multi it is answered as `Create` is.
         Create2(CreateRequest),
         /// Creates a container.
         CreateContainer(CreateRequest),
@@ -126,12 +126,12 @@ parts! {
 /// What one operation of a multi, or of a multi of reads, came to.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum MultiResult {
-    /// Created, by [`MultiOperation::Create`].
+    /// Created, and it is neither a container nor has it a time to live.
     Create {
         /// The znode's path.
         path: String,
     },
-    /// Created, by any of the others, whose own numbers an answer never carries.
+    /// Created, as a container or with a time to live; their own numbers an answer never carries.
     Create2 {
         /// The znode's path.
         path: String,
