@@ -6,19 +6,23 @@
 //!   state half ── TreeNews ──► front end          sessions heard of ──► Relay ──► the leader's front end
 //! ```
 
-use std::{collections::BTreeMap, future::Future, path::Path, pin::Pin};
+use std::{
+    collections::BTreeMap, future::Future, net::TcpListener, path::Path, pin::Pin, sync::Arc, time::Duration,
+};
 
 use futures_util::stream::{FuturesUnordered, StreamExt};
-use quorate_consensus::{GroupId, Index, Membership, Role, RoleChange, StateMachine};
+use quorate_consensus::{GroupId, NodeId, Role, RoleChange, StateMachine, Status};
 use quorate_node::{Answer, Outcome};
 use quorate_server::{CallError, Handle};
 use quorate_service::{
     Reply, TREE, TreeNews, TreeSink,
     znodes::{Response, SessionId, Znodes},
-    zookeeper::Standing,
+    zookeeper::{Settings as ZooKeeperSettings, Standing},
 };
-use quorate_zookeeper::{Backend, Facts, Failure, Front, Mode, Proposal, Ticket};
+use quorate_zookeeper::{Backend, Facts, Failure, Front, Mode, Options, Proposal, Ticket, Tuning, Whitelist};
 use tokio::sync::{mpsc, watch};
+
+use crate::{commands::Failed, config::Settings};
 
 /// A front end of the tree as it is born, and the sink that keeps it up to date.
 pub(crate) fn front() -> (Front, TreeSink) {
@@ -42,8 +46,37 @@ pub(crate) struct Node {
     requests: mpsc::UnboundedSender<Request>,
     handle: Handle<Reply>,
     roles: watch::Receiver<BTreeMap<GroupId, RoleChange>>,
-    memberships: watch::Receiver<BTreeMap<GroupId, (Index, Membership)>>,
+    followers: watch::Receiver<Followers>,
     data_directory: String,
+}
+
+/// The members of the tree's group, and on its leader: which of them follow.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+struct Followers {
+    members: usize,
+    voters: usize,
+    /// Members that this leader has a word of, without itself.
+    learners: usize,
+    synced_voters: usize,
+    synced_observers: usize,
+}
+
+impl Followers {
+    /// One is up to date if it holds, durably, all that is committed.
+    fn of(status: &Status, node: NodeId) -> Followers {
+        let membership = &status.membership;
+        let others = status.matched.iter().filter(|(id, _)| **id != node);
+        let synced: Vec<NodeId> =
+            others.clone().filter(|(_, matched)| **matched >= status.commit).map(|(id, _)| *id).collect();
+        let voters = synced.iter().filter(|id| membership.is_voter(**id)).count();
+        Followers {
+            members: membership.members().count(),
+            voters: membership.voters().len(),
+            learners: others.count(),
+            synced_voters: voters,
+            synced_observers: synced.len() - voters,
+        }
+    }
 }
 
 enum Request {
@@ -55,11 +88,25 @@ impl Node {
     /// With it, what [`drive`] takes.
     pub(crate) fn new(handle: Handle<Reply>, directory: &Path) -> (Node, Requests) {
         let (requests, receiver) = mpsc::unbounded_channel();
-        let (roles, memberships) = (handle.role_changes(), handle.memberships());
-        let data_directory = directory.display().to_string();
-        (Node { requests, handle, roles, memberships, data_directory }, Requests(receiver))
+        let (told, followers) = watch::channel(Followers::default());
+        tokio::spawn(follow(handle.clone(), told));
+        let (roles, data_directory) = (handle.role_changes(), directory.display().to_string());
+        (Node { requests, handle, roles, followers, data_directory }, Requests(receiver))
     }
 }
+
+/// Asks once a second how the group stands, until nobody wants to know.
+async fn follow(handle: Handle<Reply>, told: watch::Sender<Followers>) {
+    while !told.is_closed() && handle.why_stopped().is_none() {
+        if let Ok(Some(status)) = handle.status(TREE).await {
+            told.send_replace(Followers::of(&status.engine, handle.node()));
+        }
+        tokio::time::sleep(LOOK_EVERY).await;
+    }
+}
+
+/// How old what `mntr` says of followers may be.
+const LOOK_EVERY: Duration = Duration::from_secs(1);
 
 /// What the front end has asked for. Bounded by what it may have under way.
 pub(crate) struct Requests(mpsc::UnboundedReceiver<Request>);
@@ -81,21 +128,23 @@ impl Backend for Node {
     }
 
     fn facts(&self) -> Facts {
-        let role = self.roles.borrow().get(&TREE).copied();
-        let membership = self.memberships.borrow().get(&TREE).map(|(_, membership)| membership.clone());
-        let voters = membership.as_ref().map_or(0, |membership| membership.voters().len());
-        let members = membership.as_ref().map_or(0, |membership| membership.members().count());
-        let mode = match role.map(|change| change.role) {
-            Some(Role::Leader) if members == 1 => Mode::Standalone,
+        let role = self.roles.borrow().get(&TREE).map(|change| change.role);
+        let followers = *self.followers.borrow();
+        let mode = match role {
+            Some(Role::Leader) if followers.members == 1 => Mode::Standalone,
             Some(Role::Leader) => Mode::Leader,
             Some(Role::Learner) => Mode::Observer,
             _ => Mode::Follower,
         };
+        // Only a leader knows; it may not have led yet when it was asked last.
+        let leads = mode == Mode::Leader;
+        let of_leader = |count: usize| if leads { count } else { 0 };
         Facts {
             mode,
-            voters,
-            learners: if mode == Mode::Leader { members - 1 } else { 0 },
-            synced_followers: if mode == Mode::Leader { voters.saturating_sub(1) } else { 0 },
+            voters: followers.voters,
+            learners: of_leader(followers.learners),
+            synced_followers: of_leader(followers.synced_voters),
+            synced_observers: of_leader(followers.synced_observers),
             data_directory: self.data_directory.clone(),
             ..Facts::default()
         }
@@ -185,5 +234,68 @@ fn result(told: Result<Reply, CallError>) -> Result<Response, Failure> {
             | CallError::TimedOut
             | CallError::Stopped,
         ) => Err(Failure::Unknown),
+    }
+}
+
+/// Serves ZooKeeper's clients, if there is a listener, until it is told to stop. Without one this member still ends silent sessions while it leads the tree.
+pub(crate) fn serve(
+    settings: &Settings,
+    listener: Option<TcpListener>,
+    front: Front,
+    handle: &Handle<Reply>,
+    mut stopping: watch::Receiver<bool>,
+) -> Result<tokio::task::JoinHandle<()>, Failed> {
+    let at = settings.listen_zookeeper.as_deref().unwrap_or_default();
+    let listener = listener.map(|listener| {
+        listener.set_nonblocking(true)?;
+        tokio::net::TcpListener::from_std(listener)
+    });
+    let listener = listener.transpose().map_err(|error: std::io::Error| Failed {
+        code: 1,
+        message: format!("listen-zookeeper = {at:?}: {error}"),
+    })?;
+    let (node, requests) = Node::new(handle.clone(), &settings.data_dir);
+    let options = Options {
+        // What session ids begin with. They hold random bits as well, so two members with the same one do no harm.
+        server_id: (handle.node().0 % 127 + 1) as u8,
+        tick: settings.zookeeper_tick,
+        settings: ZooKeeperSettings::with_tick_ms(settings.zookeeper_tick.as_millis() as i32),
+        whitelist: Whitelist::parse(&settings.zookeeper_words),
+        tuning: Tuning {
+            connections_per_address_max: settings.zookeeper_connections_per_address,
+            // A proposal that is lost may be made again behind those that came after it (decision 0002), and a client's writes must keep their order.
+            in_flight_max: 1,
+            ..Tuning::default()
+        },
+        ..Options::default()
+    };
+    tokio::spawn(drive(handle.clone(), requests, front.clone()));
+    Ok(tokio::spawn(async move {
+        let stop = async move {
+            let _ = stopping.wait_for(|stop| *stop).await;
+        };
+        if let Err(error) = quorate_zookeeper::serve(listener, front, Arc::new(node), options, stop).await {
+            tracing::error!("ZooKeeper's clients are served no more: {error}");
+        }
+    }))
+}
+
+#[cfg(test)]
+mod tests {
+    use quorate_consensus::{Index, Membership};
+
+    use super::*;
+
+    #[test]
+    fn a_follower_that_lags_is_not_counted_as_up_to_date() {
+        let status = Status {
+            commit: Index(9),
+            membership: Membership::new([1, 2, 3].map(NodeId), [NodeId(4)]),
+            matched: [(1, 9), (2, 9), (3, 4), (4, 12)].map(|(id, at)| (NodeId(id), Index(at))).into(),
+            ..Status::default()
+        };
+        let followers = Followers::of(&status, NodeId(1));
+        let wanted = Followers { members: 4, voters: 3, learners: 3, synced_voters: 1, synced_observers: 1 };
+        assert_eq!(followers, wanted);
     }
 }

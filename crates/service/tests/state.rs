@@ -1,15 +1,21 @@
 //! What the cluster's records make of a node, and when.
 
-use std::collections::BTreeMap;
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, Mutex},
+};
 
+use bytes::Bytes;
 use quorate_consensus::{
     ClusterId, Entry, Epoch, GroupId, Incarnation, Index, Membership, NodeId, Payload, Position, Role,
     RoleChange, StateMachine,
 };
-use quorate_node::{NodeInput, StateHalf, StateOutputs, TaggedCommand, ToState};
+use quorate_node::{NodeInput, Origin, StateHalf, StateOutputs, TaggedCommand, Ticket, ToState};
 use quorate_service::{
-    Bootstrap, Identity, KEYS, META, Reply, State,
+    Bootstrap, Identity, KEYS, META, Reply, State, TREE, TreeNews,
     placement::{Command, Member},
+    touch,
+    znodes::{Command as TreeCommand, CreateSession, Password, SessionId},
 };
 
 fn url(id: u64) -> Vec<String> {
@@ -24,6 +30,11 @@ fn add(id: u64) -> Command {
     Command::AddMember { id: NodeId(id), peer_urls: url(id), learner: false, learners_max: 2, strict: false }
 }
 
+fn initialise() -> Command {
+    let founders = [1, 2].map(|id| Member::new(NodeId(id), url(id), false));
+    Command::Initialise { cluster: ClusterId(7), members: founders.into(), groups: BTreeMap::new() }
+}
+
 /// The state half of node 1 of the founders 1 and 2, which leads `meta`, and what it says.
 struct Node {
     state: State,
@@ -32,7 +43,8 @@ struct Node {
 }
 
 impl Node {
-    fn new() -> Node {
+    /// The state half before the first entry.
+    fn fresh() -> State {
         let identity = Identity {
             cluster: ClusterId(7),
             node: NodeId(1),
@@ -41,16 +53,19 @@ impl Node {
             name: "n1".to_owned(),
             client_urls: Vec::new(),
         };
-        let founders = [1, 2].map(|id| Member::new(NodeId(id), url(id), false));
-        let initialise =
-            Command::Initialise { cluster: ClusterId(7), members: founders.into(), groups: BTreeMap::new() };
-        let bootstrap = Bootstrap { initialise: initialise.clone(), birth: members([1, 2]) };
-        let state = State::new(identity, Some(bootstrap));
-        let mut node = Node { state, out: StateOutputs::default(), last: BTreeMap::new() };
-        let change = RoleChange { role: Role::Leader, epoch: Epoch(1), leader: Some(NodeId(1)) };
-        node.state.handle(ToState::Role { group: META, change }, &mut node.out);
-        node.records(&initialise);
+        State::new(identity, Some(Bootstrap { initialise: initialise(), birth: members([1, 2]) }))
+    }
+
+    fn new() -> Node {
+        let mut node = Node { state: Node::fresh(), out: StateOutputs::default(), last: BTreeMap::new() };
+        node.lead_meta();
+        node.records(&initialise());
         node
+    }
+
+    fn lead_meta(&mut self) {
+        let change = RoleChange { role: Role::Leader, epoch: Epoch(1), leader: Some(NodeId(1)) };
+        self.state.handle(ToState::Role { group: META, change }, &mut self.out);
     }
 
     fn apply(&mut self, group: GroupId, payload: Payload) {
@@ -156,4 +171,58 @@ fn meta_lets_nobody_go_before_the_keys_have() {
     let said = node.said();
     node.read_is_safe(&said, META, 3);
     assert_eq!(wanted(&node.said()), [(KEYS, members([1, 3])), (META, members([1, 3]))]);
+}
+
+/// With a tree there is one more group that must have followed before a member is let go: until then its voters may need the one that leaves.
+#[test]
+fn a_member_is_let_go_only_once_the_tree_has_followed_too() {
+    let mut node = Node::new();
+    node.state = Node::fresh().with_tree(None);
+    node.last.clear();
+    node.lead_meta();
+    node.records(&initialise());
+    node.records(&Command::RemoveMember { id: NodeId(2), strict: false });
+    let said = node.said();
+    node.read_is_safe(&said, META, 2);
+    let groups: Vec<GroupId> = wanted(&node.said()).into_iter().map(|(group, _)| group).collect();
+    assert_eq!(groups, [KEYS, TREE, META]);
+    node.followed(META, 2);
+    node.followed(KEYS, 2);
+    assert_eq!(let_go(&node.said()), [], "the tree has not said so");
+    node.followed(TREE, 2);
+    assert_eq!(let_go(&node.said()), [NodeId(2)]);
+}
+
+/// What a front end is told of the tree: what is applied, which clients others have heard of, and who leads.
+#[test]
+fn the_tree_is_published_and_touches_and_roles_with_it() {
+    let news = Arc::new(Mutex::new(Vec::new()));
+    let heard = Arc::clone(&news);
+    let sink = Box::new(move |what: TreeNews| {
+        heard.lock().unwrap().push(match what {
+            TreeNews::Applied(view, events) => format!("zxid {:x}, {} events", view.zxid(), events.len()),
+            TreeNews::Replaced(_) => "replaced".to_owned(),
+            TreeNews::Role(change) => format!("{:?}", change.role),
+            TreeNews::Touched(sessions) => format!("{sessions:?}"),
+        });
+    });
+    let mut node = Node::new();
+    node.state = Node::fresh().with_tree(Some(sink));
+    node.last.clear();
+    let open =
+        CreateSession { session: SessionId(5), timeout_ms: 4_000, password: Password([1; 16]), owner: 1 };
+    let command = TreeCommand::CreateSession(open).encode();
+    let origin = Origin { node: NodeId(1), life: 1, ticket: Ticket(3) };
+    node.apply(TREE, Payload::Command(TaggedCommand::encode(Some(origin), None, |to| to.raw(&command))));
+    let (ticket, reply) = node.out.replies.pop().expect("it is answered");
+    assert!(ticket == Ticket(3) && matches!(reply, Reply::Tree(_)), "{reply:?}");
+    let change = RoleChange { role: Role::Leader, epoch: Epoch(1), leader: Some(NodeId(1)) };
+    node.state.handle(ToState::Role { group: TREE, change }, &mut node.out);
+    for word in touch(&[SessionId(5)]) {
+        let NodeInput::Relay { group, bytes } = word else { panic!("{word:?}") };
+        node.state.handle(ToState::Relayed { group, from: NodeId(2), bytes }, &mut node.out);
+    }
+    let forged = Bytes::from_static(b"whatever");
+    node.state.handle(ToState::Relayed { group: TREE, from: NodeId(2), bytes: forged }, &mut node.out);
+    assert_eq!(*news.lock().unwrap(), ["zxid 100000001, 0 events", "Leader", "[SessionId(5)]"]);
 }

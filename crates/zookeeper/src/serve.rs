@@ -33,19 +33,23 @@ pub(crate) struct Accepted {
 
 /// Serves clients until `shutdown` is ready, then closes all connections. Their sessions live on, as long as their clients find another server in time.
 ///
+/// Without a listener nobody is served, and all else goes on: whoever leads the tree ends its silent sessions, with clients of its own or without. So
+/// every member of a tree's group calls this.
+///
 /// Runs on whatever tokio runtime polls it, and spawns there. A runtime of one thread suits it best; see the driver. One at a time for each `front`.
 ///
 /// # Errors
 /// The listener fails for good, the operating system has no random numbers, or `front` is being served already.
 pub async fn serve<B: Backend>(
-    listener: TcpListener,
+    listener: Option<TcpListener>,
     front: Front,
     backend: Arc<B>,
     options: Options,
     shutdown: impl Future<Output = ()>,
 ) -> io::Result<()> {
     let draws = Draws::open(options.server_id)?;
-    let client_port = listener.local_addr()?.port();
+    let client_port =
+        listener.as_ref().map_or(Ok(0), |listener| Ok::<_, io::Error>(listener.local_addr()?.port()))?;
     let resting = front.begin().ok_or_else(|| {
         io::Error::new(io::ErrorKind::AlreadyExists, "this front end is being served already: make another")
     })?;
@@ -57,7 +61,13 @@ pub async fn serve<B: Backend>(
     }
 }
 
-async fn accept(listener: TcpListener, front: Front, mut draws: Draws, tuning: Tuning) -> io::Result<()> {
+async fn accept(
+    listener: Option<TcpListener>,
+    front: Front,
+    mut draws: Draws,
+    tuning: Tuning,
+) -> io::Result<()> {
+    let Some(listener) = listener else { return std::future::pending().await };
     let admission = Admission::new(tuning.connections_max, tuning.connections_per_address_max);
     loop {
         let (stream, peer) = match listener.accept().await {

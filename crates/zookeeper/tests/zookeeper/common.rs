@@ -41,6 +41,10 @@ pub struct Node {
 }
 
 impl Node {
+    pub fn sessions(&self) -> u64 {
+        self.tree.lock().unwrap().view().session_count() as u64
+    }
+
     fn apply(&self, proposals: Vec<Proposal>) {
         let mut tree = self.tree.lock().unwrap();
         for Proposal { ticket, command } in proposals {
@@ -104,7 +108,16 @@ impl Server {
     }
 
     pub async fn with(options: Options, delay: Option<Duration>) -> Server {
-        let tree = Znodes::new();
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        Server::of(Znodes::new(), Some(listener), options, delay)
+    }
+
+    /// A member that serves nobody.
+    pub fn deaf(tree: Znodes, options: Options) -> Server {
+        Server::of(tree, None, options, None)
+    }
+
+    fn of(tree: Znodes, listener: Option<TcpListener>, options: Options, delay: Option<Duration>) -> Server {
         let front = Front::new(tree.view());
         front.standing(Standing::Serving);
         let node = Arc::new(Node {
@@ -114,8 +127,8 @@ impl Server {
             loses: AtomicBool::new(false),
             touched: Mutex::default(),
         });
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let address = listener.local_addr().unwrap();
+        let nowhere = SocketAddr::from(([0, 0, 0, 0], 0));
+        let address = listener.as_ref().map_or(nowhere, |listener| listener.local_addr().unwrap());
         let seam = Arc::new(Seam(Arc::clone(&node)));
         let task =
             tokio::spawn(async move { serve(listener, front, seam, options, pending()).await.unwrap() });

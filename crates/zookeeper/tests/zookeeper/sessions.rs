@@ -3,8 +3,9 @@
 use std::{sync::atomic::Ordering, time::Duration};
 
 use bytes::Bytes;
+use quorate_consensus::{Position, StateMachine as _};
 use quorate_service::{
-    znodes::SessionId,
+    znodes::{Command, CreateSession, Password, SessionId, Znodes},
     zookeeper::{Settings, Standing},
 };
 use quorate_wire::zookeeper::*;
@@ -61,6 +62,25 @@ async fn a_leader_ends_silent_sessions_and_hears_those_that_ping() {
     assert_eq!(silent.packet().await, None, "the connection of a session that is over is closed");
     let (_, response) = server.again(silent.session, silent.password.clone()).await;
     assert_eq!(response.session, 0);
+}
+
+/// Of three members one serves no client of ZooKeeper's and leads: the sessions of the other two must end all the same.
+#[tokio::test]
+async fn a_leader_that_serves_nobody_ends_silent_sessions() {
+    let mut tree = Znodes::new();
+    let open =
+        CreateSession { session: SessionId(7), timeout_ms: 200, password: Password([1; 16]), owner: 3 };
+    tree.apply(Position::new(1, 1), &Command::CreateSession(open).encode());
+    let server = Server::deaf(tree, Options { tick: Duration::from_millis(100), ..Options::default() });
+    assert_eq!(server.node.sessions(), 1);
+    server.node.front.leads(true);
+    for _ in 0..100 {
+        sleep(Duration::from_millis(50)).await;
+        if server.node.sessions() == 0 {
+            return;
+        }
+    }
+    panic!("the session never ended");
 }
 
 #[tokio::test]
