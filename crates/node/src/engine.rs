@@ -378,6 +378,9 @@ mod tests {
             let read = GroupEngine::decode_hard_state(&mut Reader::new(encoded(&kept))).unwrap();
             assert_eq!((read, read.kind()), (kept, kind));
             assert!(read.epoch() >= Epoch(1));
+            // docs/formats.md: files that are there must be read by the engine that wrote them, whatever version it was.
+            let first = encoded(&kept)[0];
+            assert!(if kind == EngineKind::Zab { first == b'Z' } else { first < b'Z' }, "{kind}: {first}");
         }
     }
 

@@ -27,6 +27,8 @@ fn k6_ephemerals_go_with_their_session_in_one_entry() {
     shell.make("/d/other", CreateMode::Ephemeral).unwrap();
     assert_eq!(shell.tree.view().get_ephemerals(SessionId(1), "/d"), ["/d/a", "/d/b"]);
     assert_eq!(shell.tree.view().get_ephemerals(SessionId(1), " / "), ["/c", "/d/a", "/d/b"]);
+    // Control characters are blank to Java's `trim`.
+    assert_eq!(shell.tree.view().get_ephemerals(SessionId(1), "/\u{1f}"), ["/c", "/d/a", "/d/b"]);
 
     let before = shell.tree.number();
     assert_eq!(shell.close(1), Ok(Reply::SessionClosed));

@@ -31,6 +31,7 @@
 //! | reconfig | off by default | off |
 //! | `check` alone, unknown operations | `Unimplemented`, and the connection ends | the same |
 //! | a vector's length below −1 | an empty vector | a malformed request |
+//! | old watches of a znode that may not be read | are told what they missed | are not: nobody is told what an ACL does not allow |
 //! | a read on a session that is over | an error, or the end of the connection | the end of the connection: it comes back and is told |
 mod auth;
 mod connection;
