@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, VecDeque};
 
 use bytes::Bytes;
 use quorate_consensus::{
-    Addressed, Effects, Engine, Entry, FetchToken, Fetched, GroupId, Index, Input, Instant, Membership,
+    Addressed, Effects, Engine, FetchToken, Fetched, GroupId, Index, Input, Instant, Membership,
     MembershipChange, NodeId, Persist, PersistToken, Position, ProposalId, ReadRefusal, Reader, Refusal,
     Role, RoleChange, SnapshotMeta, SnapshotSend,
 };
@@ -15,6 +15,7 @@ use crate::{
     links::Links, proposals::Proposals, reads::Reads, transfer::Staged,
 };
 
+mod feeding;
 mod wanted;
 
 use wanted::Wanted;
@@ -83,11 +84,6 @@ pub(crate) struct Leftover {
     pub(crate) snapshot_to: Vec<SnapshotSend<EngineMessage>>,
     pub(crate) install: Option<(SnapshotMeta, bool)>,
 }
-
-/// How far apart the marks are at most along which the log is compacted.
-const MARK_EVERY_BYTES_MAX: u64 = 64 * 1024;
-/// So many marks lie within the part of the log that is kept behind a snapshot.
-const MARKS_KEPT: u64 = 16;
 
 /// The service's own, of which there are few, and whose loss nobody would notice: it is never told that there is too much to do.
 fn is_own(ticket: Ticket) -> bool {
@@ -470,78 +466,6 @@ impl Group {
         if self.retry_at.is_none() && (self.proposals.has_ready() || self.reads.has_waiting()) {
             self.retry_at = Some(around.now + around.limits.retry_after);
         }
-    }
-
-    // ── the state half ──────────────────────────────────────────────────────────────────────────────────────────────
-
-    /// Hands committed entries over, as many as the backlog allows.
-    fn feed(&mut self, around: &mut Surroundings<'_>) {
-        while self.fed < self.commit && !self.feeding && !self.restoring {
-            if self.fed.0.saturating_sub(self.applied.index.0) > around.limits.apply_backlog_entries_max {
-                return;
-            }
-            match self.engine.entries(self.fed.next(), around.limits.apply_batch_bytes_max) {
-                Some(entries) => {
-                    let before = self.fed;
-                    self.feed_entries(entries, around);
-                    if self.fed == before {
-                        // An engine that does not have what it said was committed: no reason to ask for ever.
-                        return;
-                    }
-                }
-                None => {
-                    let bytes_max = around.limits.apply_batch_bytes_max;
-                    let token = around.journal.read(self.id, self.fed.next(), self.commit, bytes_max);
-                    self.reading.insert(token, Reading::Feed);
-                    self.feeding = true;
-                }
-            }
-        }
-    }
-
-    fn feed_entries(&mut self, mut entries: Vec<Entry>, around: &mut Surroundings<'_>) {
-        let commit = self.commit;
-        let committed = entries.partition_point(|entry| entry.position.index <= commit);
-        entries.truncate(committed);
-        let Some(last) = entries.last() else { return };
-        let last = last.position.index;
-        // Close enough that little more is kept than was asked for, however little that is.
-        let mark_every = MARK_EVERY_BYTES_MAX.min(around.limits.catch_up_log_bytes / MARKS_KEPT);
-        for entry in &entries {
-            let size = entry.size_bytes();
-            self.log_bytes += size;
-            self.fed_bytes += size;
-            if self.marks.back().is_none_or(|(_, at)| self.fed_bytes - at >= mark_every) {
-                self.marks.push_back((entry.position.index, self.fed_bytes));
-            }
-        }
-        self.fed = last;
-        around.out.state.push(ToState::Entries { group: self.id, entries });
-    }
-
-    /// Is a snapshot due? Then it is under way from here on.
-    pub(crate) fn snapshot_due(&mut self, now: Instant, limits: &Limits) -> bool {
-        let due = !self.snapshot_under_way
-            && self.snapshot_not_before.is_none_or(|at| at <= now)
-            && !self.restoring
-            && self.log_bytes > limits.snapshot_log_bytes_min.max(self.state_bytes);
-        self.snapshot_under_way |= due;
-        due
-    }
-
-    /// How far the log may go once a snapshot at `snapshot` is durable: up to it, but for the last `keep_bytes` before it.
-    pub(crate) fn compact_to(&mut self, snapshot: Index, keep_bytes: u64) -> Index {
-        let end =
-            self.marks.iter().take_while(|(index, _)| *index <= snapshot).last().map_or(0, |(_, at)| *at);
-        let mut to = Index::ZERO;
-        while let Some((index, at)) = self.marks.front().copied()
-            && index <= snapshot
-            && end - at >= keep_bytes
-        {
-            to = index;
-            self.marks.pop_front();
-        }
-        to
     }
 
     /// What the engine must still make durable before `index` counts here.

@@ -42,7 +42,7 @@ pub struct Node {
 
 impl Node {
     pub fn sessions(&self) -> u64 {
-        self.tree.lock().unwrap().view().session_count() as u64
+        self.tree.lock().unwrap().view().session_count()
     }
 
     fn apply(&self, proposals: Vec<Proposal>) {
