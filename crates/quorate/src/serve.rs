@@ -185,7 +185,7 @@ async fn run(settings: &Settings, for_dev: bool) -> Result<ExitCode, Failed> {
     ready.abort();
     let code = match stopped {
         Some(why) => {
-            eprintln!("quorate: {} ended: {why}", settings.name);
+            eprintln!("quorate: {} ended: {why}{}", settings.name, start::hint(&why));
             ExitCode::from(if why == Stopped::Shutdown { 0 } else { 1 })
         }
         None => {

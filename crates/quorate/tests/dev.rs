@@ -260,6 +260,47 @@ fn free_address() -> String {
     listener.local_addr().expect("it has one").to_string()
 }
 
+/// What a cluster was founded with is in its log: a member that is told otherwise ends, and says which option is wrong.
+#[test]
+fn an_engine_that_is_not_the_clusters_is_refused_with_the_option_to_mend() {
+    let folder = std::env::temp_dir().join(format!("quorate-engine-test-{}", std::process::id()));
+    let (client, peer) = (free_address(), free_address());
+    let member = |options: &[&str]| {
+        let mut command = Command::new(QUORATE);
+        command.args(["serve", "--name", "one", "--listen-client", &client, "--listen-peer", &peer]);
+        command.arg("--data-dir").arg(&folder).args(options).stdout(Stdio::piped()).stderr(Stdio::piped());
+        command
+    };
+    let mut founder = Killed(member(&["--keys-engine=zab"]).spawn().expect("the binary starts"));
+    let mut lines = BufReader::new(founder.0.stdout.take().expect("piped")).lines();
+    assert!(lines.any(|line| line.is_ok_and(|line| line.starts_with("ready: "))), "it serves");
+    eventually("the records name it", || {
+        ok(&["member", "list", "--endpoints", &client, "--timeout", "30s"]).contains("one")
+    });
+    drop(founder);
+    let wrong: [(&[&str], &str); 3] = [
+        (&["--keys-engine=raft"], "it was started with zab"),
+        (&["--keys-engine=raft"], "keys-engine"),
+        (
+            &["--keys-engine=zab", "--tree-engine=off"],
+            "tree-engine = off, but the cluster was founded with zab",
+        ),
+    ];
+    for (options, said) in wrong {
+        let mut refused = Killed(member(options).spawn().expect("the binary starts"));
+        let errors = BufReader::new(refused.0.stderr.take().expect("piped")).lines();
+        let mut code = None;
+        eventually("it ends by itself", || {
+            code = refused.0.try_wait().expect("it can be asked");
+            code.is_some()
+        });
+        assert!(code.is_some_and(|code| !code.success()), "{options:?}: {code:?}");
+        let text: Vec<String> = errors.map_while(Result::ok).collect();
+        assert!(text.join("\n").contains(said), "{options:?}: {text:#?}");
+    }
+    std::fs::remove_dir_all(&folder).expect("the folder goes");
+}
+
 #[test]
 fn a_member_is_added_joins_votes_and_is_removed() {
     comes_and_goes("3");

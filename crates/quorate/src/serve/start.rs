@@ -4,8 +4,8 @@ use std::{collections::BTreeMap, path::Path, time::Duration};
 
 use quorate_client::wire::etcdserverpb as pb;
 use quorate_consensus::{ClusterId, EngineKind, GroupId, Incarnation, Membership, NodeId};
-use quorate_node::{Config, GroupConfig, JournalConfig, Limits, RaftConfig, ZabConfig};
-use quorate_server::{AddressBook, PeerAddress};
+use quorate_node::{Config, Fatal, GroupConfig, JournalConfig, Limits, RaftConfig, ZabConfig};
+use quorate_server::{AddressBook, PeerAddress, Stopped};
 use quorate_service::{
     Bootstrap, KEYS, META, TREE,
     placement::{Command as Records, GroupKind, GroupPlace, Member, cluster_id, member_id},
@@ -35,6 +35,16 @@ pub(super) fn address(url: &str) -> PeerAddress {
 pub(super) fn engines(settings: &Settings) -> BTreeMap<GroupId, EngineKind> {
     let tree = settings.tree_engine.map(|engine| (TREE, engine));
     [(META, EngineKind::Raft), (KEYS, settings.keys_engine)].into_iter().chain(tree).collect()
+}
+
+/// Which option an end is about, if it is about one.
+pub(super) fn hint(why: &Stopped) -> &'static str {
+    match why {
+        Stopped::Fatal(Fatal::Engine(_)) => {
+            " (keys-engine is that of etcd's keys, group g2; tree-engine that of ZooKeeper's tree, group g3)"
+        }
+        Stopped::Fatal(_) | Stopped::Shutdown | Stopped::Panicked(_) => "",
+    }
 }
 
 /// A new cluster: everything follows from what all members were told alike.
