@@ -4,12 +4,13 @@
 use quorate_consensus::{Duration, EngineKind, GroupId, Random};
 use quorate_node::{RaftConfig, ZabConfig};
 use quorate_raft::Lease;
-use quorate_service::META;
+use quorate_service::{KEYS, META, TREE};
 
 use crate::{
     faults::{Action, Planned, Who},
     schedule::{MILLIS, SECONDS, Time},
     storms::storm,
+    zoo::TreeShape,
 };
 
 /// The shape of a run.
@@ -43,6 +44,8 @@ pub struct Shape {
     pub raft: quorate_node::RaftConfig,
     /// The configuration of engines that speak ZAB.
     pub zab: quorate_node::ZabConfig,
+    /// ZooKeeper's tree and its clients, in the runs that have them.
+    pub tree: Option<TreeShape>,
 }
 
 impl Shape {
@@ -55,9 +58,22 @@ impl Shape {
     /// What drives a group.
     #[must_use]
     pub fn engine_of(&self, group: GroupId) -> EngineKind {
-        if group == META { EngineKind::Raft } else { self.engine }
+        match (group, &self.tree) {
+            (META, _) => EngineKind::Raft,
+            (TREE, Some(tree)) => tree.engine,
+            _ => self.engine,
+        }
+    }
+
+    /// The groups of the cluster, in the order in which everything here keeps them.
+    #[must_use]
+    pub fn groups(&self) -> &'static [GroupId] {
+        if self.tree.is_some() { &GROUPS } else { &GROUPS[..GROUPS.len() - 1] }
     }
 }
+
+/// All groups that a cluster may have; the tree comes last, for not every run has it.
+pub(crate) const GROUPS: [GroupId; 3] = [META, KEYS, TREE];
 
 pub(crate) fn shape(random: &mut Random) -> Shape {
     let voters = [3, 3, 3, 5, 5, 4, 2, 1][random.below(8) as usize];
@@ -76,6 +92,7 @@ pub(crate) fn shape(random: &mut Random) -> Shape {
         engine: EngineKind::Raft,
         raft: raft(random),
         zab: zab(random),
+        tree: None,
     }
 }
 

@@ -8,7 +8,7 @@ use quorate_consensus::{
 use crate::check::Prepared;
 use crate::limits::{ACL_BYTES_MAX, COMMAND_BYTES_MAX, SESSIONS_MAX};
 use crate::snapshot::{self, Snapshot};
-use crate::store::Store;
+use crate::store::{Place, Store};
 use crate::write::Writing;
 use crate::{
     Caller, CloseSession, Command, CreateSession, Event, LimitKind, MultiFailure, Operation, Reattach, Reply,
@@ -77,6 +77,19 @@ impl Znodes {
     #[must_use]
     pub fn new() -> Znodes {
         Znodes::from(Store::new())
+    }
+
+    /// A tree as it is born, but for its root, which has been written so often and had so many children: what only 2³¹ writes would bring about, for
+    /// simulators that want to see the ends of 32 bits.
+    #[must_use]
+    pub fn worn(version: i32, created: i32) -> Znodes {
+        let mut store = Store::new();
+        if (version, created) != (0, 0) {
+            store.adopt(Place::ROOT, |root| {
+                (root.version, root.aversion, root.created) = (version, version, created)
+            });
+        }
+        Znodes::from(store)
     }
 
     /// The zxid of the next change, if an entry of this epoch makes it: the epoch, and a counter that starts at 1 (rule Z01). None
