@@ -115,7 +115,7 @@ fn servers(kind: Kind, side: &mut Side) -> Fallible<()> {
 
 fn does_nothing(side: &mut Side) -> Fallible<()> {
     let process = nothing::Process::start()?;
-    load("nothing", &process.endpoint, "all", side, || process.cpu())
+    load("nothing", &process.endpoints[0], "all", side, || process.cpu())
 }
 
 /// Every row once, each after a warm-up.
