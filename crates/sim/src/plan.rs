@@ -196,25 +196,34 @@ pub(crate) const FIVE_VOTERS: u64 = 1_005;
 #[cfg(feature = "planted-bugs")]
 pub(crate) const SHORT_EPOCHS: u64 = 1_060;
 
+/// And runs with ZooKeeper's tree; with one whose counters turn over.
+#[cfg(feature = "planted-bugs")]
+pub(crate) const WITH_TREE: u64 = 2_000;
+#[cfg(feature = "planted-bugs")]
+pub(crate) const WORN_TREE: u64 = 2_001;
+
 /// How much a seed is about these classes: the share of its draws that are theirs, in hundredths; none if it is not of the wanted shape.
 #[cfg(feature = "planted-bugs")]
 pub(crate) fn share(engine: EngineKind, seed: u64, wanted: &[u64]) -> u64 {
     let random = Random::new(seed);
     let shape = shape(&mut random.fork(10));
+    let tree = TreeShape::draw(&mut random.fork(12));
     let fits = |wanted: &u64| match *wanted {
         LEASED => shape.raft.lease.is_some(),
         THREE_VOTERS => shape.voters == 3,
         FOUR_VOTERS => shape.voters == 4,
         FIVE_VOTERS => shape.voters == 5,
+        WITH_TREE => tree.is_some(),
+        WORN_TREE => tree.as_ref().is_some_and(|tree| tree.worn != (0, 0)),
         SHORT_EPOCHS => shape.zab.counter_max == 60,
         _ => true,
     };
-    if !wanted.iter().all(fits) {
+    if wanted.is_empty() || !wanted.iter().all(fits) {
         return 0;
     }
     let (on, _) = classes(engine, &mut random.fork(11));
     let theirs = on.iter().filter(|class| wanted.contains(class)).count();
-    (theirs * 100 / on.len()) as u64
+    1 + (theirs * 100 / on.len()) as u64
 }
 
 pub(crate) fn plan(shape: &Shape, random: &mut Random) -> Vec<Planned> {

@@ -153,7 +153,7 @@ impl World {
         for client in 0..world.clients.len() {
             world.schedule.at(400 * MILLIS, Event::Next { client });
         }
-        for client in 0..world.zoo.as_ref().map_or(0, Zoo::clients) {
+        for client in 0..world.zoo.as_ref().map_or(0, |zoo| zoo.answered().len()) {
             world.schedule.at(500 * MILLIS, Event::Zoo(Happening::Wake { client, turn: 0 }));
         }
         for (number, planned) in world.actions.iter().enumerate() {

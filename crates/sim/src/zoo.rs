@@ -99,7 +99,7 @@ impl TreeShape {
             engine: if random.chance(2, 3) { EngineKind::Zab } else { EngineKind::Raft },
             clients: random.between(2, 5) as usize,
             tick_ms: [60, 100, 200][random.below(3) as usize],
-            in_flight_max: 1,
+            in_flight_max: [1, 4, 1_000][random.below(3) as usize],
             window: [1, 3, 8][random.below(3) as usize],
             rest_max_us: [15_000, 60_000, 200_000][random.below(3) as usize],
             worn: if random.chance(1, 3) { (-4, i32::MAX - 3) } else { (0, 0) },
@@ -121,8 +121,6 @@ pub(crate) struct Zoo {
     /// By number, from 1 on: every connection that there ever was.
     lines: Vec<Line>,
     random: Random,
-    /// Answers so far.
-    answered: u64,
     /// How much of the log was looked at for what became of sessions.
     followed: u64,
     /// When a server last heard of each session's client.
@@ -138,20 +136,15 @@ impl Zoo {
             clients: (0..shape.clients).map(|id| Client::new(id, shape, seed)).collect(),
             lines: Vec::new(),
             random: seed.fork(6),
-            answered: 0,
             followed: 0,
             heard: BTreeMap::new(),
             decided: BTreeMap::new(),
         }
     }
 
-    pub(crate) fn clients(&self) -> usize {
-        self.clients.len()
-    }
-
-    /// Answers that clients got so far.
-    pub(crate) fn answered(&self) -> u64 {
-        self.answered
+    /// Of each client: how many of its writes were answered so far.
+    pub(crate) fn answered(&self) -> Vec<u64> {
+        self.clients.iter().map(|client| client.answered).collect()
     }
 
     fn line(&mut self, number: u64) -> &mut Line {

@@ -23,6 +23,7 @@ use std::{
     time::{Duration, Instant, SystemTime, UNIX_EPOCH},
 };
 
+use quorate_consensus::Epoch;
 use quorate_service::{
     znodes::{Identity, SessionId},
     zookeeper::{Connection, ConnectionId, Drawn, Hub, RequestId, Settings, Standing},
@@ -56,7 +57,7 @@ pub(crate) struct Driver<B> {
     last: u64,
     /// Proposals of the stewards so far.
     stewarded: u64,
-    leads: bool,
+    leads: Option<Epoch>,
     steward: Option<Steward>,
     client_port: u16,
     /// Readers, and those that wait until something can be written.
@@ -93,7 +94,7 @@ impl<B: Backend> Driver<B> {
             listed: Vec::new(),
             last: Ticket::STEWARD.0,
             stewarded: 0,
-            leads: false,
+            leads: None,
             steward: None,
             client_port,
             tasks: JoinSet::new(),
@@ -205,11 +206,12 @@ impl<B: Backend> Driver<B> {
         self.shared.hub.set_standing(standing);
     }
 
-    fn lead(&mut self, leads: bool) {
+    fn lead(&mut self, leads: Option<Epoch>) {
         self.leads = leads;
         let Options { tick, container_interval, container_unused_ms, .. } = self.options;
         let (view, now) = (self.shared.hub.view(), self.shared.now);
-        self.steward = leads.then(|| Steward::new(tick, container_interval, container_unused_ms, view, now));
+        self.steward =
+            leads.map(|epoch| Steward::new(epoch, tick, container_interval, container_unused_ms, view, now));
     }
 
     // ── time passes ─────────────────────────────────────────────────────────────────────────────────────────────────

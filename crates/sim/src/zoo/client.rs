@@ -64,6 +64,8 @@ pub(crate) struct Client {
     credentials: Option<String>,
     pub(super) pending: VecDeque<Asked>,
     pub(super) watching: Watching,
+    /// Writes that were answered.
+    pub(super) answered: u64,
     /// The server has taken its watches, so that they are told.
     pub(super) watched: bool,
     /// What it was told before the answer to its old watches: kinds and paths.
@@ -99,6 +101,7 @@ impl Client {
             credentials: random.chance(1, 2).then(|| format!("u{}:secret", id % 2)),
             pending: VecDeque::new(),
             watching: Watching::default(),
+            answered: 0,
             watched: true,
             replayed: Vec::new(),
             wants: VecDeque::new(),

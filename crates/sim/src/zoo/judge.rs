@@ -5,7 +5,7 @@ use quorate_service::{
     wire::{
         jute::{Jute as _, Reader},
         zookeeper::{
-            AddWatchRequest, ErrorCode, ReplyHeader, Request, Response, WatcherEvent, XID_AUTH,
+            AddWatchRequest, ErrorCode, MultiResult, ReplyHeader, Request, Response, WatcherEvent, XID_AUTH,
             XID_SET_WATCHES,
         },
     },
@@ -111,6 +111,15 @@ impl Client {
 
     /// K1, K2: it is in the log, where it belongs, and came to what is said.
     fn judge_write(&self, asked: &Asked, answer: &Answer, zxid: u64, court: &Court<'_>) -> Result<(), Wrong> {
+        // That its session is over is said of a write that came too late, wherever it stands.
+        let expired = ErrorCode::SessionExpired as i32;
+        let in_multi = |answer: &Answer| match answer {
+            Ok(Response::Multi(several)) => several.0.first() == Some(&MultiResult::Error(expired)),
+            _ => false,
+        };
+        if *answer == Err(expired) || in_multi(answer) {
+            return self.judge_end(zxid, court);
+        }
         let index = court.log.write_of(court.owner, asked.writes_before);
         let found = index.and_then(|index| Some((index, court.log.step(index)?)));
         let Some((index, step)) = found else {
@@ -139,6 +148,17 @@ impl Client {
         Err(Wrong::new(id, format!("told {answer:?}, should be {expected:?}: {asked:?}")))
     }
 
+    /// K8: the session is over, as of what is shown.
+    fn judge_end(&self, zxid: u64, court: &Court<'_>) -> Result<(), Wrong> {
+        let session = self.session.as_ref().map(|session| session.id);
+        let end = session.and_then(|session| court.log.ended.get(&session));
+        let end = end.and_then(|index| court.log.step(*index));
+        if end.is_some_and(|step| step.zxid <= zxid) {
+            return Ok(());
+        }
+        Err(Wrong::new("K8", format!("told at {zxid:x} that {session:?} is over, which ends with {end:?}")))
+    }
+
     /// K2: it is read between the writes that it was asked between. K4: a barrier is one. K3, K6, K10, K11: what is read is what was there.
     fn judge_read(
         &self,
@@ -147,7 +167,10 @@ impl Client {
         (_, zxid): (u64, u64),
         court: &Court<'_>,
     ) -> Result<(), Wrong> {
-        let next = court.log.write_of(court.owner, asked.writes_before);
+        // A barrier and a ping look at nothing, and nothing waits for them.
+        let looks =
+            !matches!(asked.request, Request::Sync(_) | Request::Ping(()) | Request::CloseSession(()));
+        let next = court.log.write_of(court.owner, asked.writes_before).filter(|_| looks);
         if let Some(next) = next.and_then(|index| court.log.step(index))
             && next.changed
             && next.zxid <= zxid

@@ -32,7 +32,7 @@ pub(crate) struct Log {
     pub(crate) model: Model,
     /// By index, from 1 on.
     steps: Vec<Step>,
-    /// The entries of clients' writes that were not refused as out of place, by who spoke for the session.
+    /// The entries of clients' writes, by who spoke for the session then; without those that were refused for who sent them, or out of their turn.
     by_owner: BTreeMap<u64, Vec<u64>>,
     /// How each session ended: at which index.
     pub(crate) ended: BTreeMap<SessionId, u64>,
@@ -79,7 +79,7 @@ impl Log {
             None => (Ok(Reply::SessionClosed), Vec::new()),
         };
         match &command {
-            Some(Command::Operation(caller, _) | Command::Multi(caller, _)) => {
+            Some(Command::Operation(caller, _) | Command::Multi(caller, _)) if !is_nobodys(&result) => {
                 self.by_owner.entry(caller.owner).or_default().push(index);
             }
             Some(Command::CloseSession(close)) if self.model.zxid > before => {
@@ -99,7 +99,7 @@ impl Log {
         let wrong = |id, what| Some(Wrong { what, id });
         if step.zxid != after.number {
             let what = format!("the zxid is {:x}, should be {:x}: {step:?}", after.number, step.zxid);
-            return wrong(blamed(step.command.as_ref()), what);
+            return wrong(blamed(step), what);
         }
         let view = after.view.as_ref()?;
         let orphan = view.ephemerals().find(|(session, _)| view.session(*session).is_none());
@@ -137,11 +137,24 @@ impl Log {
     }
 }
 
+/// Was a write refused before anybody looked at what it is?
+fn is_nobodys(result: &Result<Reply, ZnodeError>) -> bool {
+    let refused = |error: &ZnodeError| {
+        matches!(error, ZnodeError::OutOfOrder | ZnodeError::SessionMoved | ZnodeError::SessionExpired)
+    };
+    match result {
+        Err(error) => refused(error),
+        Ok(Reply::MultiFailed(failure)) => failure.at == 0 && refused(&failure.error),
+        Ok(_) => false,
+    }
+}
+
 /// Which promise is broken if a command took a zxid that it should not have taken, or the other way round.
-fn blamed(command: Option<&Command>) -> &'static str {
-    match command {
+fn blamed(step: &Step) -> &'static str {
+    match &step.command {
+        _ if step.result == Err(ZnodeError::OutOfOrder) => "K2",
         Some(Command::Multi(..)) => "K9",
-        Some(Command::CloseSession(close)) if close.expired_owner.is_some() => "K8",
+        Some(Command::CloseSession(close)) if close.expiry.is_some() => "K8",
         Some(Command::CloseSession(_) | Command::CreateSession(_) | Command::Reattach(_)) => "K6",
         Some(Command::Operation(_, Operation::Create(_))) => "K7",
         Some(Command::Operation(..) | Command::Reap(_)) | None => "K1",

@@ -6,7 +6,7 @@
 use std::{collections::BTreeMap, sync::Arc};
 
 use bytes::Bytes;
-use quorate_consensus::Position;
+use quorate_consensus::{Epoch, Position};
 use quorate_service::znodes::{
     Acl, Caller, CloseSession, Command, Create, CreateMode, EventKind, Identity, MultiFailure, Operation,
     OperationReply, Password, Permissions, Reap, Reply, SessionId, Stat, WatchKind, ZnodeError,
@@ -52,6 +52,8 @@ pub(crate) struct Alive {
     pub(crate) owner: u64,
     pub(crate) timeout_ms: i32,
     password: Password,
+    /// The number of its owner's next write.
+    next: u64,
 }
 
 /// Something that watchers are told.
@@ -185,7 +187,8 @@ impl Model {
     /// Carries the next command of the log out: all or nothing, under the next zxid if it does anything.
     pub(crate) fn apply(&mut self, at: Position, command: &Command) -> Done {
         let zxid = (self.zxid + 1).max(at.epoch.0 << 32 | 1);
-        let (result, changes) = match self.carry_out(zxid, command) {
+        let carried = self.take_turn(command).and_then(|()| self.carry_out(at.epoch, zxid, command));
+        let (result, changes) = match carried {
             Ok((reply, changes)) => (Ok(reply), changes),
             Err(error) => (Err(error), false),
         };
@@ -202,8 +205,20 @@ impl Model {
         Done { result, touched }
     }
 
+    /// Of what a client sent a prefix is done, in order: a numbered write that does not come in its turn is refused, and takes nobody's turn.
+    fn take_turn(&mut self, command: &Command) -> Outcome<()> {
+        let Some((session, owner, number)) = numbered(command) else { return Ok(()) };
+        match self.sessions.get_mut(&session).filter(|alive| alive.owner == owner) {
+            Some(alive) if alive.next == number => alive.next += 1,
+            Some(_) => return Err(ZnodeError::OutOfOrder),
+            // Why it is refused the command itself will say.
+            None => {}
+        }
+        Ok(())
+    }
+
     /// What it comes to, and whether it takes a zxid.
-    fn carry_out(&mut self, zxid: u64, command: &Command) -> Outcome<(Reply, bool)> {
+    fn carry_out(&mut self, at: Epoch, zxid: u64, command: &Command) -> Outcome<(Reply, bool)> {
         match command {
             Command::Operation(_, Operation::Check { .. }) => Err(ZnodeError::Unimplemented),
             Command::Operation(caller, operation) => {
@@ -216,17 +231,17 @@ impl Model {
                     return Err(ZnodeError::SessionExists);
                 }
                 let (owner, timeout_ms, password) = (create.owner, create.timeout_ms, create.password);
-                self.sessions.insert(create.session, Alive { owner, timeout_ms, password });
+                self.sessions.insert(create.session, Alive { owner, timeout_ms, password, next: 0 });
                 Ok((Reply::SessionCreated, true))
             }
             Command::Reattach(reattach) => {
                 let alive = self.sessions.get_mut(&reattach.session);
                 let alive = alive.filter(|alive| alive.password == reattach.password);
                 let alive = alive.ok_or(ZnodeError::SessionExpired)?;
-                (alive.owner, alive.timeout_ms) = (reattach.owner, reattach.timeout_ms);
+                (alive.owner, alive.timeout_ms, alive.next) = (reattach.owner, reattach.timeout_ms, 0);
                 Ok((Reply::Reattached { timeout_ms: reattach.timeout_ms }, false))
             }
-            Command::CloseSession(close) => self.close(zxid, *close),
+            Command::CloseSession(close) => self.close(at, zxid, *close),
             Command::Reap(reap) => {
                 self.reap(zxid, reap)?;
                 Ok((Reply::Reaped, true))
@@ -256,9 +271,12 @@ impl Model {
         Ok((Reply::Multi(replies), changes))
     }
 
-    fn close(&mut self, zxid: u64, close: CloseSession) -> Outcome<(Reply, bool)> {
+    fn close(&mut self, at: Epoch, zxid: u64, close: CloseSession) -> Outcome<(Reply, bool)> {
         let Some(alive) = self.sessions.get(&close.session) else { return Ok((Reply::SessionClosed, false)) };
-        if close.expired_owner.is_some_and(|owner| owner != alive.owner) {
+        if close.goodbye.is_some_and(|goodbye| goodbye.owner != alive.owner) {
+            return Err(ZnodeError::SessionMoved);
+        }
+        if close.expiry.is_some_and(|expiry| expiry.owner != alive.owner || expiry.epoch != at) {
             return Err(ZnodeError::NotDue);
         }
         self.sessions.remove(&close.session);
@@ -384,6 +402,20 @@ impl Model {
             Kind::Persistent | Kind::Ephemeral(_) => false,
         };
         if due { self.delete(zxid, &reap.path) } else { Err(ZnodeError::NotDue) }
+    }
+}
+
+/// Of which session's owner's writes this is one, who that is, and its number.
+fn numbered(command: &Command) -> Option<(SessionId, u64, u64)> {
+    match command {
+        Command::Operation(caller, _) | Command::Multi(caller, _) => {
+            Some((caller.session, caller.owner, caller.sequence?))
+        }
+        Command::CloseSession(close) => {
+            let goodbye = close.goodbye?;
+            Some((close.session, goodbye.owner, goodbye.sequence))
+        }
+        Command::CreateSession(_) | Command::Reattach(_) | Command::Reap(_) => None,
     }
 }
 

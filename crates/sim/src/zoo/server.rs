@@ -229,7 +229,7 @@ impl Server {
         }
     }
 
-    fn stand(&mut self, RoleChange { role, leader, .. }: RoleChange, now: Now) {
+    fn stand(&mut self, RoleChange { role, leader, epoch }: RoleChange, now: Now) {
         self.hub.set_standing(if leader.is_some() { Standing::Serving } else { Standing::Isolated });
         if role != Role::Leader {
             self.steward = None;
@@ -239,7 +239,7 @@ impl Server {
         let every = Duration::from_millis(self.shape.tick_ms * 2);
         let unused_ms = (self.shape.tick_ms * 8) as i64;
         self.steward = Some(Steward {
-            sessions: Sessions::new(tick, self.hub.view(), now.local),
+            sessions: Sessions::new(epoch, tick, self.hub.view(), now.local),
             reaper: Reaper::new(every, unused_ms, now.local),
         });
         self.heard = Heard { leads_since: now.local, touched: BTreeMap::new() };
@@ -269,10 +269,9 @@ impl Server {
                 Answered::Synced(zxid) => {
                     served.inputs.push_back(Input::Synced { request: id, zxid });
                 }
-                // Nothing may be proposed after what was lost, though it was about to be.
+                // What was sent behind it the tree refuses, for it is out of its turn.
                 Answered::Lost => {
                     served.held.clear();
-                    doing.retain(|doing| !matches!(doing, Doing::Propose { lane: of, .. } if *of == lane));
                     served.inputs.push_front(Input::Lost { request: id });
                 }
             }

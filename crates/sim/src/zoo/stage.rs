@@ -1,7 +1,7 @@
 //! Where clients and front ends meet the world: its one queue of events, its hosts, its faults.
 
 use bytes::Bytes;
-use quorate_consensus::{Role, StateMachine as _};
+use quorate_consensus::StateMachine as _;
 use quorate_node::{Answer, NodeInput, Origin, Outcome, TaggedCommand};
 use quorate_service::{
     Reply, TREE,
@@ -246,7 +246,7 @@ impl World {
                     self.trace.say(now, || {
                         format!("tree client {id} at {:x}: {} {answer:?}", header.zxid, asked.xid)
                     });
-                    zoo.answered += u64::from(asked.xid > 0);
+                    client.answered += u64::from(asked.writes);
                     if asked.writes && answer.is_ok() {
                         self.marks.hit(Mark::TreeWriteAcknowledged);
                     }
@@ -466,11 +466,6 @@ impl World {
             process.server = Some(Server::new(shape, shape.born().view(), local));
             self.wake_server(host, now + MILLIS);
         }
-    }
-
-    /// Does the host lead the tree's group?
-    pub(crate) fn leads_tree(&self, host: usize) -> bool {
-        self.checker.group(TREE).is_some_and(|oracle| oracle.status(host).role == Role::Leader)
     }
 }
 

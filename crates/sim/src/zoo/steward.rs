@@ -2,7 +2,7 @@
 //! that decided it. K6: and then it is ended.
 
 use quorate_consensus::{Duration, Epoch, Instant};
-use quorate_service::znodes::{Command, SessionId, ZnodeError};
+use quorate_service::znodes::{Command, Expiry, SessionId, ZnodeError};
 
 use super::{Log, Wrong, Zoo, server::Server};
 use crate::{
@@ -20,7 +20,7 @@ impl Zoo {
         local: Instant,
     ) -> Result<(), Wrong> {
         let Command::CloseSession(close) = command else { return Ok(()) };
-        let (session, Some(owner)) = (close.session, close.expired_owner) else { return Ok(()) };
+        let (session, Some(Expiry { owner, .. })) = (close.session, close.expiry) else { return Ok(()) };
         self.decided.entry((session, owner)).or_default().push(epoch);
         let heard = server.heard();
         let last = heard.touched.get(&session).copied().unwrap_or(heard.leads_since).max(heard.leads_since);
@@ -51,9 +51,9 @@ impl Zoo {
                     marks.hit(Mark::TreeSessionMoved);
                     self.heard.insert(reattach.session, now);
                 }
-                Some(Command::CloseSession(close)) => match close.expired_owner {
+                Some(Command::CloseSession(close)) => match close.expiry {
                     Some(_) if step.result == Err(ZnodeError::NotDue) => marks.hit(Mark::TreeNotDue),
-                    Some(owner) if step.changed => {
+                    Some(Expiry { owner, .. }) if step.changed => {
                         marks.hit(Mark::TreeSessionExpired);
                         self.expired((close.session, owner), step.position.epoch, now, calm)?;
                     }
