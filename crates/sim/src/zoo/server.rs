@@ -5,7 +5,8 @@
 //!   packets, answers, news ─► turn ─► Doing: propose · sync · touch · send · close
 //! ```
 //!
-//! One turn takes whatever has gathered. News of the tree and answers of the node may be heard in either order: a connection must not care.
+//! One turn takes whatever has gathered. An answer of the node may be heard long before the news of what it is about, or after it: a connection must not
+//! care.
 
 use std::{
     collections::{BTreeMap, VecDeque},
@@ -114,8 +115,8 @@ pub(crate) struct Now {
     pub(crate) local: Instant,
     /// Milliseconds since 1970.
     pub(crate) time_ms: i64,
-    /// Answers are heard before the news.
-    pub(crate) answers_first: bool,
+    /// The news waits for the next turn.
+    pub(crate) without_news: bool,
 }
 
 impl Server {
@@ -190,12 +191,9 @@ impl Server {
 
     pub(crate) fn turn(&mut self, now: Now) -> Vec<Doing> {
         let mut doing = Vec::new();
-        if now.answers_first {
-            self.hear_answers(&mut doing);
+        self.hear_answers(&mut doing);
+        if !now.without_news {
             self.hear_news(now);
-        } else {
-            self.hear_news(now);
-            self.hear_answers(&mut doing);
         }
         if now.local >= self.next_tick {
             self.next_tick = now.local + Duration::from_millis(self.shape.tick_ms / 4);

@@ -196,7 +196,11 @@ impl World {
         let (now, calm) = (self.now(), self.calm());
         let Zoo { lines, random, clients, .. } = zoo;
         if let Some(line) = clients[id].line() {
-            let at = lines[line as usize - 1].arrival(now, true, random, calm);
+            let mut at = lines[line as usize - 1].arrival(now, true, random, calm);
+            // A server may believe for long in a client that has gone elsewhere.
+            if !calm && random.chance(1, 3) {
+                at += random.between(20, 1_000) * MILLIS;
+            }
             self.schedule.at(at, Event::Zoo(Happening::ToHost { line, packet: None }));
         }
         self.leave(&mut clients[id]);
@@ -358,8 +362,12 @@ impl World {
             return self.wake_server(host, now);
         }
         let time_ms = WALL_MS + (local.as_nanos() / MILLIS) as i64;
-        let doing = server.turn(Now { local, time_ms, answers_first: zoo.random.chance(1, 2) });
-        let next = this.clock.when(server.poll_timeout()).max(now + 100 * MICROS);
+        let without_news = zoo.random.chance(1, 5);
+        let doing = server.turn(Now { local, time_ms, without_news });
+        let mut next = this.clock.when(server.poll_timeout()).max(now + 100 * MICROS);
+        if without_news && !server.news.is_empty() {
+            next = next.min(now + zoo.random.between(20, 3_000) * MICROS);
+        }
         self.trace.event(now, 13, host as u64, doing.len() as u64);
         for doing in doing {
             self.server_does(zoo, host, doing);
