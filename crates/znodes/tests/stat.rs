@@ -142,6 +142,12 @@ fn z01_in_a_full_epoch_changes_are_refused_on_every_replica_and_change_nothing()
         assert_eq!(shell.ask(operation), Err(ZnodeError::EpochFull));
     }
     assert_eq!(shell.session(2), Err(ZnodeError::EpochFull));
+    // Its turn stays: what the client sent behind it is not done without it.
+    shell.caller.sequence = Some(0);
+    assert_eq!(shell.ask(making("/b")), Err(ZnodeError::EpochFull));
+    shell.caller.sequence = Some(1);
+    assert_eq!(shell.ask(making("/c")), Err(ZnodeError::OutOfOrder));
+    shell.caller.sequence = None;
     // What takes no zxid is answered as ever, and what is wrong is told so.
     assert_eq!(shell.ask(making("/a")), Err(ZnodeError::NodeExists));
     let reattach =
