@@ -12,7 +12,7 @@ use quorate_service::{
 };
 use tokio::sync::Notify;
 
-use crate::{Failure, Ticket, serve::Accepted};
+use crate::{Failure, Ticket, admin::Asked, serve::Accepted};
 
 /// The front end, to the node that it stands before. Clones are the same.
 ///
@@ -52,6 +52,7 @@ pub(crate) enum Told {
     Leads(bool),
     Touched(Vec<SessionId>),
     Accepted(Accepted),
+    Asked(Asked),
     Received(ConnectionId, BytesMut),
     HungUp(ConnectionId),
     Writable(ConnectionId),
