@@ -170,7 +170,7 @@ fn bench(endpoints: &str, target: &str, row: &Row, total: u32) -> Fallible<Measu
 
 // ── the report ──────────────────────────────────────────────────────────────────────────────────────────────────────
 
-fn median(of: impl Iterator<Item = f64>) -> f64 {
+pub(crate) fn median(of: impl Iterator<Item = f64>) -> f64 {
     let mut all: Vec<f64> = of.collect();
     all.sort_by(f64::total_cmp);
     let middle = |at: usize| all.get(at).copied().unwrap_or_default();

@@ -41,6 +41,8 @@ pub(crate) struct Settings {
     pub(crate) advertise_client: String,
     /// `None`: ZooKeeper's clients are not served.
     pub(crate) listen_zookeeper: Option<String>,
+    /// `None`: there is no admin page.
+    pub(crate) listen_zookeeper_admin: Option<String>,
     pub(crate) listen_peer: String,
     pub(crate) advertise_peer: String,
     pub(crate) initial_cluster: Vec<FirstMember>,
@@ -53,6 +55,7 @@ pub(crate) struct Settings {
     pub(crate) zookeeper_tick: Duration,
     pub(crate) zookeeper_words: String,
     pub(crate) zookeeper_connections_per_address: usize,
+    pub(crate) zookeeper_read_only: bool,
     pub(crate) heartbeat_interval: Duration,
     pub(crate) election_timeout_min: Duration,
     pub(crate) election_timeout_max: Duration,
@@ -154,17 +157,17 @@ impl Sources {
             })
         };
         let (keys_engine, tree_engine) = (engine("keys-engine")?.unwrap_or_default(), engine("tree-engine")?);
-        let listen_zookeeper = match self.text("listen-zookeeper") {
-            "" => None,
-            _ => Some(self.address("listen-zookeeper")?),
-        };
-        if listen_zookeeper.is_some() && tree_engine.is_none() {
-            return Err(self.refuse(
-                "listen-zookeeper",
+        let of_the_tree = |key: &'static str| match self.text(key) {
+            "" => Ok(None),
+            _ if tree_engine.is_none() => Err(self.refuse(
+                key,
                 "tree-engine is off: there is nothing to serve",
-                "set tree-engine = \"zab\" on each member, or leave listen-zookeeper out",
-            ));
-        }
+                &format!("set tree-engine = \"zab\" on each member, or leave {key} out"),
+            )),
+            _ => self.address(key).map(Some),
+        };
+        let listen_zookeeper = of_the_tree("listen-zookeeper")?;
+        let listen_zookeeper_admin = of_the_tree("listen-zookeeper-admin")?;
         let lease_reads = self.switch("lease-reads")?;
         let clock_error_max = self.milliseconds("clock-error-max")?;
         if lease_reads && clock_error_max * 2 > election_timeout_min {
@@ -180,6 +183,7 @@ impl Sources {
             listen_client,
             advertise_client,
             listen_zookeeper,
+            listen_zookeeper_admin,
             listen_peer,
             advertise_peer,
             initial_cluster,
@@ -191,6 +195,7 @@ impl Sources {
             zookeeper_tick: self.milliseconds("zookeeper-tick")?,
             zookeeper_words: self.filled("zookeeper-words")?,
             zookeeper_connections_per_address: self.count("zookeeper-connections-per-address")?,
+            zookeeper_read_only: self.switch("zookeeper-read-only")?,
             heartbeat_interval,
             election_timeout_min,
             election_timeout_max,

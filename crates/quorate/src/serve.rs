@@ -135,8 +135,14 @@ async fn run(settings: &Settings, for_dev: bool) -> Result<ExitCode, Failed> {
     options.calls_waiting_max = settings.waiting_max;
     let (cluster, node) = (start.cluster, start.node);
     let has_tree = settings.tree_engine.is_some();
-    let zookeeper_listener =
-        settings.listen_zookeeper.as_ref().map(|at| bind("listen-zookeeper", at)).transpose()?;
+    let tree_listeners = tree::Listeners {
+        clients: settings.listen_zookeeper.as_ref().map(|at| bind("listen-zookeeper", at)).transpose()?,
+        admin: settings
+            .listen_zookeeper_admin
+            .as_ref()
+            .map(|at| bind("listen-zookeeper-admin", at))
+            .transpose()?,
+    };
     let (tree_front, tree_sink) = tree::front();
     let handle = quorate_server::start(options, config, |config| {
         let identity = Identity {
@@ -166,7 +172,7 @@ async fn run(settings: &Settings, for_dev: bool) -> Result<ExitCode, Failed> {
         let _ = stopping.wait_for(|stop| *stop).await;
     }));
     let zookeeper =
-        has_tree.then(|| tree::serve(settings, zookeeper_listener, tree_front, &handle, stop.subscribe()));
+        has_tree.then(|| tree::serve(settings, tree_listeners, tree_front, &handle, stop.subscribe()));
     let zookeeper = zookeeper.transpose()?;
     let members = follow_members(handle.clone(), settings.data_dir.clone(), start.peers, engines(settings));
     let mut members = tokio::spawn(members);

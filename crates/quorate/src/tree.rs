@@ -7,7 +7,8 @@
 //! ```
 
 use std::{
-    collections::BTreeMap, future::Future, net::TcpListener, path::Path, pin::Pin, sync::Arc, time::Duration,
+    collections::BTreeMap, future::Future, io, net::TcpListener, path::Path, pin::Pin, sync::Arc,
+    time::Duration,
 };
 
 use futures_util::stream::{FuturesUnordered, StreamExt};
@@ -237,22 +238,34 @@ fn result(told: Result<Reply, CallError>) -> Result<Response, Failure> {
     }
 }
 
+/// Where the tree is served, as far as it is.
+pub(crate) struct Listeners {
+    pub(crate) clients: Option<TcpListener>,
+    pub(crate) admin: Option<TcpListener>,
+}
+
+impl Listeners {
+    fn in_tokio(self) -> io::Result<quorate_zookeeper::Listeners> {
+        let in_tokio = |listener: Option<TcpListener>| {
+            let Some(listener) = listener else { return Ok(None) };
+            listener.set_nonblocking(true)?;
+            tokio::net::TcpListener::from_std(listener).map(Some)
+        };
+        Ok(quorate_zookeeper::Listeners { clients: in_tokio(self.clients)?, admin: in_tokio(self.admin)? })
+    }
+}
+
 /// Serves ZooKeeper's clients, if there is a listener, until it is told to stop. Without one this member still ends silent sessions while it leads the tree.
 pub(crate) fn serve(
     settings: &Settings,
-    listener: Option<TcpListener>,
+    listeners: Listeners,
     front: Front,
     handle: &Handle<Reply>,
     mut stopping: watch::Receiver<bool>,
 ) -> Result<tokio::task::JoinHandle<()>, Failed> {
-    let at = settings.listen_zookeeper.as_deref().unwrap_or_default();
-    let listener = listener.map(|listener| {
-        listener.set_nonblocking(true)?;
-        tokio::net::TcpListener::from_std(listener)
-    });
-    let listener = listener.transpose().map_err(|error: std::io::Error| Failed {
+    let listeners = listeners.in_tokio().map_err(|error| Failed {
         code: 1,
-        message: format!("listen-zookeeper = {at:?}: {error}"),
+        message: format!("the sockets for ZooKeeper's clients cannot be used: {error}"),
     })?;
     let (node, requests) = Node::new(handle.clone(), &settings.data_dir);
     let options = Options {
@@ -261,6 +274,7 @@ pub(crate) fn serve(
         tick: settings.zookeeper_tick,
         settings: ZooKeeperSettings::with_tick_ms(settings.zookeeper_tick.as_millis() as i32),
         whitelist: Whitelist::parse(&settings.zookeeper_words),
+        read_only: settings.zookeeper_read_only,
         tuning: Tuning {
             connections_per_address_max: settings.zookeeper_connections_per_address,
             ..Tuning::default()
@@ -272,7 +286,7 @@ pub(crate) fn serve(
         let stop = async move {
             let _ = stopping.wait_for(|stop| *stop).await;
         };
-        if let Err(error) = quorate_zookeeper::serve(listener, front, Arc::new(node), options, stop).await {
+        if let Err(error) = quorate_zookeeper::serve(listeners, front, Arc::new(node), options, stop).await {
             tracing::error!("ZooKeeper's clients are served no more: {error}");
         }
     }))

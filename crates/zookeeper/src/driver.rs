@@ -33,7 +33,9 @@ use tokio::{task::JoinSet, time::sleep_until};
 
 use crate::{
     Backend, Front, Options, Proposal, Ticket,
+    admin::{Asked, Question},
     client::{Client, Next, Shared},
+    commands::{self, Command},
     front::{Resting, Told},
     serve::Accepted,
     socket::Socket,
@@ -44,6 +46,8 @@ use crate::{
 /// How often deadlines are looked at and touches handed on, at most.
 const TICK_MAX: Duration = Duration::from_millis(500);
 const TICK_MIN: Duration = Duration::from_millis(10);
+/// As in ZooKeeper: a tick, but at least this long, without a leader.
+const READ_ONLY_AFTER_MIN: Duration = Duration::from_secs(2);
 
 pub(crate) struct Driver<B> {
     backend: Arc<B>,
@@ -59,6 +63,8 @@ pub(crate) struct Driver<B> {
     stewarded: u64,
     leads: Option<Epoch>,
     steward: Option<Steward>,
+    /// When reading begins, if no leader is found before.
+    read_only_at: Option<Instant>,
     client_port: u16,
     /// Readers, and those that wait until something can be written.
     tasks: JoinSet<()>,
@@ -96,10 +102,12 @@ impl<B: Backend> Driver<B> {
             stewarded: 0,
             leads: None,
             steward: None,
+            read_only_at: None,
             client_port,
             tasks: JoinSet::new(),
         };
         driver.lead(resting.leads);
+        driver.wait_to_read_only();
         driver
     }
 
@@ -168,6 +176,7 @@ impl<B: Backend> Driver<B> {
                 }
             }
             Told::Accepted(accepted) => self.accept(accepted),
+            Told::Asked(asked) => self.answer(asked),
             Told::Received(id, bytes) => self.with(id, |client, _| client.receive(bytes)),
             Told::HungUp(id) => self.with(id, |client, _| client.hang_up()),
             Told::Writable(id) => self.with(id, |client, _| client.writing = None),
@@ -204,6 +213,12 @@ impl<B: Backend> Driver<B> {
     fn stand(&mut self, standing: Standing) {
         tracing::info!(?standing, "what this server does for ZooKeeper clients changed");
         self.shared.hub.set_standing(standing);
+        self.wait_to_read_only();
+    }
+
+    fn wait_to_read_only(&mut self) {
+        let waits = self.options.read_only && self.shared.hub.standing() == Standing::Isolated;
+        self.read_only_at = waits.then(|| self.shared.now + self.options.tick.max(READ_ONLY_AFTER_MIN));
     }
 
     fn lead(&mut self, leads: Option<Epoch>) {
@@ -217,6 +232,9 @@ impl<B: Backend> Driver<B> {
     // ── time passes ─────────────────────────────────────────────────────────────────────────────────────────────────
 
     fn tick(&mut self) {
+        if self.read_only_at.is_some_and(|at| at <= self.shared.now) {
+            self.stand(Standing::ReadOnly);
+        }
         let mut touched: Vec<SessionId> = Vec::new();
         let mut over = Vec::new();
         for (id, client) in &mut self.clients {
@@ -304,24 +322,49 @@ impl<B: Backend> Driver<B> {
 
     fn answer_word(&mut self, id: ConnectionId, word: FourLetterWord) {
         if words::resets_server(word, &self.options.whitelist) {
-            self.shared.stats = Default::default();
+            self.reset_server();
         }
         if words::resets_connections(word, &self.options.whitelist) {
-            self.clients.values_mut().for_each(|client| client.stats = Default::default());
+            self.reset_connections();
         }
-        let facts = self.backend.facts();
-        let server = Server {
-            facts: &facts,
+        let text = self.look(|server| words::answer(word, server));
+        if let Some(client) = self.clients.get_mut(&id) {
+            client.reply(text, &mut self.shared);
+        }
+    }
+
+    /// The admin page asks.
+    fn answer(&mut self, asked: Asked) {
+        match asked.question {
+            Question::Command(Command::StatReset) => self.reset_server(),
+            Question::Command(Command::ConnectionStatReset) => self.reset_connections(),
+            Question::Command(_) | Question::Metrics => {}
+        }
+        let text = self.look(|server| match asked.question {
+            Question::Command(command) => commands::answer(command, server),
+            Question::Metrics => commands::metrics(server),
+        });
+        // Whoever asked may have gone.
+        let _ = asked.answer.send(text);
+    }
+
+    fn reset_server(&mut self) {
+        self.shared.stats = Default::default();
+    }
+
+    fn reset_connections(&mut self) {
+        self.clients.values_mut().for_each(|client| client.stats = Default::default());
+    }
+
+    fn look(&self, say: impl FnOnce(&Server<'_>) -> String) -> String {
+        say(&Server {
+            facts: &self.backend.facts(),
             options: &self.options,
             hub: &self.shared.hub,
             stats: &self.shared.stats,
             clients: &self.clients,
             client_port: self.client_port,
-        };
-        let text = words::answer(word, &server);
-        if let Some(client) = self.clients.get_mut(&id) {
-            client.reply(text, &mut self.shared);
-        }
+        })
     }
 }
 

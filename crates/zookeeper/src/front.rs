@@ -13,7 +13,7 @@ use quorate_service::{
 };
 use tokio::sync::Notify;
 
-use crate::{Failure, Ticket, serve::Accepted};
+use crate::{Failure, Ticket, admin::Asked, serve::Accepted};
 
 /// The front end, to the node that it stands before. Clones are the same.
 ///
@@ -53,6 +53,7 @@ pub(crate) enum Told {
     Leads(Option<Epoch>),
     Touched(Vec<SessionId>),
     Accepted(Accepted),
+    Asked(Asked),
     Received(ConnectionId, BytesMut),
     HungUp(ConnectionId),
     Writable(ConnectionId),

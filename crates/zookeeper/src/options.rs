@@ -24,6 +24,9 @@ pub struct Options {
     pub container_interval: Duration,
     /// A container that never had a child goes after so many milliseconds, `znode.container.maxNeverUsedIntervalMs`. Default 300,000; negative: never.
     pub container_unused_ms: i64,
+    /// Does a server without a leader let clients read that say they will do with that, `readonlymode.enabled`? It waits a little before it does, since most
+    /// elections are short and a change of standing closes all connections. Default: no.
+    pub read_only: bool,
     /// What connections may take.
     pub tuning: Tuning,
 }
@@ -38,6 +41,7 @@ impl Default for Options {
             version: format!("3.9.0-quorate-{}", env!("CARGO_PKG_VERSION")),
             container_interval: Duration::from_secs(60),
             container_unused_ms: 300_000,
+            read_only: false,
             tuning: Tuning::default(),
         }
     }

@@ -15,7 +15,7 @@ use tokio::{
 };
 
 use crate::{
-    Backend, Front, Options, Tuning,
+    Backend, Front, Options, Tuning, admin,
     admission::{Admission, Place},
     draw::Draws,
     driver::Driver,
@@ -31,9 +31,18 @@ pub(crate) struct Accepted {
     pub(crate) drawn: Drawn,
 }
 
+/// Where a server listens.
+#[derive(Debug, Default)]
+pub struct Listeners {
+    /// For clients. None: nobody is served.
+    pub clients: Option<TcpListener>,
+    /// For the [admin page](crate#the-admin-page). None: there is none.
+    pub admin: Option<TcpListener>,
+}
+
 /// Serves clients until `shutdown` is ready, then closes all connections. Their sessions live on, as long as their clients find another server in time.
 ///
-/// Without a listener nobody is served, and all else goes on: whoever leads the tree ends its silent sessions, with clients of its own or without. So
+/// Without a listener for clients nobody is served, and all else goes on: whoever leads the tree ends its silent sessions, with clients of its own or without. So
 /// every member of a tree's group calls this.
 ///
 /// Runs on whatever tokio runtime polls it, and spawns there. A runtime of one thread suits it best; see the driver. One at a time for each `front`.
@@ -41,13 +50,14 @@ pub(crate) struct Accepted {
 /// # Errors
 /// The listener fails for good, the operating system has no random numbers, or `front` is being served already.
 pub async fn serve<B: Backend>(
-    listener: Option<TcpListener>,
+    listeners: Listeners,
     front: Front,
     backend: Arc<B>,
     options: Options,
     shutdown: impl Future<Output = ()>,
 ) -> io::Result<()> {
     let draws = Draws::open(options.server_id)?;
+    let Listeners { clients: listener, admin } = listeners;
     let client_port =
         listener.as_ref().map_or(Ok(0), |listener| Ok::<_, io::Error>(listener.local_addr()?.port()))?;
     let resting = front.begin().ok_or_else(|| {
@@ -57,7 +67,15 @@ pub async fn serve<B: Backend>(
     let mut driver = Driver::new(backend, front.clone(), options, resting, client_port);
     tokio::select! {
         () = driver.run(shutdown) => Ok(()),
-        failed = accept(listener, front, draws, tuning) => failed,
+        failed = accept(listener, front.clone(), draws, tuning) => failed,
+        failed = administer(admin, front) => failed,
+    }
+}
+
+async fn administer(listener: Option<TcpListener>, front: Front) -> io::Result<()> {
+    match listener {
+        Some(listener) => admin::serve(listener, front).await,
+        None => std::future::pending().await,
     }
 }
 

@@ -138,6 +138,16 @@ impl Connection {
         Ok(events)
     }
 
+    /// Asks once, and waits for the answer.
+    pub(crate) async fn call(&mut self, template: &mut Template, number: u64) -> Fallible<()> {
+        self.ask(template, number, Instant::now());
+        while self.outstanding() > 0 {
+            self.exchange().await?;
+            self.take(|_| ())?;
+        }
+        Ok(())
+    }
+
     /// Ends the session in order, so that no other measurement sees it end.
     pub(crate) async fn close(mut self) -> Fallible<()> {
         let header = RequestHeader { xid: self.xid + 1, op: OpCode::CloseSession as i32 };

@@ -1,19 +1,57 @@
-//! Ours beside Debian's ZooKeeper, in one run, on one machine, with one client: and beside a server that does nothing.
+//! Ours beside Debian's ZooKeeper, in one run, on one machine, with one client; and beside a server that does nothing.
+//!
+//! ```text
+//!   rounds ──► system: three servers, started alike ◄── single: one load, to look at it
+//!      │          ▲
+//!      ├──► load ─┤  many connections, each with requests made beforehand (packets, connection)
+//!      ├──► fanout, failover
+//!      └──► table ──► docs/comparison-zookeeper.md
+//! ```
 
 mod connection;
+mod failover;
+mod fanout;
 mod load;
 pub(crate) mod nothing;
 mod packets;
 pub(crate) mod real;
+mod rounds;
 mod session;
 mod single;
 mod system;
+mod table;
 
-use crate::Fallible;
+use std::fs;
+
+use self::system::Engine;
+use crate::{Fallible, ledger};
+
+const PAGE: &str = "docs/comparison-zookeeper.md";
 
 /// `cargo xtask compare-zookeeper`, and what stands after it.
 pub(crate) fn run(arguments: &[String]) -> Fallible<()> {
-    single::run(arguments)
+    if value(arguments, "--only").is_some() {
+        return single::run(arguments);
+    }
+    let engine = match value(arguments, "--engine") {
+        None | Some("zab") => Engine::Zab,
+        Some("raft") => Engine::Raft,
+        Some(other) => return Err(format!("there is no engine {other}; there are zab and raft").into()),
+    };
+    let (rounds, kills) = (number(arguments, "--rounds", 3)?.max(1), number(arguments, "--kills", 20)?);
+    let mut command = format!("cargo xtask compare-zookeeper --rounds {rounds} --kills {kills}");
+    if engine == Engine::Raft {
+        command.push_str(" --engine raft");
+    }
+    real::version()?;
+    let text = table::page(&rounds::run(engine, rounds, kills)?, engine, &command)?;
+    println!("\n{text}");
+    if engine == Engine::Raft {
+        return Ok(());
+    }
+    let title = "# Comparison with ZooKeeper\n\nWritten by `cargo xtask compare-zookeeper`; see [performance.md](performance.md) for what it means.";
+    fs::write(PAGE, format!("{title}\n\n{text}"))?;
+    ledger::add(&command, PAGE)
 }
 
 /// What stands behind this flag.

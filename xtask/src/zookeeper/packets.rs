@@ -64,9 +64,10 @@ pub(crate) struct Template {
 }
 
 impl Template {
+    /// Works on the children of `parent`.
     pub(crate) fn new(operation: Operation, parent: &str) -> Fallible<Template> {
         let path = numbered(parent, 0);
-        let end = PATH + path.len();
+        let bytes = path.len();
         let request = match operation {
             Operation::SetData => {
                 let data = Some(vec![b'y'; DATA_BYTES].into());
@@ -77,6 +78,18 @@ impl Template {
             Operation::Sync => Request::Sync(SyncRequest { path }),
         };
         let space = if operation == Operation::Create { 10_u64.pow(DIGITS as u32) } else { ZNODES };
+        Template::of(&request, bytes, space)
+    }
+
+    /// Reads children of `parent`, and leaves a watch on each.
+    pub(crate) fn watch(parent: &str) -> Fallible<Template> {
+        let path = numbered(parent, 0);
+        let bytes = path.len();
+        Template::of(&Request::GetData(GetDataRequest { path, watch: true }), bytes, ZNODES)
+    }
+
+    fn of(request: &Request, path_bytes: usize, space: u64) -> Fallible<Template> {
+        let end = PATH + path_bytes;
         Ok(Template { bytes: request.packet(0)?.to_vec(), digits: end - DIGITS..end, space })
     }
 

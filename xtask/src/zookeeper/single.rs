@@ -33,18 +33,21 @@ pub(crate) fn run(arguments: &[String]) -> Fallible<()> {
         let until = Until::Time { warm: WARM, counted };
         let plan = Plan { operation, connections, outstanding, until, parent };
         let outcome = load::run(&running.addresses, &plan, || running.cpu())?;
-        println!("{}", line(&plan, &outcome));
+        println!("{}", line(operation, connections, outstanding, &outcome));
     }
     Ok(())
 }
 
 /// An outcome on one line.
-pub(crate) fn line(plan: &Plan, outcome: &Outcome) -> String {
+pub(crate) fn line(
+    operation: Operation,
+    connections: usize,
+    outstanding: usize,
+    outcome: &Outcome,
+) -> String {
     format!(
-        "{} over {} connections, {} outstanding: {:.0}/s, p50 {:.2} ms, p99 {:.2} ms, CPU of servers {:.1} µs, of the load {:.1} µs",
-        plan.operation.name(),
-        plan.connections,
-        plan.outstanding,
+        "{}, {connections} connections, {outstanding} outstanding: {:.0}/s, p50 {:.2} ms, p99 {:.2} ms, {:.1} µs CPU of the servers, {:.1} of the load",
+        operation.name(),
         outcome.per_second(),
         outcome.percentile_ms(50.0),
         outcome.percentile_ms(99.0),

@@ -10,6 +10,7 @@ use crate::{
     Fallible,
     cluster::{Cluster, Kind, Options, Scratch},
     nothing::Process,
+    process,
 };
 
 pub(crate) const SERVERS: usize = 3;
@@ -55,11 +56,11 @@ impl System {
 pub(crate) struct Running {
     /// Where clients are served.
     pub(crate) addresses: Vec<String>,
-    pub(crate) servers: Servers,
+    servers: Servers,
 }
 
 /// Its processes.
-pub(crate) enum Servers {
+enum Servers {
     Cluster(Cluster, #[expect(dead_code, reason = "the directories live as long as the servers")] Scratch),
     Nothing(Process),
 }
@@ -118,6 +119,19 @@ impl Running {
         match &self.servers {
             Servers::Cluster(cluster, _) => cluster.cpu(),
             Servers::Nothing(process) => process.cpu(),
+        }
+    }
+
+    /// Resident memory of the largest of them, in bytes.
+    pub(crate) fn resident_bytes_max(&self) -> u64 {
+        self.pids().into_iter().map(process::resident_bytes).max().unwrap_or(0)
+    }
+
+    /// Its servers, to kill and start, if it has several.
+    pub(crate) fn cluster_mut(&mut self) -> Option<&mut Cluster> {
+        match &mut self.servers {
+            Servers::Cluster(cluster, _) => Some(cluster),
+            Servers::Nothing(_) => None,
         }
     }
 

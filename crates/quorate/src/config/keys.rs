@@ -70,6 +70,13 @@ pub(super) const KEYS: &[Key] = &[
         "HOST:PORT",
         "Where ZooKeeper clients are served, usually port 2181 [default: nowhere]",
     ),
+    key(
+        "listen-zookeeper-admin",
+        Kind::Address,
+        "",
+        "HOST:PORT",
+        "Where ZooKeeper's HTTP commands and the figures for Prometheus are, usually port 8080; without credentials, so for operators alone [default: nowhere]",
+    ),
     key("listen-peer", Kind::Address, "127.0.0.1:2380", "HOST:PORT", "Where the other members are heard"),
     key(
         "advertise-peer",
@@ -126,6 +133,13 @@ pub(super) const KEYS: &[Key] = &[
         "60",
         "COUNT",
         "ZooKeeper's maxClientCnxns; 0: no limit",
+    ),
+    key(
+        "zookeeper-read-only",
+        Kind::Switch,
+        "false",
+        "BOOL",
+        "A member without a leader lets ZooKeeper clients read that ask for it (readonlymode.enabled)",
     ),
     key(
         "heartbeat-interval",

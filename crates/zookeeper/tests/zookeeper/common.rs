@@ -20,7 +20,7 @@ use quorate_wire::{
     jute::{Jute, Reader},
     zookeeper::*,
 };
-use quorate_zookeeper::{Backend, Facts, Failure, Front, Options, Proposal, Ticket, serve};
+use quorate_zookeeper::{Backend, Facts, Failure, Front, Listeners, Options, Proposal, Ticket, serve};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::{TcpListener, TcpStream},
@@ -93,6 +93,7 @@ impl Backend for Seam {
 pub struct Server {
     pub node: Arc<Node>,
     pub address: SocketAddr,
+    pub admin: SocketAddr,
     task: JoinHandle<()>,
 }
 
@@ -108,16 +109,17 @@ impl Server {
     }
 
     pub async fn with(options: Options, delay: Option<Duration>) -> Server {
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        Server::of(Znodes::new(), Some(listener), options, delay)
+        let listener = async || Some(TcpListener::bind("127.0.0.1:0").await.unwrap());
+        let listeners = Listeners { clients: listener().await, admin: listener().await };
+        Server::of(Znodes::new(), listeners, options, delay)
     }
 
     /// A member that serves nobody.
     pub fn deaf(tree: Znodes, options: Options) -> Server {
-        Server::of(tree, None, options, None)
+        Server::of(tree, Listeners::default(), options, None)
     }
 
-    fn of(tree: Znodes, listener: Option<TcpListener>, options: Options, delay: Option<Duration>) -> Server {
+    fn of(tree: Znodes, listeners: Listeners, options: Options, delay: Option<Duration>) -> Server {
         let front = Front::new(tree.view());
         front.standing(Standing::Serving);
         let node = Arc::new(Node {
@@ -128,11 +130,25 @@ impl Server {
             touched: Mutex::default(),
         });
         let nowhere = SocketAddr::from(([0, 0, 0, 0], 0));
-        let address = listener.as_ref().map_or(nowhere, |listener| listener.local_addr().unwrap());
+        let at = |listener: &Option<TcpListener>| {
+            listener.as_ref().map_or(nowhere, |listener| listener.local_addr().unwrap())
+        };
+        let (address, admin) = (at(&listeners.clients), at(&listeners.admin));
         let seam = Arc::new(Seam(Arc::clone(&node)));
         let task =
-            tokio::spawn(async move { serve(listener, front, seam, options, pending()).await.unwrap() });
-        Server { node, address, task }
+            tokio::spawn(async move { serve(listeners, front, seam, options, pending()).await.unwrap() });
+        Server { node, address, admin, task }
+    }
+
+    /// What the admin page says under this path: status and body.
+    pub async fn page(&self, request: &str) -> (u16, String) {
+        let mut stream = TcpStream::connect(self.admin).await.unwrap();
+        let request = format!("{request} HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n");
+        stream.write_all(request.as_bytes()).await.unwrap();
+        let mut said = String::new();
+        timeout(SOON, stream.read_to_string(&mut said)).await.unwrap().unwrap();
+        let (head, body) = said.split_once("\r\n\r\n").unwrap();
+        (head.split(' ').nth(1).unwrap().parse().unwrap(), body.to_owned())
     }
 
     pub async fn socket(&self) -> Client {
@@ -182,11 +198,20 @@ pub struct Client {
 impl Client {
     /// None: the connection was closed without an answer.
     pub async fn connect(&mut self, session: i64, password: Secret) -> Option<ConnectResponse> {
+        self.connect_as(session, password, false).await
+    }
+
+    /// As a client that will do with reading.
+    pub async fn connect_read_only(&mut self) -> Option<ConnectResponse> {
+        self.connect_as(0, Secret::default(), true).await
+    }
+
+    async fn connect_as(&mut self, session: i64, password: Secret, reads: bool) -> Option<ConnectResponse> {
         let request = ConnectRequest {
             timeout_ms: 10_000,
             session,
             password,
-            read_only: Some(false),
+            read_only: Some(reads),
             ..Default::default()
         };
         self.stream.write_all(&packet(|to| request.write(to)).unwrap()).await.unwrap();

@@ -127,3 +127,27 @@ async fn an_isolated_server_answers_no_ping() {
     assert_eq!(client.packet().await, None);
     assert_eq!(server.socket().await.connect(0, Secret::default()).await, None);
 }
+
+#[tokio::test]
+async fn a_server_without_a_leader_lets_those_read_who_will_do_with_that_and_never_before_a_while() {
+    let options = Options { read_only: true, tick: Duration::from_millis(100), ..Options::default() };
+    let server = Server::with(options, None).await;
+    let mut writer = server.client().await;
+    writer.ask(create("/a", b"1", 0)).await.expect("made");
+    server.node.front.standing(Standing::Isolated);
+    assert_eq!(server.socket().await.connect(0, Secret::default()).await, None, "not at once");
+    let mut reader = loop {
+        let mut reader = server.socket().await;
+        if reader.connect_read_only().await.is_some() {
+            break reader;
+        }
+        sleep(Duration::from_millis(50)).await;
+    };
+    assert_eq!(server.socket().await.connect(0, Secret::default()).await, None, "it would write");
+    assert!(reader.ask(get("/a", false)).await.is_ok());
+    assert_eq!(reader.ask(create("/b", b"", 0)).await, Err(ErrorCode::NotReadOnly.number()));
+    server.node.front.standing(Standing::Serving);
+    reader.send(&get("/a", false)).await;
+    assert_eq!(reader.packet().await, None, "there are servers that write now");
+    assert!(server.client().await.ask(create("/b", b"", 0)).await.is_ok());
+}
