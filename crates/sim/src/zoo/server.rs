@@ -25,6 +25,7 @@ use quorate_service::{
 };
 
 use super::TreeShape;
+use crate::schedule::Time;
 
 /// What the node came to for a request of a connection.
 #[derive(Debug)]
@@ -105,8 +106,10 @@ pub(crate) struct Server {
     heard: Heard,
     stewarded: u64,
     next_tick: Instant,
-    /// A turn is scheduled for then, in true time.
-    pub(super) turn_at: Option<u64>,
+    /// A turn is scheduled for then.
+    pub(super) turn_at: Option<Time>,
+    /// News waits until then.
+    pub(super) deaf_until: Time,
 }
 
 /// The time as a host has it.
@@ -134,6 +137,7 @@ impl Server {
             stewarded: 0,
             next_tick: now,
             turn_at: None,
+            deaf_until: 0,
         }
     }
 

@@ -362,11 +362,15 @@ impl World {
             return self.wake_server(host, now);
         }
         let time_ms = WALL_MS + (local.as_nanos() / MILLIS) as i64;
-        let without_news = zoo.random.chance(1, 5);
+        if now >= server.deaf_until && zoo.random.chance(1, 20) {
+            let long = zoo.random.chance(1, 10);
+            server.deaf_until = now + zoo.random.between(20, if long { 80_000 } else { 3_000 }) * MICROS;
+        }
+        let without_news = now < server.deaf_until;
         let doing = server.turn(Now { local, time_ms, without_news });
         let mut next = this.clock.when(server.poll_timeout()).max(now + 100 * MICROS);
         if without_news && !server.news.is_empty() {
-            next = next.min(now + zoo.random.between(20, 3_000) * MICROS);
+            next = next.min(server.deaf_until);
         }
         self.trace.event(now, 13, host as u64, doing.len() as u64);
         for doing in doing {
