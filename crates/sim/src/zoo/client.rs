@@ -143,6 +143,8 @@ impl Client {
     /// The connection is gone, or is no longer wanted.
     pub(super) fn leave(&mut self, now: Time) {
         self.pending.clear();
+        // Whoever has not heard that its goodbye was heard goes on.
+        self.says_goodbye = false;
         let rest = self.random.between(1, 80) * MILLIS;
         self.phase = Phase::Away { until: now + rest };
     }
