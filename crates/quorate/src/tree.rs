@@ -34,10 +34,10 @@ pub(crate) fn front() -> (Front, TreeSink) {
         TreeNews::Applied(view, events) => told.applied(view, events),
         TreeNews::Replaced(view) => told.replaced(view),
         TreeNews::Touched(sessions) => told.touched(sessions),
-        TreeNews::Role(RoleChange { role, leader, .. }) => {
+        TreeNews::Role(RoleChange { role, leader, epoch }) => {
             // Who knows no leader has not heard of one for an election timeout, which is far shorter than any session's.
             told.standing(if leader.is_some() { Standing::Serving } else { Standing::Isolated });
-            told.leads(role == Role::Leader);
+            told.leads((role == Role::Leader).then_some(epoch));
         }
     });
     (front, sink)

@@ -23,6 +23,7 @@ use std::{
     time::{Duration, Instant, SystemTime, UNIX_EPOCH},
 };
 
+use quorate_consensus::Epoch;
 use quorate_service::{
     znodes::{Identity, SessionId},
     zookeeper::{Connection, ConnectionId, Drawn, Hub, RequestId, Settings, Standing},
@@ -60,7 +61,7 @@ pub(crate) struct Driver<B> {
     last: u64,
     /// Proposals of the stewards so far.
     stewarded: u64,
-    leads: bool,
+    leads: Option<Epoch>,
     steward: Option<Steward>,
     /// When the loss of the leader counts, if none is found before.
     isolated_at: Option<Instant>,
@@ -101,7 +102,7 @@ impl<B: Backend> Driver<B> {
             listed: Vec::new(),
             last: Ticket::STEWARD.0,
             stewarded: 0,
-            leads: false,
+            leads: None,
             steward: None,
             isolated_at: None,
             read_only_at: None,
@@ -242,11 +243,12 @@ impl<B: Backend> Driver<B> {
         self.read_only_at = waits.then(|| self.shared.now + self.options.tick.max(READ_ONLY_AFTER_MIN));
     }
 
-    fn lead(&mut self, leads: bool) {
+    fn lead(&mut self, leads: Option<Epoch>) {
         self.leads = leads;
         let Options { tick, container_interval, container_unused_ms, .. } = self.options;
         let (view, now) = (self.shared.hub.view(), self.shared.now);
-        self.steward = leads.then(|| Steward::new(tick, container_interval, container_unused_ms, view, now));
+        self.steward =
+            leads.map(|epoch| Steward::new(epoch, tick, container_interval, container_unused_ms, view, now));
     }
 
     // ── time passes ─────────────────────────────────────────────────────────────────────────────────────────────────

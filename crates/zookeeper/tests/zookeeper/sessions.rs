@@ -3,7 +3,7 @@
 use std::{sync::atomic::Ordering, time::Duration};
 
 use bytes::Bytes;
-use quorate_consensus::{Position, StateMachine as _};
+use quorate_consensus::{Epoch, Position, StateMachine as _};
 use quorate_service::{
     znodes::{Command, CreateSession, Password, SessionId, Znodes},
     zookeeper::{Settings, Standing},
@@ -48,7 +48,7 @@ async fn a_leader_ends_silent_sessions_and_hears_those_that_ping() {
     let tick = Duration::from_millis(100);
     let settings = Settings { timeout_ms_min: 200, timeout_ms_max: 400, ..Settings::default() };
     let server = Server::with(Options { tick, settings, ..Options::default() }, None).await;
-    server.node.front.leads(true);
+    server.node.front.leads(Some(Epoch(1)));
     let (mut silent, mut alive) = (server.client().await, server.client().await);
     silent.ask(create("/s", b"", 1)).await.expect("made");
     alive.ask(create("/l", b"", 1)).await.expect("made");
@@ -73,7 +73,7 @@ async fn a_leader_that_serves_nobody_ends_silent_sessions() {
     tree.apply(Position::new(1, 1), &Command::CreateSession(open).encode());
     let server = Server::deaf(tree, Options { tick: Duration::from_millis(100), ..Options::default() });
     assert_eq!(server.node.sessions(), 1);
-    server.node.front.leads(true);
+    server.node.front.leads(Some(Epoch(1)));
     for _ in 0..100 {
         sleep(Duration::from_millis(50)).await;
         if server.node.sessions() == 0 {
