@@ -4,6 +4,7 @@
 
 mod keys;
 mod sources;
+mod tls;
 mod values;
 
 use std::{fmt, path::PathBuf, time::Duration};
@@ -41,6 +42,8 @@ pub(crate) struct Settings {
     pub(crate) advertise_client: String,
     /// `None`: ZooKeeper's clients are not served.
     pub(crate) listen_zookeeper: Option<String>,
+    /// `None`: there is no port for TLS alone.
+    pub(crate) listen_zookeeper_secure: Option<String>,
     /// `None`: there is no admin page.
     pub(crate) listen_zookeeper_admin: Option<String>,
     pub(crate) listen_peer: String,
@@ -55,6 +58,9 @@ pub(crate) struct Settings {
     pub(crate) zookeeper_tick: Duration,
     pub(crate) zookeeper_words: String,
     pub(crate) zookeeper_connections_per_address: usize,
+    /// `None`: ZooKeeper's clients come in the clear.
+    pub(crate) zookeeper_tls: Option<quorate_tls::Files>,
+    pub(crate) zookeeper_tls_only: bool,
     pub(crate) zookeeper_read_only: bool,
     pub(crate) heartbeat_interval: Duration,
     pub(crate) election_timeout_min: Duration,
@@ -168,6 +174,20 @@ impl Sources {
         };
         let listen_zookeeper = of_the_tree("listen-zookeeper")?;
         let listen_zookeeper_admin = of_the_tree("listen-zookeeper-admin")?;
+        let listen_zookeeper_secure = of_the_tree("listen-zookeeper-secure")?;
+        let zookeeper_tls = self.tls()?;
+        let zookeeper_tls_only = self.switch("zookeeper-tls-only")?;
+        let needs_tls = [
+            ("listen-zookeeper-secure", listen_zookeeper_secure.is_some()),
+            ("zookeeper-tls-only", zookeeper_tls_only),
+        ];
+        if let Some((key, _)) = needs_tls.into_iter().find(|(_, set)| *set && zookeeper_tls.is_none()) {
+            return Err(self.refuse(
+                key,
+                "there is no certificate",
+                "set zookeeper-tls-certificate and zookeeper-tls-key",
+            ));
+        }
         let lease_reads = self.switch("lease-reads")?;
         let clock_error_max = self.milliseconds("clock-error-max")?;
         if lease_reads && clock_error_max * 2 > election_timeout_min {
@@ -183,6 +203,7 @@ impl Sources {
             listen_client,
             advertise_client,
             listen_zookeeper,
+            listen_zookeeper_secure,
             listen_zookeeper_admin,
             listen_peer,
             advertise_peer,
@@ -195,6 +216,8 @@ impl Sources {
             zookeeper_tick: self.milliseconds("zookeeper-tick")?,
             zookeeper_words: self.filled("zookeeper-words")?,
             zookeeper_connections_per_address: self.count("zookeeper-connections-per-address")?,
+            zookeeper_tls,
+            zookeeper_tls_only,
             zookeeper_read_only: self.switch("zookeeper-read-only")?,
             heartbeat_interval,
             election_timeout_min,
@@ -280,6 +303,30 @@ mod tests {
         };
         assert_eq!(error.lines().count(), 1, "one line: {error}");
         error
+    }
+
+    #[test]
+    fn zookeepers_tls_is_told_whole_or_not_at_all() {
+        let certificate = "--zookeeper-tls-certificate=c.pem";
+        let (key, ca) = ("--zookeeper-tls-key=k.pem", "--zookeeper-tls-client-ca=ca.pem");
+        let settings = |flags: &[&str]| resolve(flags, &[]).unwrap().settings().unwrap();
+        assert!(settings(&[]).zookeeper_tls.is_none());
+        let needed = settings(&[certificate, key, ca]).zookeeper_tls.unwrap().clients;
+        assert!(matches!(needed, quorate_tls::ClientAuth::Needed(_)));
+        let wanted =
+            settings(&[certificate, key, ca, "--zookeeper-tls-client-auth=want"]).zookeeper_tls.unwrap();
+        assert!(matches!(wanted.clients, quorate_tls::ClientAuth::Wanted(_)));
+        assert!(refused(&[certificate]).contains("zookeeper-tls-key is not set"));
+        assert!(refused(&[ca]).contains("zookeeper-tls-certificate is not set"));
+        assert!(
+            refused(&[certificate, key, "--zookeeper-tls-client-revoked=r.pem"])
+                .contains("zookeeper-tls-client-ca is not set")
+        );
+        assert!(refused(&["--zookeeper-tls-only=true"]).contains("there is no certificate"));
+        assert!(
+            refused(&["--listen-zookeeper-admin=127.0.0.1:8080", "--tree-engine=off"])
+                .contains("leave listen-zookeeper-admin out")
+        );
     }
 
     /// A file that goes when the test ends.

@@ -135,13 +135,11 @@ async fn run(settings: &Settings, for_dev: bool) -> Result<ExitCode, Failed> {
     options.calls_waiting_max = settings.waiting_max;
     let (cluster, node) = (start.cluster, start.node);
     let has_tree = settings.tree_engine.is_some();
+    let listen = |key: &'static str, at: &Option<String>| at.as_ref().map(|at| bind(key, at)).transpose();
     let tree_listeners = tree::Listeners {
-        clients: settings.listen_zookeeper.as_ref().map(|at| bind("listen-zookeeper", at)).transpose()?,
-        admin: settings
-            .listen_zookeeper_admin
-            .as_ref()
-            .map(|at| bind("listen-zookeeper-admin", at))
-            .transpose()?,
+        clients: listen("listen-zookeeper", &settings.listen_zookeeper)?,
+        secure: listen("listen-zookeeper-secure", &settings.listen_zookeeper_secure)?,
+        admin: listen("listen-zookeeper-admin", &settings.listen_zookeeper_admin)?,
     };
     let (tree_front, tree_sink) = tree::front();
     let handle = quorate_server::start(options, config, |config| {

@@ -20,6 +20,7 @@ use quorate_service::{
     znodes::{Response, SessionId, Znodes},
     zookeeper::{Settings as ZooKeeperSettings, Standing},
 };
+use quorate_tls::Tls;
 use quorate_zookeeper::{Backend, Facts, Failure, Front, Mode, Options, Proposal, Ticket, Tuning, Whitelist};
 use tokio::sync::{mpsc, watch};
 
@@ -241,6 +242,7 @@ fn result(told: Result<Reply, CallError>) -> Result<Response, Failure> {
 /// Where the tree is served, as far as it is.
 pub(crate) struct Listeners {
     pub(crate) clients: Option<TcpListener>,
+    pub(crate) secure: Option<TcpListener>,
     pub(crate) admin: Option<TcpListener>,
 }
 
@@ -251,7 +253,11 @@ impl Listeners {
             listener.set_nonblocking(true)?;
             tokio::net::TcpListener::from_std(listener).map(Some)
         };
-        Ok(quorate_zookeeper::Listeners { clients: in_tokio(self.clients)?, admin: in_tokio(self.admin)? })
+        Ok(quorate_zookeeper::Listeners {
+            clients: in_tokio(self.clients)?,
+            secure: in_tokio(self.secure)?,
+            admin: in_tokio(self.admin)?,
+        })
     }
 }
 
@@ -267,6 +273,8 @@ pub(crate) fn serve(
         code: 1,
         message: format!("the sockets for ZooKeeper's clients cannot be used: {error}"),
     })?;
+    let tls = settings.zookeeper_tls.clone().map(Tls::load).transpose();
+    let tls = tls.map_err(|error| Failed::usage(format!("zookeeper-tls: {error}")))?;
     let (node, requests) = Node::new(handle.clone(), &settings.data_dir);
     let options = Options {
         // What session ids begin with. They hold random bits as well, so two members with the same one do no harm.
@@ -274,6 +282,9 @@ pub(crate) fn serve(
         tick: settings.zookeeper_tick,
         settings: ZooKeeperSettings::with_tick_ms(settings.zookeeper_tick.as_millis() as i32),
         whitelist: Whitelist::parse(&settings.zookeeper_words),
+        tls,
+        tls_only: settings.zookeeper_tls_only,
+        isolation_grace: isolation_grace(settings.zookeeper_tick, settings.election_timeout_max),
         read_only: settings.zookeeper_read_only,
         tuning: Tuning {
             connections_per_address_max: settings.zookeeper_connections_per_address,
@@ -292,11 +303,34 @@ pub(crate) fn serve(
     }))
 }
 
+/// How long a member that has lost its leader serves on.
+///
+/// A leader ends a session two ticks after it heard of its client at the earliest. It may have heard last a quarter of a tick (the interval of touches) and
+/// an election timeout before the loss was noticed here. Of what is left a quarter of a tick stays in reserve, for clocks and busy machines; and half a
+/// tick is enough.
+fn isolation_grace(tick: Duration, election_timeout_max: Duration) -> Duration {
+    (tick * 3 / 2).saturating_sub(election_timeout_max).min(tick / 2)
+}
+
 #[cfg(test)]
 mod tests {
     use quorate_consensus::{Index, Membership};
 
     use super::*;
+
+    #[test]
+    fn k8_grace_and_all_that_passed_before_end_before_the_shortest_session() {
+        for tick in [100, 200, 500, 2_000, 60_000].map(Duration::from_millis) {
+            for election in [10, 300, 3_000].map(Duration::from_millis) {
+                let grace = isolation_grace(tick, election);
+                assert!(grace.is_zero() || grace + tick / 4 + election < tick * 2, "{tick:?} {election:?}");
+            }
+        }
+        assert_eq!(
+            isolation_grace(Duration::from_secs(2), Duration::from_millis(300)),
+            Duration::from_secs(1)
+        );
+    }
 
     #[test]
     fn a_follower_that_lags_is_not_counted_as_up_to_date() {

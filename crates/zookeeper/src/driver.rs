@@ -63,7 +63,9 @@ pub(crate) struct Driver<B> {
     stewarded: u64,
     leads: Option<Epoch>,
     steward: Option<Steward>,
-    /// When reading begins, if no leader is found before.
+    /// When the loss of the leader counts, if none is found before.
+    isolated_at: Option<Instant>,
+    /// When reading begins, if none is found before.
     read_only_at: Option<Instant>,
     client_port: u16,
     /// Readers, and those that wait until something can be written.
@@ -102,6 +104,7 @@ impl<B: Backend> Driver<B> {
             stewarded: 0,
             leads: None,
             steward: None,
+            isolated_at: None,
             read_only_at: None,
             client_port,
             tasks: JoinSet::new(),
@@ -121,7 +124,8 @@ impl<B: Backend> Driver<B> {
             let front = self.front.clone();
             front.take(&mut taken);
             if taken.is_empty() && self.listed.is_empty() {
-                let next = self.steward.as_ref().map_or(next_tick, |steward| steward.next().min(next_tick));
+                let steward = self.steward.as_ref().map(Steward::next);
+                let next = [steward, self.isolated_at].into_iter().flatten().fold(next_tick, Instant::min);
                 tokio::select! {
                     () = &mut shutdown => return,
                     () = front.arrived() => {}
@@ -133,6 +137,9 @@ impl<B: Backend> Driver<B> {
             self.shared.time_ms = time_ms();
             for told in taken.drain(..) {
                 self.hear(told);
+            }
+            if self.isolated_at.is_some_and(|at| at <= self.shared.now) {
+                self.stand(Standing::Isolated);
             }
             if self.shared.now >= next_tick {
                 next_tick = self.shared.now + every;
@@ -168,7 +175,7 @@ impl<B: Backend> Driver<B> {
                     self.with(ticket.lane, |client, _| client.synced(ticket, result));
                 }
             }
-            Told::Standing(standing) => self.stand(standing),
+            Told::Standing(standing) => self.told_standing(standing),
             Told::Leads(leads) => self.lead(leads),
             Told::Touched(sessions) => {
                 if let Some(steward) = &mut self.steward {
@@ -199,18 +206,33 @@ impl<B: Backend> Driver<B> {
     }
 
     fn accept(&mut self, accepted: Accepted) {
-        let Accepted { stream, peer, place, drawn } = accepted;
+        let Accepted { stream, peer, place, drawn, mut identities } = accepted;
         let Drawn { owner, .. } = drawn;
         self.last += 1;
         let id = ConnectionId(self.last);
         let (socket, reading) = Socket::new(stream, peer, self.options.tuning.read_ahead_bytes);
-        let ip = vec![Identity::new("ip", &peer.ip().to_string())];
-        let connection = Connection::new(id, Arc::clone(&self.settings), drawn, ip, &mut self.shared.hub);
+        identities.insert(0, Identity::new("ip", &peer.ip().to_string()));
+        let connection =
+            Connection::new(id, Arc::clone(&self.settings), drawn, identities, &mut self.shared.hub);
         self.clients.insert(id, Client::new(id, connection, owner, socket, self.shared.now));
         self.tasks.spawn(reading.run(id, self.front.clone(), place));
     }
 
+    /// A leader that is lost is given time to have a successor; whatever else is told counts at once.
+    fn told_standing(&mut self, standing: Standing) {
+        let grace = self.options.isolation_grace;
+        match (self.shared.hub.standing(), standing) {
+            (Standing::Serving, Standing::Isolated) if !grace.is_zero() => {
+                self.isolated_at.get_or_insert(self.shared.now + grace);
+            }
+            // It was back before anybody noticed.
+            (Standing::Serving, Standing::Serving) => self.isolated_at = None,
+            _ => self.stand(standing),
+        }
+    }
+
     fn stand(&mut self, standing: Standing) {
+        self.isolated_at = None;
         tracing::info!(?standing, "what this server does for ZooKeeper clients changed");
         self.shared.hub.set_standing(standing);
         self.wait_to_read_only();

@@ -6,8 +6,8 @@
 //!   node ── Front ───────────┘         └─► writes; four-letter words
 //! ```
 //!
-//! One idea a file: `backend` is what the node is asked and `front` what it tells; `serve` takes connections and `admission` counts them; `socket`
-//! reads and writes one, `client` is one with all that waits for it, `driver` has them all; `draw` draws sessions' ids and passwords; `steward` is the
+//! One idea a file: `backend` is what the node is asked and `front` what it tells; `serve` takes connections, `admission` counts them and `door` lets
+//! them in, through TLS or in the clear; `socket` reads and writes one and `stream` is what it reads from, `client` is one with all that waits for it, `driver` has them all; `draw` draws sessions' ids and passwords; `steward` is the
 //! clock of sessions and of znodes whose time is over; `words`, `mntr` and `dump` are the four-letter words and `stats` what they count; `admin` is the page
 //! for operators and `commands` what it answers.
 //!
@@ -24,7 +24,7 @@
 //! ZooKeeper's HTTP commands under `/commands/<name>`, in JSON, and the figures of `mntr` for Prometheus under `/metrics`, on one port. Without credentials, as
 //! ZooKeeper's: for an address that only operators reach.
 //!
-//! Not here yet: TLS, SASL.
+//! Left out: SASL.
 #![forbid(unsafe_code)]
 #![allow(
     clippy::disallowed_types,
@@ -37,6 +37,7 @@ mod admission;
 mod backend;
 mod client;
 mod commands;
+mod door;
 mod draw;
 mod driver;
 mod dump;
@@ -47,6 +48,7 @@ mod serve;
 mod socket;
 mod stats;
 mod steward;
+mod stream;
 mod words;
 
 pub use backend::{Backend, Facts, Failure, Mode, Proposal, Ticket};

@@ -8,34 +8,36 @@ use std::{
     time::Duration,
 };
 
-use quorate_service::zookeeper::Drawn;
-use tokio::{
-    net::{TcpListener, TcpStream},
-    time::sleep,
-};
+use quorate_service::{znodes::Identity, zookeeper::Drawn};
+use tokio::{net::TcpListener, time::sleep};
 
 use crate::{
     Backend, Front, Options, Tuning, admin,
     admission::{Admission, Place},
+    door::{Arrival, Door},
     draw::Draws,
     driver::Driver,
-    front::Told,
+    stream::Stream,
 };
 
 /// A connection that was just accepted.
 #[derive(Debug)]
 pub(crate) struct Accepted {
-    pub(crate) stream: TcpStream,
+    pub(crate) stream: Stream,
     pub(crate) peer: SocketAddr,
     pub(crate) place: Place,
     pub(crate) drawn: Drawn,
+    /// What its certificate says it is.
+    pub(crate) identities: Vec<Identity>,
 }
 
 /// Where a server listens.
 #[derive(Debug, Default)]
 pub struct Listeners {
-    /// For clients. None: nobody is served.
+    /// For clients: in the clear, and with [`Options::tls`] through TLS as well, on the same port. None: nobody is served there.
     pub clients: Option<TcpListener>,
+    /// For clients through TLS alone, `secureClientPort`. Nobody comes in without [`Options::tls`].
+    pub secure: Option<TcpListener>,
     /// For the [admin page](crate#the-admin-page). None: there is none.
     pub admin: Option<TcpListener>,
 }
@@ -56,18 +58,27 @@ pub async fn serve<B: Backend>(
     options: Options,
     shutdown: impl Future<Output = ()>,
 ) -> io::Result<()> {
-    let draws = Draws::open(options.server_id)?;
-    let Listeners { clients: listener, admin } = listeners;
+    let draws = || Draws::open(options.server_id);
+    let (draws, secure_draws) = (draws()?, draws()?);
+    let Listeners { clients, secure, admin } = listeners;
     let client_port =
-        listener.as_ref().map_or(Ok(0), |listener| Ok::<_, io::Error>(listener.local_addr()?.port()))?;
+        clients.as_ref().map_or(Ok(0), |listener| Ok::<_, io::Error>(listener.local_addr()?.port()))?;
     let resting = front.begin().ok_or_else(|| {
         io::Error::new(io::ErrorKind::AlreadyExists, "this front end is being served already: make another")
     })?;
     let tuning = options.tuning;
+    let admission = Admission::new(tuning.connections_max, tuning.connections_per_address_max);
+    let door = |plain_too| match options.tls.clone() {
+        Some(tls) => Door::Tls { tls, plain_too },
+        None => Door::Plain,
+    };
+    let (door, secure_door) = (door(!options.tls_only), door(false));
+    let secure = secure.filter(|_| options.tls.is_some());
     let mut driver = Driver::new(backend, front.clone(), options, resting, client_port);
     tokio::select! {
         () = driver.run(shutdown) => Ok(()),
-        failed = accept(listener, front.clone(), draws, tuning) => failed,
+        failed = accept(clients, door, front.clone(), draws, &admission, tuning) => failed,
+        failed = accept(secure, secure_door, front.clone(), secure_draws, &admission, tuning) => failed,
         failed = administer(admin, front) => failed,
     }
 }
@@ -81,12 +92,13 @@ async fn administer(listener: Option<TcpListener>, front: Front) -> io::Result<(
 
 async fn accept(
     listener: Option<TcpListener>,
+    door: Door,
     front: Front,
     mut draws: Draws,
+    admission: &Admission,
     tuning: Tuning,
 ) -> io::Result<()> {
     let Some(listener) = listener else { return std::future::pending().await };
-    let admission = Admission::new(tuning.connections_max, tuning.connections_per_address_max);
     loop {
         let (stream, peer) = match listener.accept().await {
             Ok(accepted) => accepted,
@@ -103,7 +115,7 @@ async fn accept(
         // Small answers must not wait for each other.
         let _ = stream.set_nodelay(true);
         let drawn = draws.draw()?;
-        front.tell(Told::Accepted(Accepted { stream, peer, place, drawn }));
+        door.enter(Arrival { stream, peer, place, drawn }, &front, tuning.handshake_timeout);
     }
 }
 

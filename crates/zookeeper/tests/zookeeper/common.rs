@@ -22,7 +22,7 @@ use quorate_wire::{
 };
 use quorate_zookeeper::{Backend, Facts, Failure, Front, Listeners, Options, Proposal, Ticket, serve};
 use tokio::{
-    io::{AsyncReadExt, AsyncWriteExt},
+    io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt},
     net::{TcpListener, TcpStream},
     task::JoinHandle,
     time::{sleep, timeout},
@@ -94,6 +94,7 @@ pub struct Server {
     pub node: Arc<Node>,
     pub address: SocketAddr,
     pub admin: SocketAddr,
+    pub secure: SocketAddr,
     task: JoinHandle<()>,
 }
 
@@ -110,7 +111,8 @@ impl Server {
 
     pub async fn with(options: Options, delay: Option<Duration>) -> Server {
         let listener = async || Some(TcpListener::bind("127.0.0.1:0").await.unwrap());
-        let listeners = Listeners { clients: listener().await, admin: listener().await };
+        let secure = if options.tls.is_some() { listener().await } else { None };
+        let listeners = Listeners { clients: listener().await, secure, admin: listener().await };
         Server::of(Znodes::new(), listeners, options, delay)
     }
 
@@ -133,11 +135,11 @@ impl Server {
         let at = |listener: &Option<TcpListener>| {
             listener.as_ref().map_or(nowhere, |listener| listener.local_addr().unwrap())
         };
-        let (address, admin) = (at(&listeners.clients), at(&listeners.admin));
+        let (address, secure, admin) = (at(&listeners.clients), at(&listeners.secure), at(&listeners.admin));
         let seam = Arc::new(Seam(Arc::clone(&node)));
         let task =
             tokio::spawn(async move { serve(listeners, front, seam, options, pending()).await.unwrap() });
-        Server { node, address, admin, task }
+        Server { node, address, secure, admin, task }
     }
 
     /// What the admin page says under this path: status and body.
@@ -152,8 +154,7 @@ impl Server {
     }
 
     pub async fn socket(&self) -> Client {
-        let stream = TcpStream::connect(self.address).await.unwrap();
-        Client { stream, received: BytesMut::new(), xid: 0, session: 0, password: Secret::default() }
+        Client::over(Box::new(TcpStream::connect(self.address).await.unwrap()))
     }
 
     /// A client with a new session.
@@ -188,14 +189,23 @@ pub struct Got {
 }
 
 pub struct Client {
-    pub stream: TcpStream,
+    pub stream: Box<dyn Wire>,
     received: BytesMut,
     xid: i32,
     pub session: i64,
     pub password: Secret,
 }
 
+/// What bytes come and go through.
+pub trait Wire: AsyncRead + AsyncWrite + Send + Unpin {}
+
+impl<T: AsyncRead + AsyncWrite + Send + Unpin> Wire for T {}
+
 impl Client {
+    pub fn over(stream: Box<dyn Wire>) -> Client {
+        Client { stream, received: BytesMut::new(), xid: 0, session: 0, password: Secret::default() }
+    }
+
     /// None: the connection was closed without an answer.
     pub async fn connect(&mut self, session: i64, password: Secret) -> Option<ConnectResponse> {
         self.connect_as(session, password, false).await

@@ -8,4 +8,5 @@ mod common;
 mod hostile;
 mod requests;
 mod sessions;
+mod tls;
 mod words;

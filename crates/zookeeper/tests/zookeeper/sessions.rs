@@ -129,6 +129,29 @@ async fn an_isolated_server_answers_no_ping() {
 }
 
 #[tokio::test]
+async fn k8_a_short_election_is_not_noticed_and_a_long_one_is_in_time() {
+    let options = Options { isolation_grace: Duration::from_millis(300), ..Options::default() };
+    let server = Server::with(options, None).await;
+    let mut client = server.client().await;
+    for _ in 0..2 {
+        server.node.front.standing(Standing::Isolated);
+        client.send(&Request::Ping(())).await;
+        assert!(client.got().await.is_some(), "it is not long ago");
+        server.node.front.standing(Standing::Serving);
+        sleep(Duration::from_millis(350)).await;
+        client.send(&Request::Ping(())).await;
+        assert!(client.got().await.is_some(), "there is a leader again");
+    }
+    server.node.front.standing(Standing::Isolated);
+    sleep(Duration::from_millis(200)).await;
+    // Told again: the time runs from the loss.
+    server.node.front.standing(Standing::Isolated);
+    sleep(Duration::from_millis(200)).await;
+    client.send(&Request::Ping(())).await;
+    assert_eq!(client.packet().await, None);
+}
+
+#[tokio::test]
 async fn a_server_without_a_leader_lets_those_read_who_will_do_with_that_and_never_before_a_while() {
     let options = Options { read_only: true, tick: Duration::from_millis(100), ..Options::default() };
     let server = Server::with(options, None).await;
