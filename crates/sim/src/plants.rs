@@ -126,6 +126,9 @@ plants! {
     "S10" "of a multi that fails a part is left" ["K9"] [WITH_TREE],
     "S12" "a persistent watch tells of what its client may not read" ["K11"] [WITH_TREE],
     "S14" "a snapshot forgets whose an ephemeral is" ["K6"] [WITH_TREE],
+    "S16" "sync asks nobody how far the tree has come" ["K4"] [WITH_TREE],
+    "S17" "a sequential name counts the children that there are" ["K7"] [WITH_TREE],
+    "S18" "a write that was lost is acknowledged" ["K1"] [WITH_TREE],
     ;
     Zab:
     "H01" "NEWLEADER is acknowledged before the history is durable" ["Z9" "Z7" "Z1" "I13" "I7" "I11"] [POWER],

@@ -105,7 +105,9 @@ impl Store {
         let (parent, meta, _) = self.open(&path[..above])?;
         self.check_acl(caller, &meta, Permissions::CREATE)?;
         if mode.is_sequential() {
-            path.push_str(&sequence(meta.created));
+            // As if the children that there are were all that there ever were: names would come again.
+            let next = if quorate_consensus::planted!("S17") { meta.children as i32 } else { meta.created };
+            path.push_str(&sequence(next));
         }
         check_path(&path)?;
         // The root is the child of nothing, with no name.

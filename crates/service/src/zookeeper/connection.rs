@@ -15,7 +15,9 @@ use quorate_wire::jute::{Jute as _, Reader};
 use quorate_wire::zookeeper::{
     ConnectRequest, ErrorCode, OpCode, PathResponse, ReplyHeader, Request, RequestHeader, Response, XID_PING,
 };
-use quorate_znodes::{Caller, CloseSession, Command, Goodbye, Identity, Reply, SessionId, ZnodeError};
+use quorate_znodes::{
+    Caller, CloseSession, Command, Goodbye, Identity, OperationReply, Reply, SessionId, ZnodeError,
+};
 
 use super::handshake::{Asked, Greeting, greet};
 use super::plan::{self, Plan, Shape, Write, plan};
@@ -173,6 +175,12 @@ impl Connection {
                 self.queue.synced(request, zxid);
                 Ok(())
             }
+            // A proposal that was lost is taken for done.
+            Input::Lost { request } if planted!("S18") => {
+                let result = Ok(Reply::Operation(OperationReply::Deleted));
+                self.answered(request, quorate_znodes::Response { zxid: 0, result });
+                Ok(())
+            }
             Input::Lost { .. } => Err(CloseReason::Lost),
             Input::Wake => Ok(()),
             Input::Expired => Err(CloseReason::SessionExpired),
@@ -311,6 +319,10 @@ impl Connection {
             Plan::Write(write, shape) => self.admit_write(write, shape, session, time_ms, out),
             Plan::Sync(path) => {
                 let request = self.queue.draw_request();
+                // What this server has is taken for all that there is.
+                if planted!("S16") {
+                    return What::Sync { request, path, zxid: Some(0) };
+                }
                 out.push(Output::Sync { request });
                 What::Sync { request, path, zxid: None }
             }

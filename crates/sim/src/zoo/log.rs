@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use quorate_consensus::{Entry, Payload, Position};
 use quorate_node::TaggedCommand;
-use quorate_service::znodes::{Command, Operation, Reply, SessionId, View, ZnodeError};
+use quorate_service::znodes::{Command, CreateMode, Operation, Reply, SessionId, View, ZnodeError};
 
 use super::{
     TreeShape, Wrong,
@@ -111,7 +111,12 @@ impl Log {
         } else {
             step.touched.iter().find_map(|path| self.differs_at(path, step.zxid, view))
         };
-        found.map(|(id, what)| Wrong { what, id })
+        let elsewhere =
+            |path: &&String| view.look(path).is_none() && self.model.at(step.zxid, path).is_some();
+        // What is not where it should be has another name.
+        let misnamed =
+            !after.restored && is_numbered(step) && step.touched.iter().any(|path| elsewhere(&path));
+        found.map(|(id, what)| Wrong { what, id: if misnamed { "K7" } else { id } })
     }
 
     /// What is wrong with one znode.
@@ -146,6 +151,22 @@ fn is_nobodys(result: &Result<Reply, ZnodeError>) -> bool {
         Err(error) => refused(error),
         Ok(Reply::MultiFailed(failure)) => failure.at == 0 && refused(&failure.error),
         Ok(_) => false,
+    }
+}
+
+/// Does it create a znode whose name ends with a number?
+fn is_numbered(step: &Step) -> bool {
+    let numbered = |operation: &Operation| match operation {
+        Operation::Create(create) => matches!(
+            create.mode,
+            CreateMode::PersistentSequential | CreateMode::EphemeralSequential | CreateMode::TtlSequential
+        ),
+        _ => false,
+    };
+    match &step.command {
+        Some(Command::Operation(_, operation)) => numbered(operation),
+        Some(Command::Multi(_, operations)) => operations.iter().any(numbered),
+        _ => false,
     }
 }
 
