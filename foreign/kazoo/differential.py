@@ -66,7 +66,8 @@ class Tolerated:
     NOT_OFFERED = "check outside a multi, deleteContainer, sasl"
 
     # ZooKeeper stumbles (MarshallingError) over a null when it compares entries of an ACL, and when the scheme looks into the id; here such an entry is
-    # InvalidACL like any other that names nobody, and in a multi in its turn.
+    # InvalidACL like any other that names nobody, and in a multi in its turn. (Not played: null for the id of `auth`, which is not looked at by either,
+    # unless ZooKeeper compares it with another entry's.)
     NULL_IN_AN_ACL = "null in an ACL"
     # ZooKeeper looks at the flags before the path, we find a request malformed that has no path. (Not played: null paths of sync, addWatch and
     # getEphemerals, of which ZooKeeper makes something, and we do not.)
@@ -438,7 +439,7 @@ class Play:
         one = self.random.choice([(perms, "world", "anyone"), (31, "auth", ""), (perms, "auth", "whoever"), (perms, "digest", user)])
         odd = [(31, "world", "nobody"), (31, "nothing", "x"), (31, "digest", "nocolon"), (31, "digest", "a:b:c"), (31, "", "")]
         odd += [(31, "ip", "127.0.0.1"), (31, "ip", "10.0.0.0/8"), (31, "ip", "300.1.1.1"), (31, "ip", "1.2.3.4/33"), (31, "digest", "")]
-        odd += [(perms, None, "x"), (31, "world", None), (31, "digest", None), (perms, "ip", None), (31, "auth", None), (31, "nothing", None)]
+        odd += [(perms, None, "x"), (31, "world", None), (31, "digest", None), (perms, "ip", None), (31, "nothing", None)]
         other = self.random.choice([[], OPEN, OPEN, [one], [self.random.choice(odd)], [(1, "world", "anyone")]])
         return self.random.choice([[one] + other, [one] + other, other, other + [one], None if self.random.random() < 0.2 else [one]])
 
