@@ -187,6 +187,97 @@ def through_the_death_of_the_leader(zk, other):
     assert zk.retry(zk.exists, "/mine").ephemeralOwner == session
 
 
+class Cable:
+    """Stands between a client and a server, and can be pulled out: nothing passes, and nobody is told."""
+
+    def __init__(self, server):
+        self.server, self.pulled, self.sockets = server, threading.Event(), []
+        self.listener = socket.create_server(("127.0.0.1", 0))
+        self.address = "127.0.0.1:%d" % self.listener.getsockname()[1]
+        threading.Thread(target=self.accept, daemon=True).start()
+
+    def accept(self):
+        while True:
+            near, _ = self.listener.accept()
+            try:
+                host, port = self.server.rsplit(":", 1)
+                far = socket.create_connection((host, int(port)), timeout=5)
+            except OSError:
+                near.close()
+                continue
+            self.sockets += [near, far]
+            for source, target in ((near, far), (far, near)):
+                threading.Thread(target=self.carry, args=(source, target), daemon=True).start()
+
+    def carry(self, source, target):
+        try:
+            while piece := source.recv(65536):
+                if self.pulled.is_set():
+                    continue
+                target.sendall(piece)
+        except OSError:
+            pass
+        source.close()
+        target.close()
+
+    def pull(self):
+        self.pulled.set()
+
+    def put_back(self, server):
+        """At another server, as after a move: the old connections are dead."""
+        self.server = server
+        for each in self.sockets:
+            try:
+                each.shutdown(socket.SHUT_RDWR)
+            except OSError:
+                pass
+        self.sockets = []
+        self.pulled.clear()
+
+
+TICK = 2.0
+
+
+def cut_off(zk):
+    """Whoever is heard of again within the timeout less one tick keeps the session; whoever stays away loses it."""
+    cable = Cable(servers[0])
+    states = []
+    short = KazooClient(hosts=cable.address, timeout=4.0)
+    short.add_listener(states.append)
+    short.start(timeout=15)
+    session, timeout = short.client_id[0], short._session_timeout / 1000.0
+    short.create("/cut-off", b"", ephemeral=True)
+    for n, server in enumerate((servers[1], servers[2])):
+        # A ping goes out a third of the timeout after the last word, so the session was touched now.
+        short.exists("/cut-off")
+        cable.pull()
+        if n == 1:
+            leader = next(i for i, server in enumerate(servers) if "Mode: leader" in word(server, b"srvr"))
+            ask("kill", leader)
+        time.sleep(timeout - TICK - 0.1)
+        if n == 1:
+            server = servers[next(i for i in range(3) if i != leader)]
+        cable.put_back(server)
+        wait_for(lambda: short.retry(short.exists, "/cut-off"), "the client is back")
+        assert short.client_id[0] == session and KazooState.LOST not in states, (n, states)
+        zk.retry(zk.sync, "/")
+        assert zk.retry(zk.exists, "/cut-off").ephemeralOwner == session
+        if n == 1:
+            ask("start", leader)
+    gone = threading.Event()
+    assert zk.retry(zk.exists, "/cut-off", watch=lambda event: gone.set())
+    began = time.monotonic()
+    cable.pull()
+    assert gone.wait(timeout + 3 * TICK), "the session of a client that stays away ends"
+    took = time.monotonic() - began
+    assert took > timeout - TICK, f"after {took:.1f} s of {timeout} s"
+    say("note", f"cut off for {timeout - TICK - 0.1:.1f} s of {timeout:.1f} s the session stayed, through the death of a leader too; for ever, it ended after {took:.1f} s")
+    cable.put_back(servers[1])
+    wait_for(lambda: KazooState.LOST in states, "the client hears that its session is over")
+    short.stop()
+    short.close()
+
+
 def main():
     hosts = ",".join(servers)
     for server in servers:
@@ -203,9 +294,10 @@ def main():
         assert each.exists("/t") and each.get("/t")[0] == b"3"
         each.stop()
     through_the_death_of_the_leader(zk, other)
+    cut_off(zk)
     zk.stop()
     other.stop()
-    say("kazoo: znodes, transactions, watches, ephemerals, locks, through every server and the death of three leaders")
+    say("kazoo: znodes, transactions, watches, ephemerals, locks, through every server and the death of leaders, and cut off")
 
 
 main()

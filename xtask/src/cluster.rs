@@ -1,4 +1,4 @@
-//! Three real server processes on loopback: ours or etcd's, started the same way, measured the same way.
+//! Three real server processes on loopback: ours, etcd's or ZooKeeper's, started the same way, measured the same way.
 
 use std::{
     fs,
@@ -9,7 +9,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use crate::{Fallible, process};
+use crate::{Fallible, process, zookeeper::real};
 
 /// Whose servers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -18,6 +18,8 @@ pub(crate) enum Kind {
     Quorate,
     /// etcd, as installed.
     Etcd,
+    /// ZooKeeper, as Debian installs it.
+    ZooKeeper,
 }
 
 /// How the servers are started.
@@ -27,12 +29,13 @@ pub(crate) struct Options {
     pub(crate) no_sync: bool,
     /// Serve ZooKeeper's clients, too (ours alone).
     pub(crate) zookeeper: bool,
-    /// Further flags.
+    /// Further flags; of ZooKeeper's, properties of the Java machine.
     pub(crate) flags: Vec<String>,
 }
 
 /// One server process.
 pub(crate) struct Server {
+    kind: Kind,
     pub(crate) name: String,
     pub(crate) client: String,
     /// Where ZooKeeper's clients are served, if they are.
@@ -67,19 +70,17 @@ impl Cluster {
             let mut command = match kind {
                 Kind::Quorate => quorate_command(&name, &data, &client, &peer, &initial),
                 Kind::Etcd => etcd_command(&name, &data, &client, &peer, &initial),
+                Kind::ZooKeeper => {
+                    let ensemble = real::Ensemble { clients: zookeepers, quorum: clients, election: peers };
+                    real::command(directory, n, &ensemble, options)?
+                }
             };
-            if options.no_sync {
-                command.push(
-                    "--unsafe-no-sync".replace("sync", if kind == Kind::Etcd { "fsync" } else { "sync" }),
-                );
-            }
             let zookeeper = format!("127.0.0.1:{}", zookeepers[n]);
-            if options.zookeeper {
-                command.extend(["--listen-zookeeper".to_owned(), zookeeper.clone()]);
+            if kind != Kind::ZooKeeper {
+                command.extend(further_flags(kind, options, &zookeeper));
             }
-            command.extend(options.flags.iter().cloned());
             let log = std::env::temp_dir().join(format!("quorate-xtask-{}-{name}.log", std::process::id()));
-            servers.push(Server { name, client, zookeeper, command, log, child: None });
+            servers.push(Server { kind, name, client, zookeeper, command, log, child: None });
         }
         let mut cluster = Cluster { servers };
         for server in &mut cluster.servers {
@@ -148,7 +149,11 @@ impl Server {
     pub(crate) fn wait_until_it_answers(&self, limit: Duration) -> Fallible<()> {
         let end = Instant::now() + limit;
         loop {
-            if crate::client::answers(&self.client) {
+            let answers = match self.kind {
+                Kind::Quorate | Kind::Etcd => crate::client::answers(&self.client),
+                Kind::ZooKeeper => real::mode(&self.zookeeper).is_some(),
+            };
+            if answers {
                 return Ok(());
             }
             if Instant::now() > end {
@@ -168,6 +173,18 @@ impl Server {
         let lines: Vec<String> = BufReader::new(file).lines().map_while(Result::ok).collect();
         lines[lines.len().saturating_sub(12)..].join("\n")
     }
+}
+
+fn further_flags(kind: Kind, options: &Options, zookeeper: &str) -> Vec<String> {
+    let mut flags = Vec::new();
+    if options.no_sync {
+        flags.push("--unsafe-no-sync".replace("sync", if kind == Kind::Etcd { "fsync" } else { "sync" }));
+    }
+    if options.zookeeper {
+        flags.extend(["--listen-zookeeper".to_owned(), zookeeper.to_owned()]);
+    }
+    flags.extend(options.flags.iter().cloned());
+    flags
 }
 
 fn quorate_command(name: &str, data: &Path, client: &str, peer: &str, initial: &str) -> Vec<String> {

@@ -115,7 +115,7 @@ fn servers(kind: Kind, side: &mut Side) -> Fallible<()> {
 
 fn does_nothing(side: &mut Side) -> Fallible<()> {
     let process = nothing::Process::start()?;
-    load("nothing", &process.endpoint, "all", side, || process.cpu())
+    load("nothing", &process.endpoints[0], "all", side, || process.cpu())
 }
 
 /// Every row once, each after a warm-up.
@@ -170,7 +170,7 @@ fn bench(endpoints: &str, target: &str, row: &Row, total: u32) -> Fallible<Measu
 
 // ── the report ──────────────────────────────────────────────────────────────────────────────────────────────────────
 
-fn median(of: impl Iterator<Item = f64>) -> f64 {
+pub(crate) fn median(of: impl Iterator<Item = f64>) -> f64 {
     let mut all: Vec<f64> = of.collect();
     all.sort_by(f64::total_cmp);
     let middle = |at: usize| all.get(at).copied().unwrap_or_default();

@@ -27,6 +27,7 @@ mod saturate;
 mod smoke;
 mod torture;
 mod workload;
+mod zookeeper;
 
 use std::{env, process::ExitCode};
 
@@ -47,6 +48,9 @@ cargo xtask full-disk                  one member's file system fills up (root):
 cargo xtask plants [ID…]               every planted bug must be found by its named checker; writes docs/plants.md
 cargo xtask plants --smoke             a few of them
 cargo xtask compare --rounds N         beside etcd, in one run, with floor and ceiling; writes docs/comparison.md
+cargo xtask compare-zookeeper --rounds N --kills K   beside Debian's ZooKeeper, likewise; writes docs/comparison-zookeeper.md (--engine raft: only prints)
+cargo xtask compare-zookeeper --only quorate|quorate-raft|zookeeper|nothing --what setdata,getdata,create,sync --connections C --outstanding O --seconds S
+                                       one load on one system, to look at it; O is of all connections together, and pids are printed
 cargo xtask saturate --seconds N       as much load as the machine can make, for so long: no leader may change";
 
 fn main() -> ExitCode {
@@ -83,6 +87,8 @@ fn main() -> ExitCode {
         Some("compare") => compare::run(number("--rounds", 3), number("--kills", 20)),
         Some("saturate") => saturate::run(number("--seconds", 600)),
         Some("nothing") => nothing::serve(arguments.get(1).map_or("127.0.0.1:0", String::as_str)),
+        Some("nothing-zookeeper") => zookeeper::nothing::serve(&arguments[1..]),
+        Some("compare-zookeeper") => zookeeper::run(&arguments[1..]),
         Some("help" | "--help" | "-h") | None => {
             println!("{HELP}");
             Ok(())

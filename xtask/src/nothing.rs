@@ -76,19 +76,30 @@ impl UnaryService<RangeRequest> for Nothing {
 /// Such a server as a process of its own; killed when dropped.
 pub(crate) struct Process {
     child: Child,
-    pub(crate) endpoint: String,
+    pub(crate) endpoints: Vec<String>,
 }
 
 impl Process {
     pub(crate) fn start() -> Fallible<Process> {
-        let endpoint = format!("127.0.0.1:{}", free_ports(1)?[0]);
+        Process::start_as("nothing", 1, client::answers)
+    }
+
+    /// Starts what this command of xtask serves, on so many addresses, and waits until each `answers`.
+    pub(crate) fn start_as(
+        command: &str,
+        addresses: usize,
+        answers: impl Fn(&str) -> bool,
+    ) -> Fallible<Process> {
+        let endpoints: Vec<String> =
+            free_ports(addresses)?.iter().map(|port| format!("127.0.0.1:{port}")).collect();
         let child = Command::new(std::env::current_exe()?)
-            .args(["nothing", &endpoint])
+            .arg(command)
+            .args(&endpoints)
             .stdin(Stdio::null())
             .spawn()?;
-        let process = Process { child, endpoint };
+        let process = Process { child, endpoints };
         let end = Instant::now() + Duration::from_secs(5);
-        while !client::answers(&process.endpoint) {
+        while !process.endpoints.iter().all(|endpoint| answers(endpoint)) {
             if Instant::now() > end {
                 return Err("the server that does nothing does not even answer".into());
             }
@@ -96,8 +107,12 @@ impl Process {
         Ok(process)
     }
 
+    pub(crate) fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
     pub(crate) fn cpu(&self) -> Duration {
-        process::cpu_time(self.child.id())
+        process::cpu_time(self.pid())
     }
 }
 

@@ -314,7 +314,7 @@ impl Group {
             // What may have to wait for space waits here, and not in front of a vote.
             let room =
                 around.journal.has_reserve() || around.journal.has_room_for(self.proposals.ready_bytes());
-            if self.proposals.has_ready() && room {
+            if self.proposals.has_ready() && room && !self.proposals.undecided_before(self.role.epoch) {
                 let proposals = self.proposals.attempts(self.role.epoch);
                 left.join(self.step(Input::Propose(proposals), around));
             }

@@ -1,6 +1,6 @@
 //! Proposals of this node that wait for their answer, and which of them are certainly lost.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet};
 
 use bytes::Bytes;
 use quorate_consensus::{Epoch, Position, Proposal, ProposalId};
@@ -19,11 +19,15 @@ struct Waiting {
 /// An attempt is for one epoch. It is known to be lost in two cases only: the engine refused that very attempt, or an entry of a later epoch
 /// has been applied here and the proposal was not among what was applied before it (epochs never fall along a log). Anything less, such as
 /// "the leader is gone", is a guess: the entry may be on a follower that wins, and a second attempt would execute the command twice.
+///
+/// What was said first is proposed first, again too: tickets are drawn in order, and while an attempt for an earlier epoch is undecided nothing is
+/// proposed for a later one. That is a courtesy and no promise (a message may be lost, and what came after it not): who needs the order has the
+/// state machine check it, as the tree does.
 #[derive(Debug, Default)]
 pub(crate) struct Proposals {
     waiting: BTreeMap<Ticket, Waiting>,
     by_attempt: BTreeMap<ProposalId, Ticket>,
-    ready: VecDeque<Ticket>,
+    ready: BTreeSet<Ticket>,
     next_attempt: u64,
     /// The epoch of the last applied entry for which lost proposals were looked for.
     settled_epoch: Epoch,
@@ -36,7 +40,7 @@ impl Proposals {
 
     pub(crate) fn add(&mut self, ticket: Ticket, command: Bytes) {
         self.waiting.insert(ticket, Waiting { command, attempt: None });
-        self.ready.push_back(ticket);
+        self.ready.insert(ticket);
     }
 
     pub(crate) fn has_ready(&self) -> bool {
@@ -51,17 +55,23 @@ impl Proposals {
 
     /// What waits to be proposed will not be: no attempt of it is under way.
     pub(crate) fn refuse_ready(&mut self) -> Vec<Ticket> {
-        let tickets: Vec<Ticket> = std::mem::take(&mut self.ready).into();
-        let waiting: Vec<Ticket> =
-            tickets.into_iter().filter(|ticket| self.waiting.contains_key(ticket)).collect();
+        let tickets = std::mem::take(&mut self.ready).into_iter();
+        let waiting: Vec<Ticket> = tickets.filter(|ticket| self.waiting.contains_key(ticket)).collect();
         waiting.iter().for_each(|ticket| self.forget(*ticket));
         waiting
+    }
+
+    /// Is an attempt for an epoch before this one undecided? It will not be for long: the new epoch's leader begins with an entry.
+    pub(crate) fn undecided_before(&self, epoch: Epoch) -> bool {
+        // Ids and epochs grow together.
+        let oldest = self.by_attempt.first_key_value().and_then(|(_, ticket)| self.waiting.get(ticket));
+        oldest.and_then(|waiting| waiting.attempt).is_some_and(|(_, attempted)| attempted < epoch)
     }
 
     /// Everything that waits to be proposed, as attempts for `epoch`.
     pub(crate) fn attempts(&mut self, epoch: Epoch) -> Vec<Proposal> {
         let mut proposals = Vec::with_capacity(self.ready.len());
-        for ticket in self.ready.drain(..) {
+        for ticket in std::mem::take(&mut self.ready) {
             let Some(waiting) = self.waiting.get_mut(&ticket) else { continue };
             self.next_attempt += 1;
             let id = ProposalId(self.next_attempt);
@@ -92,7 +102,7 @@ impl Proposals {
     /// Try it again when there is a leader.
     pub(crate) fn again(&mut self, ticket: Ticket) {
         if self.waiting.contains_key(&ticket) {
-            self.ready.push_back(ticket);
+            self.ready.insert(ticket);
         }
     }
 
@@ -174,6 +184,17 @@ mod tests {
         assert_eq!(proposals.refuse_ready(), [Ticket(2)]);
         assert!(!proposals.has_ready());
         assert_eq!(proposals.drain(), [Ticket(1)]);
+    }
+
+    #[test]
+    fn what_was_said_first_is_proposed_first_again_too() {
+        let (mut proposals, _) = with_attempt(3);
+        proposals.add(Ticket(2), Bytes::from_static(b"y"));
+        assert!(!proposals.undecided_before(Epoch(3)) && proposals.undecided_before(Epoch(4)));
+        proposals.applied(Position::new(4, 11), &[], false);
+        assert!(!proposals.undecided_before(Epoch(4)));
+        let commands: Vec<Bytes> = proposals.attempts(Epoch(4)).into_iter().map(|p| p.command).collect();
+        assert_eq!(commands, ["x", "y"]);
     }
 
     #[test]

@@ -263,8 +263,6 @@ pub(crate) fn serve(
         whitelist: Whitelist::parse(&settings.zookeeper_words),
         tuning: Tuning {
             connections_per_address_max: settings.zookeeper_connections_per_address,
-            // A proposal that is lost may be made again behind those that came after it (decision 0002), and a client's writes must keep their order.
-            in_flight_max: 1,
             ..Tuning::default()
         },
         ..Options::default()

@@ -1,8 +1,8 @@
 //! Commands as bytes in the log.
 //!
 //! ```text
-//! command   = version (1) · tag · fields
-//! caller    = session · owner · identities (a count, then scheme · id each) · time · enforces quotas
+//! command   = version (2) · tag · fields
+//! caller    = session · owner · sequence (0 for none | it + 1) · identities (a count, then scheme · id each) · time · enforces quotas
 //! operation = tag · path · fields; one that was refused has no path, and its error for a field
 //! create    = mode · time to live · data · acl
 //! acl       = a count, then permissions · scheme · id each
@@ -18,12 +18,12 @@ use quorate_consensus::{DecodeError, Reader, Writer};
 use crate::limits::{ACL_ENTRIES_MAX, IDENTITIES_MAX, MULTI_OPERATIONS_MAX};
 use crate::session::read_password;
 use crate::{
-    Acl, Caller, CloseSession, Command, Create, CreateMode, CreateSession, Identity, Operation, Permissions,
-    Reap, Reattach, SessionId, ZnodeError,
+    Acl, Caller, CloseSession, Command, Create, CreateMode, CreateSession, Goodbye, Identity, Operation,
+    Permissions, Reap, Reattach, SessionId, ZnodeError,
 };
 
 /// The first byte of every command.
-const VERSION: u8 = 1;
+const VERSION: u8 = 2;
 
 impl Command {
     /// The bytes of this command, for the log.
@@ -62,6 +62,11 @@ impl Command {
                 write_signed(&mut to, close.session.0);
                 to.bool(close.expired_owner.is_some());
                 close.expired_owner.iter().for_each(|owner| to.varint(*owner));
+                to.bool(close.goodbye.is_some());
+                if let Some(Goodbye { owner, sequence }) = close.goodbye {
+                    to.varint(owner);
+                    to.varint(sequence);
+                }
             }
             Command::Reap(reap) => {
                 to.u8(6);
@@ -108,6 +113,11 @@ impl Command {
             5 => Command::CloseSession(CloseSession {
                 session: SessionId(read_signed(&mut from)?),
                 expired_owner: if from.bool()? { Some(from.varint()?) } else { None },
+                goodbye: if from.bool()? {
+                    Some(Goodbye { owner: from.varint()?, sequence: from.varint()? })
+                } else {
+                    None
+                },
             }),
             6 => Command::Reap(Reap {
                 path: from.string()?,
@@ -184,6 +194,8 @@ fn read_identity(from: &mut Reader) -> Result<Identity, DecodeError> {
 fn write_caller(caller: &Caller, to: &mut Writer) {
     write_signed(to, caller.session.0);
     to.varint(caller.owner);
+    // The last number is nobody's: no connection writes that often.
+    to.varint(caller.sequence.map_or(0, |sequence| sequence.saturating_add(1)));
     to.varint(caller.identities.len() as u64);
     caller.identities.iter().for_each(|identity| write_identity(identity, to));
     write_signed(to, caller.time_ms);
@@ -192,10 +204,12 @@ fn write_caller(caller: &Caller, to: &mut Writer) {
 
 fn read_caller(from: &mut Reader) -> Result<Caller, DecodeError> {
     let (session, owner) = (SessionId(read_signed(from)?), from.varint()?);
+    let sequence = from.varint()?.checked_sub(1);
     let count = read_count(from, 2, IDENTITIES_MAX, "number of identities")?;
     Ok(Caller {
         session,
         owner,
+        sequence,
         identities: (0..count).map(|_| read_identity(from)).collect::<Result<_, _>>()?,
         time_ms: read_signed(from)?,
         enforce_quota: from.bool()?,

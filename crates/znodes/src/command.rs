@@ -32,6 +32,10 @@ pub struct Caller {
     pub session: SessionId,
     /// Who speaks for it; see [`Session::owner`](crate::Session::owner).
     pub owner: u64,
+    /// Which of the owner's writes this is, counted from 0. One that does not come in its turn is refused as
+    /// [`OutOfOrder`](ZnodeError::OutOfOrder), so that of what a client sent a prefix is done, in order, each once: whatever was lost, repeated or
+    /// reordered on the way to the log. None: the order does not matter, and the write has no turn.
+    pub sequence: Option<u64>,
     /// What its connection has authenticated as.
     pub identities: Vec<Identity>,
     /// The time, in milliseconds: what ctime and mtime will be.
@@ -188,13 +192,24 @@ pub struct Reattach {
 }
 
 /// A session ends. Not an error if it has ended before.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct CloseSession {
     /// Which session.
     pub session: SessionId,
     /// For the steward, that has not heard from it: who spoke for it when the steward looked. If that is another now, the client has
     /// come back in time, and the session lives on. None for a client that says goodbye.
     pub expired_owner: Option<u64>,
+    /// The client's own goodbye, in its turn. None: nobody asks who speaks for the session.
+    pub goodbye: Option<Goodbye>,
+}
+
+/// A client's last write.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Goodbye {
+    /// Who says it. A late one of somebody who does not speak for the session any more is refused as moved.
+    pub owner: u64,
+    /// As [`Caller::sequence`].
+    pub sequence: u64,
 }
 
 /// The steward removes a znode that has no children: a container that had some, or that was never used for so long, or one whose

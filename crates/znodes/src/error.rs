@@ -41,6 +41,9 @@ pub enum ZnodeError {
     Malformed,
     /// The epoch has no zxid left (rule Z01): the same command passes in the next epoch, which the leader must begin.
     EpochFull,
+    /// A write of the same client before this one did not get here, or this one has been here before ([`Caller::sequence`](crate::Caller::sequence)).
+    /// A front end closes the connection.
+    OutOfOrder,
 }
 
 /// Which limit was reached; see the constants.
@@ -82,7 +85,7 @@ const LIMITS: [LimitKind; 9] = [
 ];
 
 /// All but the limits, in the order of their tags.
-const PLAIN: [ZnodeError; 16] = [
+const PLAIN: [ZnodeError; 17] = [
     ZnodeError::BadArguments,
     ZnodeError::NoNode,
     ZnodeError::NoAuth,
@@ -99,6 +102,7 @@ const PLAIN: [ZnodeError; 16] = [
     ZnodeError::NotDue,
     ZnodeError::Malformed,
     ZnodeError::EpochFull,
+    ZnodeError::OutOfOrder,
 ];
 
 impl ZnodeError {
@@ -108,7 +112,7 @@ impl ZnodeError {
         match self {
             ZnodeError::SessionExists => -1,
             // The connection is lost: what ZooKeeper's clients hear when its leader makes way for the next epoch. They connect anew.
-            ZnodeError::EpochFull => -4,
+            ZnodeError::EpochFull | ZnodeError::OutOfOrder => -4,
             ZnodeError::Malformed => -5,
             ZnodeError::Unimplemented => -6,
             ZnodeError::BadArguments | ZnodeError::Limit(_) => -8,
@@ -168,6 +172,9 @@ impl fmt::Display for ZnodeError {
             ZnodeError::SessionExists => "a session with this id exists; draw another",
             ZnodeError::NotDue => "what was to be removed has been used since; look again later",
             ZnodeError::Malformed => "the entry in the log is not a command of the tree",
+            ZnodeError::OutOfOrder => {
+                "a write before this one was lost, and this one was not done; connect anew"
+            }
             ZnodeError::EpochFull => "the epoch has no zxid left; ask again when the next one has begun",
         })
     }

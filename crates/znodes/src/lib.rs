@@ -118,7 +118,7 @@ mod write;
 
 pub use acl::{Acl, Identity, Permissions, allows};
 pub use command::{
-    Caller, CloseSession, Command, Create, CreateMode, CreateSession, Operation, Reap, Reattach,
+    Caller, CloseSession, Command, Create, CreateMode, CreateSession, Goodbye, Operation, Reap, Reattach,
 };
 pub use error::{LimitKind, ZnodeError};
 pub use event::{Event, EventKind, WatchKind};

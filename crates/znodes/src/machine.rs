@@ -34,6 +34,8 @@ pub struct Znodes {
 #[derive(Debug)]
 pub struct Effect {
     plan: Plan,
+    /// It came in its turn among the writes of this session's owner, whose next one may come then: done or refused, this one has been answered.
+    advances: Option<SessionId>,
     /// Which evaluation this is.
     turn: u64,
 }
@@ -90,12 +92,39 @@ impl Znodes {
         (!matches!(next & 0xffff_ffff, 0 | 0xffff_ffff)).then_some(next)
     }
 
-    fn plan(&self, command: &Bytes) -> Result<Plan, ZnodeError> {
-        if command.len() > COMMAND_BYTES_MAX + 2 * ACL_BYTES_MAX {
-            return Err(ZnodeError::Limit(LimitKind::Command));
+    fn plan(&self, command: &Bytes) -> Result<(Plan, Option<SessionId>), ZnodeError> {
+        let command = read(command)?;
+        let advances = self.turn(&command)?;
+        Ok((self.plan_command(command).unwrap_or_else(Plan::Refuse), advances))
+    }
+
+    /// Whose turn passes with this command; an error if it is not its own.
+    ///
+    /// That the session is gone, or that another speaks for it, is for the command's own checks to say, which come in ZooKeeper's order.
+    fn turn(&self, command: &Command) -> Result<Option<SessionId>, ZnodeError> {
+        let (id, owner, sequence) = match command {
+            Command::Operation(caller, _) | Command::Multi(caller, _) => {
+                (caller.session, caller.owner, caller.sequence)
+            }
+            Command::CloseSession(CloseSession { session, goodbye: Some(goodbye), .. }) => {
+                (*session, goodbye.owner, Some(goodbye.sequence))
+            }
+            Command::CloseSession(_)
+            | Command::CreateSession(_)
+            | Command::Reattach(_)
+            | Command::Reap(_) => return Ok(None),
+        };
+        let (Some(session), Some(sequence)) = (self.store.session(id), sequence) else { return Ok(None) };
+        if session.owner != owner {
+            return Ok(None);
         }
-        let command = Command::decode(command).map_err(|_| ZnodeError::Malformed)?;
-        command.check()?;
+        if session.next == sequence || planted!("S06") {
+            return Ok(Some(id));
+        }
+        Err(ZnodeError::OutOfOrder)
+    }
+
+    fn plan_command(&self, command: Command) -> Result<Plan, ZnodeError> {
         match command {
             Command::Operation(_, Operation::Check { .. }) => Err(ZnodeError::Unimplemented),
             Command::Operation(caller, operation) => {
@@ -132,6 +161,9 @@ impl Znodes {
         let Some(session) = self.store.session(close.session) else {
             return Ok(Plan::CloseSession(None));
         };
+        if close.goodbye.is_some_and(|goodbye| goodbye.owner != session.owner) {
+            return Err(ZnodeError::SessionMoved);
+        }
         match close.expired_owner {
             Some(owner) if owner != session.owner => Err(ZnodeError::NotDue),
             Some(_) | None => Ok(Plan::CloseSession(Some(close.session))),
@@ -177,6 +209,15 @@ impl From<Store> for Znodes {
     }
 }
 
+fn read(command: &Bytes) -> Result<Command, ZnodeError> {
+    if command.len() > COMMAND_BYTES_MAX + 2 * ACL_BYTES_MAX {
+        return Err(ZnodeError::Limit(LimitKind::Command));
+    }
+    let command = Command::decode(command).map_err(|_| ZnodeError::Malformed)?;
+    command.check()?;
+    Ok(command)
+}
+
 fn carry_out(writing: &mut Writing<'_>, plan: Plan) -> Result<Reply, ZnodeError> {
     Ok(match plan {
         Plan::Refuse(error) => return Err(error),
@@ -197,7 +238,8 @@ fn carry_out(writing: &mut Writing<'_>, plan: Plan) -> Result<Reply, ZnodeError>
         Plan::Reattach(Reattach { session, owner, timeout_ms, .. }) => {
             let mut session =
                 Session::clone(writing.store.session(session).expect("evaluated: the session exists"));
-            (session.owner, session.timeout_ms) = (owner, timeout_ms);
+            // Who comes anew counts anew, whatever number it has chosen.
+            (session.owner, session.timeout_ms, session.next) = (owner, timeout_ms, 0);
             writing.store.put_session(session);
             Reply::Reattached { timeout_ms }
         }
@@ -224,7 +266,8 @@ impl StateMachine for Znodes {
     fn evaluate(&mut self, _at: Position, command: &Bytes) -> Effect {
         assert_eq!(self.evaluated, self.placed, "a command is evaluated before the one before it was placed");
         self.evaluated += 1;
-        Effect { plan: self.plan(command).unwrap_or_else(Plan::Refuse), turn: self.evaluated }
+        let (plan, advances) = self.plan(command).unwrap_or_else(|error| (Plan::Refuse(error), None));
+        Effect { plan, advances, turn: self.evaluated }
     }
 
     fn changes(effect: &Effect) -> bool {
@@ -253,6 +296,7 @@ impl StateMachine for Znodes {
         let mut writing = Writing::new(&mut self.store, number);
         let result = carry_out(&mut writing, effect.plan);
         let events = writing.events;
+        effect.advances.into_iter().for_each(|session| self.store.advance(session));
         if changes {
             self.store.zxid = number;
         } else {
@@ -269,13 +313,17 @@ impl StateMachine for Znodes {
     /// [`ZnodeError::EpochFull`], on every replica alike, and changes nothing. Whoever leads must then begin the next epoch; that
     /// it did so in time is no reason to stop the replicas of one that did not.
     fn apply(&mut self, at: Position, command: &Bytes) -> Placed<Response, Event> {
-        let Effect { plan, turn } = self.evaluate(at, command);
-        let (plan, number) = match self.next_zxid(at.epoch) {
-            Some(next) if plan.changes() => (plan, next),
-            None if plan.changes() => (Plan::Refuse(ZnodeError::EpochFull), self.number()),
-            Some(_) | None => (plan, self.number()),
+        let mut effect = self.evaluate(at, command);
+        let number = match self.next_zxid(at.epoch) {
+            Some(next) if effect.plan.changes() => next,
+            None if effect.plan.changes() => {
+                // Nor does its turn pass: what the client sent behind it must not be done without it.
+                (effect.plan, effect.advances) = (Plan::Refuse(ZnodeError::EpochFull), None);
+                self.number()
+            }
+            Some(_) | None => self.number(),
         };
-        self.place(Effect { plan, turn }, number)
+        self.place(effect, number)
     }
 
     fn view(&self) -> View {

@@ -47,6 +47,8 @@ pub struct Session {
     pub owner: u64,
     /// How many ephemerals it has.
     pub ephemerals: u32,
+    /// Whose turn it is: the [`sequence`](crate::Caller::sequence) of the owner's next write. 0 again with a new owner.
+    pub next: u64,
     password: Password,
     /// The id, ordered as bytes.
     key: [u8; 8],
@@ -60,7 +62,7 @@ impl Item for std::sync::Arc<Session> {
 
 impl Session {
     pub(crate) fn new(id: SessionId, timeout_ms: i32, password: Password, owner: u64) -> Session {
-        Session { id, timeout_ms, owner, ephemerals: 0, password, key: ordered(id.0) }
+        Session { id, timeout_ms, owner, ephemerals: 0, next: 0, password, key: ordered(id.0) }
     }
 
     /// Is this its password?
@@ -72,7 +74,19 @@ impl Session {
     /// The hash of all but what follows from the tree.
     pub(crate) fn hash(&self) -> u64 {
         let hash = hash_words(0x5e55, &[self.id.0 as u64, self.timeout_ms as u64, self.owner]);
-        hash_bytes(hash, &self.password.0)
+        hash_bytes(hash, &self.password.0).wrapping_add(self.hash_of_next())
+    }
+
+    /// The part of the hash that every write changes.
+    fn hash_of_next(&self) -> u64 {
+        hash_words(0x7e27, &[self.id.0 as u64, self.next])
+    }
+
+    /// The owner's next write has come; by how much the hash has changed.
+    pub(crate) fn advance(&mut self) -> u64 {
+        let before = self.hash_of_next();
+        self.next += 1;
+        self.hash_of_next().wrapping_sub(before)
     }
 
     pub(crate) fn encode(&self, to: &mut Writer) {
@@ -80,12 +94,14 @@ impl Session {
         write_signed(to, self.timeout_ms.into());
         to.raw(&self.password.0);
         to.varint(self.owner);
+        to.varint(self.next);
     }
 
     pub(crate) fn decode(from: &mut Reader) -> Result<Session, DecodeError> {
         let id = SessionId(read_signed(from)?);
         let timeout_ms = read_i32(from)?;
-        Ok(Session::new(id, timeout_ms, read_password(from)?, from.varint()?))
+        let session = Session::new(id, timeout_ms, read_password(from)?, from.varint()?);
+        Ok(Session { next: from.varint()?, ..session })
     }
 }
 

@@ -21,7 +21,7 @@ use crate::tree::Item;
 use crate::{SessionId, Znodes};
 
 /// The first number of every snapshot.
-pub(crate) const VERSION: u64 = 1;
+pub(crate) const VERSION: u64 = 2;
 
 pub(crate) const END: u8 = 0;
 pub(crate) const ACL: u8 = 1;

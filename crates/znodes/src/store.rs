@@ -311,6 +311,14 @@ impl Store {
         }
     }
 
+    /// A write of the session's owner has come in its turn.
+    pub(crate) fn advance(&mut self, id: SessionId) {
+        if self.session(id).is_some() {
+            let change = self.sessions.alter(&ordered(id.0), |session| Arc::make_mut(session).advance());
+            self.sum = self.sum.wrapping_add(change);
+        }
+    }
+
     fn count_ephemeral(&mut self, id: SessionId, change: i32) {
         if let Some(session) = self.session(id) {
             let mut session = Session::clone(session);

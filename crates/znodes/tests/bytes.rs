@@ -220,13 +220,13 @@ fn z11_sessions_and_acls_that_fill_chunks_of_their_own_are_all_there() {
 fn hostile_snapshots_are_refused_quickly() {
     let head = |zxid: u64, directories: u64| {
         let mut to = Writer::new();
-        [1, zxid, directories, 0].into_iter().for_each(|number| to.varint(number));
+        [2, zxid, directories, 0].into_iter().for_each(|number| to.varint(number));
         to
     };
     let refused = |to: Writer| Znodes::restore(&mut std::iter::once(to.finish())).expect_err("it is refused");
     let mut version = Writer::new();
-    version.varint(2);
-    assert_eq!(refused(version), RestoreError::Version(2));
+    version.varint(1);
+    assert_eq!(refused(version), RestoreError::Version(1));
     // A length that promises gigabytes allocates nothing.
     let mut long = head(1, 1);
     long.u8(3);

@@ -78,7 +78,7 @@ fn caller() -> Caller {
 }
 
 fn close() -> Command {
-    Command::CloseSession(CloseSession { session: SessionId(1), expired_owner: None })
+    Command::CloseSession(CloseSession { session: SessionId(1), expired_owner: None, goodbye: None })
 }
 
 #[test]

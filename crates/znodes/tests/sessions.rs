@@ -12,7 +12,11 @@ fn reattach(session: i64, password: u8, owner: u64) -> Command {
 }
 
 fn expire(session: i64, owner: u64) -> Command {
-    Command::CloseSession(CloseSession { session: SessionId(session), expired_owner: Some(owner) })
+    Command::CloseSession(CloseSession {
+        session: SessionId(session),
+        expired_owner: Some(owner),
+        goodbye: None,
+    })
 }
 
 #[test]
@@ -189,4 +193,55 @@ fn s09_ids_may_be_negative() {
     assert_eq!(ids, [i64::MIN, -5, 1, i64::MAX]);
     shell.close(i64::MIN).unwrap();
     assert!(!shell.has("/e"));
+}
+
+fn numbered(shell: &mut Shell, sequence: u64, operation: Operation) -> Result<OperationReply, ZnodeError> {
+    shell.caller.sequence = Some(sequence);
+    shell.ask(operation)
+}
+
+#[test]
+fn k2_of_what_a_client_sent_a_prefix_is_done_in_order_and_each_once() {
+    let mut shell = Shell::new();
+    let out_of_order = Err(ZnodeError::OutOfOrder);
+    assert!(numbered(&mut shell, 0, making("/a")).is_ok());
+    assert_eq!(numbered(&mut shell, 0, making("/again")), out_of_order, "it came twice");
+    assert_eq!(numbered(&mut shell, 2, making("/c")), out_of_order, "the one before it is not here");
+    // One that is refused for what it wants has had its turn.
+    assert_eq!(numbered(&mut shell, 1, making("/a")), Err(ZnodeError::NodeExists));
+    shell.caller.sequence = Some(2);
+    assert!(matches!(shell.multi(vec![making("/m"), deleting("/none", -1)]), Ok(Reply::MultiFailed(_))));
+    assert!(numbered(&mut shell, 3, making("/d")).is_ok());
+    assert!(!shell.has("/again") && !shell.has("/c") && shell.has("/d"));
+    assert_eq!(shell.tree.view().session(SessionId(1)).unwrap().next, 4);
+    assert_eq!(
+        shell.restored().view().session(SessionId(1)).unwrap().next,
+        4,
+        "a snapshot knows whose turn it is"
+    );
+    assert_eq!(shell.restored().digest(), shell.tree.digest());
+}
+
+#[test]
+fn k2_whoever_takes_a_session_up_counts_anew_and_late_writes_of_the_other_are_refused() {
+    let mut shell = Shell::new();
+    assert!(numbered(&mut shell, 0, making("/a")).is_ok());
+    shell.apply(&reattach(1, 1, 2)).result.unwrap();
+    assert_eq!(numbered(&mut shell, 1, making("/b")), Err(ZnodeError::SessionMoved));
+    shell.caller.owner = 2;
+    assert!(numbered(&mut shell, 0, making("/b")).is_ok());
+}
+
+#[test]
+fn k2_a_goodbye_waits_for_its_turn_and_a_late_one_of_another_connection_ends_nothing() {
+    let mut shell = Shell::new();
+    let goodbye = |owner, sequence| {
+        let goodbye = Some(Goodbye { owner, sequence });
+        Command::CloseSession(CloseSession { session: SessionId(1), goodbye, ..CloseSession::default() })
+    };
+    assert_eq!(shell.apply(&goodbye(1, 1)).result, Err(ZnodeError::OutOfOrder));
+    assert!(numbered(&mut shell, 0, making("/a")).is_ok());
+    shell.apply(&reattach(1, 1, 2)).result.unwrap();
+    assert_eq!(shell.apply(&goodbye(1, 1)).result, Err(ZnodeError::SessionMoved));
+    assert_eq!(shell.apply(&goodbye(2, 0)).result, Ok(Reply::SessionClosed));
 }

@@ -14,7 +14,11 @@ fn z10_a_tree_is_born_as_zookeepers_is() {
     assert_eq!(view.get_children("/", &[]).unwrap().0, ["zookeeper"]);
     assert_eq!(view.get_children("/zookeeper", &[]).unwrap().0, ["config", "quota"]);
     assert_eq!(view.get_all_children_number("/", &[]), Ok(3));
-    assert_eq!(view.get_all_children_number("", &[]), Ok(4), "the root by its other name is below none but itself");
+    assert_eq!(
+        view.get_all_children_number("", &[]),
+        Ok(4),
+        "the root by its other name is below none but itself"
+    );
     assert_eq!(view.get_all_children_number("/zookeeper", &[]), Ok(2));
     let born = Stat { num_children: 1, cversion: -1, ..Stat::default() };
     assert_eq!(view.exists("/", &[]), Ok(born));
@@ -143,6 +147,12 @@ fn z01_in_a_full_epoch_changes_are_refused_on_every_replica_and_change_nothing()
         assert_eq!(shell.ask(operation), Err(ZnodeError::EpochFull));
     }
     assert_eq!(shell.session(2), Err(ZnodeError::EpochFull));
+    // Its turn stays: what the client sent behind it is not done without it.
+    shell.caller.sequence = Some(0);
+    assert_eq!(shell.ask(making("/b")), Err(ZnodeError::EpochFull));
+    shell.caller.sequence = Some(1);
+    assert_eq!(shell.ask(making("/c")), Err(ZnodeError::OutOfOrder));
+    shell.caller.sequence = None;
     // What takes no zxid is answered as ever, and what is wrong is told so.
     assert_eq!(shell.ask(making("/a")), Err(ZnodeError::NodeExists));
     let reattach =

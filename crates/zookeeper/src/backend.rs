@@ -17,15 +17,13 @@ use quorate_service::{
 
 /// What the front end asks of the node.
 ///
-/// # The promise about order
+/// # Order
 /// Every [`Proposal`] is answered exactly once and in bounded time, by [`Front::told`](crate::Front::told); so is every sync, by
 /// [`Front::synced`](crate::Front::synced). Answers may come from any thread, before the call returns, and in any order.
 ///
-/// Per [lane](Ticket::lane), what gets into the log is a prefix of what was proposed, in that order: if one proposal does not get in, none that was
-/// proposed after it in its lane does, though it was already given. The front end helps: once it is told of a [`Failure`] it closes the connection and
-/// proposes nothing more in that lane, and lanes are never used again. What is left for the backend are proposals that were under way at that moment.
-/// A backend that cannot promise it (it may refuse one and take the next, or make a lost one again behind others) sets
-/// [`Tuning::in_flight_max`](crate::Tuning::in_flight_max) to 1: then each waits for the answer to the one before it, and the promise keeps itself.
+/// A backend promises no order. Clients' writes are numbered ([`Caller::sequence`](quorate_service::znodes::Caller::sequence)), and the tree itself refuses
+/// one that is out of its turn: a proposal may be lost and the next be taken, or be made again behind others, and still a prefix of what the client sent
+/// is done, in order. To keep what was said first in front is worth the while all the same, for a refused write costs its client the connection.
 pub trait Backend: Send + Sync + 'static {
     /// Puts commands into the log of the tree, in this order, and leaves `proposals` empty. Does not block.
     fn propose(&self, proposals: &mut Vec<Proposal>);
@@ -54,14 +52,14 @@ pub struct Proposal {
 /// The number of a proposal or a sync. Unique in this process.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Ticket {
-    /// Within a lane order holds. Each connection is one; [`Ticket::STEWARD`] is that of the stewards.
+    /// Whose it is: each connection is a lane, and [`Ticket::STEWARD`] that of the stewards.
     pub lane: ConnectionId,
     /// Which of the lane's.
     pub request: RequestId,
 }
 
 impl Ticket {
-    /// The lane of the stewards, whose proposals depend on nothing: a failure in it does not end it.
+    /// The lane of the stewards, whose proposals depend on nothing.
     pub const STEWARD: ConnectionId = ConnectionId(0);
 }
 

@@ -151,23 +151,21 @@ impl Client {
                 }
                 self.inputs.push_back(Input::Answered { request, response });
             }
-            Err(_) => self.lose(request, shared),
+            Err(_) => self.lose(request),
         }
     }
 
-    pub(crate) fn synced(&mut self, ticket: Ticket, result: Result<u64, Failure>, shared: &mut Shared) {
+    pub(crate) fn synced(&mut self, ticket: Ticket, result: Result<u64, Failure>) {
         let request = ticket.request;
         match result {
             Ok(zxid) => self.inputs.push_back(Input::Synced { request, zxid }),
-            Err(_) => self.lose(request, shared),
+            Err(_) => self.lose(request),
         }
     }
 
-    /// Before anything else: nothing may be proposed after what was lost, though it was about to be.
-    fn lose(&mut self, request: RequestId, shared: &mut Shared) {
-        let lane = self.id;
+    /// Before anything else. What was sent behind it the tree refuses, for it is out of its turn.
+    fn lose(&mut self, request: RequestId) {
         self.held.clear();
-        shared.proposals.retain(|proposal| proposal.ticket.lane != lane);
         self.inputs.push_front(Input::Lost { request });
     }
 

@@ -156,7 +156,7 @@ impl<B: Backend> Driver<B> {
             }
             Told::Synced(tickets, result) => {
                 for ticket in tickets {
-                    self.with(ticket.lane, |client, shared| client.synced(ticket, result, shared));
+                    self.with(ticket.lane, |client, _| client.synced(ticket, result));
                 }
             }
             Told::Standing(standing) => self.stand(standing),

@@ -13,7 +13,7 @@
 //! Architecture Invariant: what a request means, its errors and their order are decided in `quorate-service`; here bytes become inputs and outputs
 //! become bytes.
 //!
-//! Architecture Invariant: once a proposal of a connection is lost, the connection is closed and nothing it sent later is proposed; see [`Backend`].
+//! Architecture Invariant: once a proposal of a connection is lost, the connection is closed, and nothing it sent later is done; see [`Backend`].
 //!
 //! Architecture Invariant: bytes from a client hurt that client at most. The driver waits for no client, and what one may hold is bounded by [`Tuning`].
 //!

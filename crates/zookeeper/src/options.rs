@@ -57,8 +57,7 @@ pub struct Tuning {
     /// Bytes of answers that wait for a client that does not read; with more, nothing is done for it. Default 1 MiB; one answer and what one step
     /// makes (1 MiB) may be more.
     pub output_bytes_max: usize,
-    /// Proposals of one connection that are under way at a time. Default 1,000. 1 for a backend that may lose one and keep a later one; see
-    /// [`Backend`](crate::Backend).
+    /// Proposals of one connection that are under way at a time; further ones wait. Default 1,000.
     pub in_flight_max: usize,
     /// A connection that has not sent its first packet by then is closed. Default 10 s.
     pub handshake_timeout: Duration,

@@ -14,7 +14,7 @@ use quorate_wire::jute::{Jute as _, JuteError, Reader};
 use quorate_wire::zookeeper::{
     ConnectRequest, ErrorCode, OpCode, PathResponse, ReplyHeader, Request, RequestHeader, Response, XID_PING,
 };
-use quorate_znodes::{Caller, CloseSession, Command, Identity, Reply, SessionId, ZnodeError};
+use quorate_znodes::{Caller, CloseSession, Command, Goodbye, Identity, Reply, SessionId, ZnodeError};
 
 use super::handshake::{Asked, Greeting, greet};
 use super::plan::{self, Plan, Shape, Write, plan};
@@ -34,6 +34,8 @@ pub struct Connection {
     identities: Arc<[Identity]>,
     phase: Phase,
     queue: Queue,
+    /// The number of the next write: they are done in this order, or not at all.
+    sequence: u64,
     /// Has the view shown this connection as the one that speaks for the session? Taking a session up takes no zxid, so its answer may be here before
     /// the view shows it.
     shown: bool,
@@ -86,6 +88,7 @@ impl Connection {
             identities: identities.into(),
             phase: Phase::Handshake,
             queue: Queue::default(),
+            sequence: 0,
             shown: false,
             more: false,
         }
@@ -156,6 +159,11 @@ impl Connection {
     fn take(&mut self, input: Input, hub: &mut Hub, out: &mut Vec<Output>) -> Result<(), CloseReason> {
         match input {
             Input::Packet { bytes, time_ms } => self.packet(bytes, time_ms, hub, out),
+            // One before it was lost, whatever becomes of that.
+            Input::Answered {
+                response: quorate_znodes::Response { result: Err(ZnodeError::OutOfOrder), .. },
+                ..
+            } => Err(CloseReason::Lost),
             Input::Answered { request, response } => {
                 self.answered(request, response);
                 Ok(())
@@ -325,8 +333,10 @@ impl Connection {
                 Some(_) => What::Error(ErrorCode::NotReadOnly),
             },
             Plan::Close => {
-                let close = Command::CloseSession(CloseSession { session, expired_owner: None });
-                self.queue.write(close, Shape::Farewell, out)
+                let goodbye = Goodbye { owner: self.drawn.owner, sequence: self.sequence };
+                self.sequence += 1;
+                let close = CloseSession { session, goodbye: Some(goodbye), ..CloseSession::default() };
+                self.queue.write(Command::CloseSession(close), Shape::Farewell, out)
             }
         }
     }
@@ -342,12 +352,16 @@ impl Connection {
         let caller = Caller {
             session,
             owner: self.drawn.owner,
+            sequence: Some(self.sequence),
             identities: self.identities.to_vec(),
             time_ms,
             enforce_quota: self.settings.enforce_quota,
         };
         match plan::command(write, caller) {
-            Ok(command) => self.queue.write(command, shape, out),
+            Ok(command) => {
+                self.sequence += 1;
+                self.queue.write(command, shape, out)
+            }
             Err(error) => What::Error(error),
         }
     }

@@ -76,7 +76,8 @@ impl Sessions {
             if commands.len() >= EXPIRIES_MAX {
                 break;
             }
-            commands.push(Command::CloseSession(CloseSession { session, expired_owner: Some(known.owner) }));
+            let expired_owner = Some(known.owner);
+            commands.push(Command::CloseSession(CloseSession { session, expired_owner, goodbye: None }));
             if let Some(tracked) = self.tracked.get(&session).copied() {
                 self.set(session, Tracked { deadline: now + self.tick, ..tracked });
             }

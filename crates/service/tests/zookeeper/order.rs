@@ -3,6 +3,7 @@
 use bytes::Bytes;
 use quorate_consensus::{Random, StateMachine};
 use quorate_service::wire::zookeeper::*;
+use quorate_service::znodes::Command;
 use quorate_service::zookeeper::*;
 
 use crate::common::*;
@@ -102,6 +103,30 @@ fn what_became_of_a_request_is_not_known_so_the_connection_ends() {
     world.step(id, Input::Lost { request });
     assert_eq!(world.of(id).closed, Some(CloseReason::Lost));
     world.step(id, Input::Wake);
+}
+
+#[test]
+fn k2_writes_are_numbered_and_one_out_of_its_turn_ends_the_connection() {
+    let mut world = World::new();
+    let id = world.client();
+    for path in ["/a", "/b", "/c"] {
+        world.send(id, create(path));
+    }
+    let proposals: Vec<_> = std::mem::take(&mut world.of(id).wants).into();
+    let sequences = proposals.iter().map(|output| match output {
+        Output::Propose { command: Command::Operation(caller, _), .. } => caller.sequence,
+        other => panic!("{other:?} is no write"),
+    });
+    assert_eq!(sequences.collect::<Vec<_>>(), [Some(0), Some(1), Some(2)]);
+    // The second is lost on the way, and the log takes the third.
+    for at in [0, 2] {
+        let Output::Propose { request, command } = &proposals[at] else { panic!() };
+        let response = world.apply(command);
+        world.step(id, Input::Answered { request: *request, response });
+    }
+    assert_eq!(world.of(id).got.len(), 1);
+    assert_eq!(world.of(id).closed, Some(CloseReason::Lost));
+    assert!(world.tree.view().look("/a").is_some() && world.tree.view().look("/c").is_none());
 }
 
 #[test]

@@ -129,7 +129,7 @@ fn k6_closing_a_session_answers_takes_its_ephemerals_and_closes() {
 fn an_expired_session_closes_its_connection() {
     let mut world = World::new();
     let id = world.client();
-    let close = quorate_service::znodes::CloseSession { session: SessionId(101), expired_owner: None };
+    let close = quorate_service::znodes::CloseSession { session: SessionId(101), ..Default::default() };
     world.apply(&quorate_service::znodes::Command::CloseSession(close));
     world.send(id, Request::Ping(()));
     assert_eq!(world.of(id).closed, Some(CloseReason::SessionExpired));

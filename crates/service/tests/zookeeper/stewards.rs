@@ -13,7 +13,7 @@ fn at_ms(ms: u64) -> Instant {
 
 fn expiry(session: i64, owner: u64) -> Command {
     let expired_owner = Some(owner);
-    Command::CloseSession(znodes::CloseSession { session: SessionId(session), expired_owner })
+    Command::CloseSession(znodes::CloseSession { session: SessionId(session), expired_owner, goodbye: None })
 }
 
 const TICK: Duration = Duration::from_millis(2_000);

@@ -80,11 +80,17 @@ fn owner() -> impl Strategy<Value = u64> {
     prop_oneof![30 => Just(1u64), 1 => Just(2)]
 }
 
+/// In its turn now and then: after a session was taken up, the first few are.
+fn sequence() -> impl Strategy<Value = Option<u64>> {
+    prop_oneof![4 => Just(None), 2 => Just(Some(0)), 2 => Just(Some(1)), 1 => (2..5u64).prop_map(Some)]
+}
+
 fn caller() -> impl Strategy<Value = Caller> {
-    (session(), owner(), identities(), 0..40i64, any::<bool>()).prop_map(
-        |(session, owner, identities, time_ms, enforce_quota)| Caller {
+    (session(), owner(), sequence(), identities(), 0..40i64, any::<bool>()).prop_map(
+        |(session, owner, sequence, identities, time_ms, enforce_quota)| Caller {
             session,
             owner,
+            sequence,
             identities,
             time_ms,
             enforce_quota,
@@ -131,8 +137,10 @@ pub fn command() -> impl Strategy<Value = Command> {
         1 => (session(), 1..9i32, password(), owner()).prop_map(|(session, timeout_ms, password, owner)| {
             Command::Reattach(Reattach { session, password, owner, timeout_ms })
         }),
-        1 => (session(), prop::option::of(owner()))
-            .prop_map(|(session, expired_owner)| Command::CloseSession(CloseSession { session, expired_owner })),
+        1 => (session(), prop::option::of(owner()), owner(), sequence()).prop_map(|(session, expired_owner, owner, sequence)| {
+            let goodbye = sequence.map(|sequence| Goodbye { owner, sequence });
+            Command::CloseSession(CloseSession { session, expired_owner, goodbye })
+        }),
         4 => (path(), 0..80i64, -1..30i64)
             .prop_map(|(path, time_ms, unused_ms)| Command::Reap(Reap { path, time_ms, unused_ms })),
     ]

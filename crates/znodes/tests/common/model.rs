@@ -32,6 +32,7 @@ pub struct Attached {
     pub timeout_ms: i32,
     pub password: Password,
     pub owner: u64,
+    pub next: u64,
 }
 
 #[derive(Clone, Debug)]
@@ -298,6 +299,9 @@ impl Model {
         let next = (self.zxid + 1).max(1 << 32 | 1);
         let before = self.clone();
         self.events.clear();
+        if let Some(refused) = self.out_of_order(command) {
+            return (Response { zxid: self.zxid, result: Err(refused) }, Vec::new());
+        }
         let (result, changes) = self.result(next, command);
         if changes {
             self.zxid = next;
@@ -305,7 +309,37 @@ impl Model {
             *self = before;
             self.events.clear();
         }
+        self.turn_passes(command);
         (Response { zxid: self.zxid, result }, std::mem::take(&mut self.events))
+    }
+
+    /// The session whose owner numbers this command, and the number.
+    fn numbered(command: &Command) -> Option<(SessionId, u64, u64)> {
+        match command {
+            Command::Operation(caller, _) | Command::Multi(caller, _) => {
+                Some((caller.session, caller.owner, caller.sequence?))
+            }
+            Command::CloseSession(close) => {
+                let goodbye = close.goodbye?;
+                Some((close.session, goodbye.owner, goodbye.sequence))
+            }
+            _ => None,
+        }
+    }
+
+    fn out_of_order(&self, command: &Command) -> Option<ZnodeError> {
+        let (session, owner, sequence) = Model::numbered(command)?;
+        let attached = self.sessions.get(&session)?;
+        (attached.owner == owner && attached.next != sequence).then_some(ZnodeError::OutOfOrder)
+    }
+
+    fn turn_passes(&mut self, command: &Command) {
+        if let Some((session, owner, _)) = Model::numbered(command)
+            && let Some(attached) = self.sessions.get_mut(&session)
+            && attached.owner == owner
+        {
+            attached.next += 1;
+        }
     }
 
     fn result(&mut self, zxid: u64, command: &Command) -> (Outcome<Reply>, bool) {
@@ -321,23 +355,28 @@ impl Model {
                 if self.sessions.contains_key(session) {
                     return (Err(ZnodeError::SessionExists), false);
                 }
-                let attached = Attached { timeout_ms: *timeout_ms, password: *password, owner: *owner };
+                let attached =
+                    Attached { timeout_ms: *timeout_ms, password: *password, owner: *owner, next: 0 };
                 self.sessions.insert(*session, attached);
                 (Ok(Reply::SessionCreated), true)
             }
             Command::Reattach(Reattach { session, password, owner, timeout_ms }) => {
                 match self.sessions.get_mut(session) {
                     Some(attached) if attached.password == *password => {
-                        *attached = Attached { timeout_ms: *timeout_ms, password: *password, owner: *owner };
+                        *attached =
+                            Attached { timeout_ms: *timeout_ms, password: *password, owner: *owner, next: 0 };
                         (Ok(Reply::Reattached { timeout_ms: *timeout_ms }), false)
                     }
                     _ => (Err(ZnodeError::SessionExpired), false),
                 }
             }
-            Command::CloseSession(CloseSession { session, expired_owner }) => {
+            Command::CloseSession(CloseSession { session, expired_owner, goodbye }) => {
                 let Some(attached) = self.sessions.get(session) else {
                     return (Ok(Reply::SessionClosed), false);
                 };
+                if goodbye.is_some_and(|goodbye| goodbye.owner != attached.owner) {
+                    return (Err(ZnodeError::SessionMoved), false);
+                }
                 if expired_owner.is_some_and(|owner| owner != attached.owner) {
                     return (Err(ZnodeError::NotDue), false);
                 }

@@ -9,7 +9,7 @@ use quorate_service::{
     zookeeper::{Settings, Standing},
 };
 use quorate_wire::zookeeper::*;
-use quorate_zookeeper::{Options, Tuning};
+use quorate_zookeeper::Options;
 use tokio::time::sleep;
 
 use crate::common::*;
@@ -100,10 +100,8 @@ async fn whoever_does_not_lead_hands_touches_on() {
 
 #[tokio::test]
 async fn k2_after_what_is_lost_nothing_comes() {
-    // This backend loses one and would take the next, so it has one at a time.
-    let tuning = Tuning { in_flight_max: 1, ..Tuning::default() };
-    let options = Options { tuning, ..Options::default() };
-    let server = Server::with(options, Some(Duration::from_millis(20))).await;
+    // This backend loses one and takes the next, which the tree refuses.
+    let server = Server::with(Options::default(), Some(Duration::from_millis(20))).await;
     let mut client = server.client().await;
     client.send(&create("/before", b"", 0)).await;
     assert_eq!(client.got().await.expect("an answer").error, 0);
