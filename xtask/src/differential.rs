@@ -56,6 +56,11 @@ pub(crate) fn run(operations: u64, seeds: u64, first_seed: u64, into_ledger: boo
     failed.map_or(Ok(()), Err)
 }
 
+/// Enough to see that all of it works, in a quarter of a minute; not for the ledger.
+pub(crate) fn smoke(first_seed: u64) -> Fallible<()> {
+    run(1500, 1, first_seed, false)
+}
+
 /// Fresh servers, and one run of the script.
 fn play(operations: u64, seed: u64) -> Fallible<()> {
     let python = kazoo::install()?;
@@ -83,7 +88,9 @@ struct Real {
 impl Real {
     fn start(directory: &Path) -> Fallible<Real> {
         if let Some(missing) = JARS.iter().find(|jar| !Path::new(jar).exists()) {
-            return Err(format!("there is no {missing}; Debian has it in the package zookeeper").into());
+            return Err(
+                format!("there is no {missing}; Debian has it in the package libzookeeper-java").into()
+            );
         }
         fs::create_dir_all(directory)?;
         let port = free_ports(1)?[0];

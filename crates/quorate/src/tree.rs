@@ -17,7 +17,7 @@ use quorate_server::{CallError, Handle};
 use quorate_service::{
     Reply, TREE, TreeNews, TreeSink,
     znodes::{Response, SessionId, Znodes},
-    zookeeper::{Settings as ZooKeeperSettings, Standing},
+    zookeeper::Standing,
 };
 use quorate_zookeeper::{Backend, Facts, Failure, Front, Mode, Options, Proposal, Ticket, Tuning, Whitelist};
 use tokio::sync::{mpsc, watch};
@@ -245,7 +245,7 @@ pub(crate) fn serve(
     handle: &Handle<Reply>,
     mut stopping: watch::Receiver<bool>,
 ) -> Result<tokio::task::JoinHandle<()>, Failed> {
-    let at = settings.listen_zookeeper.as_deref().unwrap_or_default();
+    let at = settings.zookeeper.listen.as_deref().unwrap_or_default();
     let listener = listener.map(|listener| {
         listener.set_nonblocking(true)?;
         tokio::net::TcpListener::from_std(listener)
@@ -258,11 +258,12 @@ pub(crate) fn serve(
     let options = Options {
         // What session ids begin with. They hold random bits as well, so two members with the same one do no harm.
         server_id: (handle.node().0 % 127 + 1) as u8,
-        tick: settings.zookeeper_tick,
-        settings: ZooKeeperSettings::with_tick_ms(settings.zookeeper_tick.as_millis() as i32),
-        whitelist: Whitelist::parse(&settings.zookeeper_words),
+        tick: settings.zookeeper.tick,
+        settings: settings.zookeeper.settings.clone(),
+        whitelist: Whitelist::parse(&settings.zookeeper.words),
         tuning: Tuning {
-            connections_per_address_max: settings.zookeeper_connections_per_address,
+            connections_per_address_max: settings.zookeeper.connections_per_address,
+            packet_bytes_max: settings.zookeeper.packet_bytes,
             ..Tuning::default()
         },
         ..Options::default()
