@@ -68,7 +68,7 @@ fn play(operations: u64, seed: u64) -> Fallible<()> {
     let real = Real::start(&scratch.0.join("zookeeper"))?;
     // What is compared is what is answered: not what survives a power loss, nor who leads on a machine that is busy.
     let flags = CALM.map(str::to_owned).to_vec();
-    let options = Options { zookeeper: true, no_sync: true, flags, ..Options::default() };
+    let options = Options { zookeeper: true, no_sync: true, flags };
     let cluster = Cluster::start(Kind::Quorate, &scratch.directories(3)?, &options)?;
     let ours: Vec<&str> = cluster.servers.iter().map(|server| server.zookeeper.as_str()).collect();
     let status = Command::new(python)
