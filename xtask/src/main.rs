@@ -50,7 +50,7 @@ cargo xtask plants --smoke             a few of them
 cargo xtask compare --rounds N         beside etcd, in one run, with floor and ceiling; writes docs/comparison.md
 cargo xtask compare-zookeeper --rounds N --kills K   beside Debian's ZooKeeper, likewise; writes docs/comparison-zookeeper.md (--engine raft: only prints)
 cargo xtask compare-zookeeper --only quorate|quorate-raft|zookeeper|nothing --what setdata,getdata,create,sync --connections C --outstanding O --seconds S
-                                       one load on one system, to look at it; O is of all connections together, and pids are printed
+                                       one load on one system, to look at it; O is of all connections together; --what fanout,failover,million as well
 cargo xtask saturate --seconds N       as much load as the machine can make, for so long: no leader may change";
 
 fn main() -> ExitCode {

@@ -4,6 +4,7 @@
 
 mod keys;
 mod sources;
+mod tls;
 mod values;
 mod zookeeper;
 
@@ -157,7 +158,7 @@ impl Sources {
         };
         let (keys_engine, tree_engine) = (engine("keys-engine")?.unwrap_or_default(), engine("tree-engine")?);
         let zookeeper = self.zookeeper(tree_engine.is_some())?;
-        if listen_client.is_none() && zookeeper.listen.is_none() {
+        if listen_client.is_none() && zookeeper.listen.is_none() && zookeeper.listen_secure.is_none() {
             return Err(self.refuse(
                 "listen-client",
                 "no client would be served",
@@ -276,6 +277,30 @@ mod tests {
         };
         assert_eq!(error.lines().count(), 1, "one line: {error}");
         error
+    }
+
+    #[test]
+    fn zookeepers_tls_is_told_whole_or_not_at_all() {
+        let certificate = "--zookeeper-tls-certificate=c.pem";
+        let (key, ca) = ("--zookeeper-tls-key=k.pem", "--zookeeper-tls-client-ca=ca.pem");
+        let settings = |flags: &[&str]| resolve(flags, &[]).unwrap().settings().unwrap();
+        assert!(settings(&[]).zookeeper.tls.is_none());
+        let needed = settings(&[certificate, key, ca]).zookeeper.tls.unwrap().clients;
+        assert!(matches!(needed, quorate_tls::ClientAuth::Needed(_)));
+        let wanted =
+            settings(&[certificate, key, ca, "--zookeeper-tls-client-auth=want"]).zookeeper.tls.unwrap();
+        assert!(matches!(wanted.clients, quorate_tls::ClientAuth::Wanted(_)));
+        assert!(refused(&[certificate]).contains("zookeeper-tls-key is not set"));
+        assert!(refused(&[ca]).contains("zookeeper-tls-certificate is not set"));
+        assert!(
+            refused(&[certificate, key, "--zookeeper-tls-client-revoked=r.pem"])
+                .contains("zookeeper-tls-client-ca is not set")
+        );
+        assert!(refused(&["--zookeeper-tls-only=true"]).contains("there is no certificate"));
+        assert!(
+            refused(&["--listen-zookeeper-admin=127.0.0.1:8080", "--tree-engine=off"])
+                .contains("leave listen-zookeeper-admin out")
+        );
     }
 
     /// A file that goes when the test ends.

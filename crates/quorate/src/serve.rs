@@ -138,8 +138,12 @@ async fn run(settings: &Settings, for_dev: bool) -> Result<ExitCode, Failed> {
     options.calls_waiting_max = settings.waiting_max;
     let (cluster, node) = (start.cluster, start.node);
     let has_tree = settings.tree_engine.is_some();
-    let zookeeper_listener =
-        settings.zookeeper.listen.as_ref().map(|at| bind("listen-zookeeper", at)).transpose()?;
+    let listen = |key: &'static str, at: &Option<String>| at.as_ref().map(|at| bind(key, at)).transpose();
+    let tree_listeners = tree::Listeners {
+        clients: listen("listen-zookeeper", &settings.zookeeper.listen)?,
+        secure: listen("listen-zookeeper-secure", &settings.zookeeper.listen_secure)?,
+        admin: listen("listen-zookeeper-admin", &settings.zookeeper.listen_admin)?,
+    };
     let (tree_front, tree_sink) = tree::front();
     let handle = quorate_server::start(options, config, |config| {
         let identity = Identity {
@@ -163,7 +167,7 @@ async fn run(settings: &Settings, for_dev: bool) -> Result<ExitCode, Failed> {
     front.limits.txn_ops_max = settings.txn_ops_max;
     let front = client_listener.map(|listener| serve_etcd(listener, front, stopping)).transpose()?;
     let zookeeper =
-        has_tree.then(|| tree::serve(settings, zookeeper_listener, tree_front, &handle, stop.subscribe()));
+        has_tree.then(|| tree::serve(settings, tree_listeners, tree_front, &handle, stop.subscribe()));
     let zookeeper = zookeeper.transpose()?;
     let members = follow_members(handle.clone(), settings.data_dir.clone(), start.peers, engines(settings));
     let mut members = tokio::spawn(members);

@@ -7,7 +7,8 @@
 //! ```
 
 use std::{
-    collections::BTreeMap, future::Future, net::TcpListener, path::Path, pin::Pin, sync::Arc, time::Duration,
+    collections::BTreeMap, future::Future, io, net::TcpListener, path::Path, pin::Pin, sync::Arc,
+    time::Duration,
 };
 
 use futures_util::stream::{FuturesUnordered, StreamExt};
@@ -19,6 +20,7 @@ use quorate_service::{
     znodes::{Response, SessionId, Znodes},
     zookeeper::Standing,
 };
+use quorate_tls::Tls;
 use quorate_zookeeper::{Backend, Facts, Failure, Front, Mode, Options, Proposal, Ticket, Tuning, Whitelist};
 use tokio::sync::{mpsc, watch};
 
@@ -32,10 +34,10 @@ pub(crate) fn front() -> (Front, TreeSink) {
         TreeNews::Applied(view, events) => told.applied(view, events),
         TreeNews::Replaced(view) => told.replaced(view),
         TreeNews::Touched(sessions) => told.touched(sessions),
-        TreeNews::Role(RoleChange { role, leader, .. }) => {
+        TreeNews::Role(RoleChange { role, leader, epoch }) => {
             // Who knows no leader has not heard of one for an election timeout, which is far shorter than any session's.
             told.standing(if leader.is_some() { Standing::Serving } else { Standing::Isolated });
-            told.leads(role == Role::Leader);
+            told.leads((role == Role::Leader).then_some(epoch));
         }
     });
     (front, sink)
@@ -237,23 +239,42 @@ fn result(told: Result<Reply, CallError>) -> Result<Response, Failure> {
     }
 }
 
+/// Where the tree is served, as far as it is.
+pub(crate) struct Listeners {
+    pub(crate) clients: Option<TcpListener>,
+    pub(crate) secure: Option<TcpListener>,
+    pub(crate) admin: Option<TcpListener>,
+}
+
+impl Listeners {
+    fn in_tokio(self) -> io::Result<quorate_zookeeper::Listeners> {
+        let in_tokio = |listener: Option<TcpListener>| {
+            let Some(listener) = listener else { return Ok(None) };
+            listener.set_nonblocking(true)?;
+            tokio::net::TcpListener::from_std(listener).map(Some)
+        };
+        Ok(quorate_zookeeper::Listeners {
+            clients: in_tokio(self.clients)?,
+            secure: in_tokio(self.secure)?,
+            admin: in_tokio(self.admin)?,
+        })
+    }
+}
+
 /// Serves ZooKeeper's clients, if there is a listener, until it is told to stop. Without one this member still ends silent sessions while it leads the tree.
 pub(crate) fn serve(
     settings: &Settings,
-    listener: Option<TcpListener>,
+    listeners: Listeners,
     front: Front,
     handle: &Handle<Reply>,
     mut stopping: watch::Receiver<bool>,
 ) -> Result<tokio::task::JoinHandle<()>, Failed> {
-    let at = settings.zookeeper.listen.as_deref().unwrap_or_default();
-    let listener = listener.map(|listener| {
-        listener.set_nonblocking(true)?;
-        tokio::net::TcpListener::from_std(listener)
-    });
-    let listener = listener.transpose().map_err(|error: std::io::Error| Failed {
+    let listeners = listeners.in_tokio().map_err(|error| Failed {
         code: 1,
-        message: format!("listen-zookeeper = {at:?}: {error}"),
+        message: format!("the sockets for ZooKeeper's clients cannot be used: {error}"),
     })?;
+    let tls = settings.zookeeper.tls.clone().map(Tls::load).transpose();
+    let tls = tls.map_err(|error| Failed::usage(format!("zookeeper-tls: {error}")))?;
     let (node, requests) = Node::new(handle.clone(), &settings.data_dir);
     let options = Options {
         // What session ids begin with. They hold random bits as well, so two members with the same one do no harm.
@@ -261,6 +282,10 @@ pub(crate) fn serve(
         tick: settings.zookeeper.tick,
         settings: settings.zookeeper.settings.clone(),
         whitelist: Whitelist::parse(&settings.zookeeper.words),
+        tls,
+        tls_only: settings.zookeeper.tls_only,
+        isolation_grace: isolation_grace(settings.zookeeper.tick, settings.election_timeout_max),
+        read_only: settings.zookeeper.read_only,
         tuning: Tuning {
             connections_per_address_max: settings.zookeeper.connections_per_address,
             packet_bytes_max: settings.zookeeper.packet_bytes,
@@ -273,10 +298,19 @@ pub(crate) fn serve(
         let stop = async move {
             let _ = stopping.wait_for(|stop| *stop).await;
         };
-        if let Err(error) = quorate_zookeeper::serve(listener, front, Arc::new(node), options, stop).await {
+        if let Err(error) = quorate_zookeeper::serve(listeners, front, Arc::new(node), options, stop).await {
             tracing::error!("ZooKeeper's clients are served no more: {error}");
         }
     }))
+}
+
+/// How long a member that has lost its leader serves on.
+///
+/// A leader ends a session two ticks after it heard of its client at the earliest. It may have heard last a quarter of a tick (the interval of touches) and
+/// an election timeout before the loss was noticed here. Of what is left a quarter of a tick stays in reserve, for clocks and busy machines; and half a
+/// tick is enough.
+fn isolation_grace(tick: Duration, election_timeout_max: Duration) -> Duration {
+    (tick * 3 / 2).saturating_sub(election_timeout_max).min(tick / 2)
 }
 
 #[cfg(test)]
@@ -284,6 +318,20 @@ mod tests {
     use quorate_consensus::{Index, Membership};
 
     use super::*;
+
+    #[test]
+    fn k8_grace_and_all_that_passed_before_end_before_the_shortest_session() {
+        for tick in [100, 200, 500, 2_000, 60_000].map(Duration::from_millis) {
+            for election in [10, 300, 3_000].map(Duration::from_millis) {
+                let grace = isolation_grace(tick, election);
+                assert!(grace.is_zero() || grace + tick / 4 + election < tick * 2, "{tick:?} {election:?}");
+            }
+        }
+        assert_eq!(
+            isolation_grace(Duration::from_secs(2), Duration::from_millis(300)),
+            Duration::from_secs(1)
+        );
+    }
 
     #[test]
     fn a_follower_that_lags_is_not_counted_as_up_to_date() {

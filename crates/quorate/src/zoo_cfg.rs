@@ -161,6 +161,8 @@ impl Given<'_> {
             None => self.client_address()?,
         };
         self.say(to, "listen-zookeeper", "clientPort", client);
+        self.tls(to)?;
+        self.more_ports(to);
         // Nobody asks a ZooKeeper server for etcd's API.
         self.say(to, "listen-client", "a ZooKeeper configuration", String::new());
         match own {
@@ -220,10 +222,44 @@ impl Given<'_> {
         let host = self.value("clientPortAddress").unwrap_or(server::EVERYWHERE);
         match self.value("clientPort") {
             Some(port) => Ok(server::with_port(host, port)),
+            None if self.value("secureClientPort").is_some() => Ok(String::new()),
             None => Err(ZooCfgError(format!(
                 "{}: clientPort is missing, and the server's line names none; add clientPort=2181",
                 self.file.display()
             ))),
+        }
+    }
+
+    /// Key stores, which must be PEM.
+    fn tls(&self, to: &mut ZooCfg) -> Result<(), ZooCfgError> {
+        let stores = [
+            ("ssl.keyStore.location", &["zookeeper-tls-certificate", "zookeeper-tls-key"][..]),
+            ("ssl.trustStore.location", &["zookeeper-tls-client-ca"][..]),
+        ];
+        for (name, keys) in stores {
+            let Some(path) = self.value(name) else { continue };
+            if !path.ends_with(".pem") {
+                return Err(ZooCfgError(format!(
+                    "{name} = {path:?}: Java's key stores cannot be read here; make a PEM file of it, with keytool and openssl, whose name ends with .pem"
+                )));
+            }
+            keys.iter().for_each(|key| self.say(to, key, name, path.to_owned()));
+        }
+        Ok(())
+    }
+
+    /// The port for TLS alone, and the admin page, which is served only where the configuration says so.
+    fn more_ports(&self, to: &mut ZooCfg) {
+        let host = |name: &str| self.value(name).unwrap_or(server::EVERYWHERE);
+        if let Some(port) = self.value("secureClientPort") {
+            let at = server::with_port(host("secureClientPortAddress"), port);
+            self.say(to, "listen-zookeeper-secure", "secureClientPort", at);
+        }
+        if let Some(port) = self.value("admin.serverPort")
+            && self.value("admin.enableServer").is_none_or(names::is_on)
+        {
+            let at = server::with_port(host("admin.serverAddress"), port);
+            self.say(to, "listen-zookeeper-admin", "admin.serverPort", at);
         }
     }
 

@@ -30,12 +30,17 @@ const FLOORS: &[(u8, &str, &[&str])] = &[
     (5, "server", &["service", "wire", "node", "keyspace", "placement", "consensus", "raft", "journal"]),
     (5, "sim", &["service", "wire", "node", "keyspace", "placement", "consensus", "raft", "zab", "journal"]),
     (5, "client", &["wire", "placement"]),
+    (5, "tls", &[]),
     (
         6,
         "etcd",
         &["server", "service", "wire", "node", "keyspace", "placement", "consensus", "raft", "journal"],
     ),
-    (6, "zookeeper", &["server", "service", "wire", "node", "keyspace", "placement", "znodes", "consensus"]),
+    (
+        6,
+        "zookeeper",
+        &["tls", "server", "service", "wire", "node", "keyspace", "placement", "znodes", "consensus"],
+    ),
     (
         7,
         "quorate",
@@ -51,6 +56,7 @@ const FLOORS: &[(u8, &str, &[&str])] = &[
             "server",
             "sim",
             "client",
+            "tls",
             "etcd",
             "zookeeper",
         ],

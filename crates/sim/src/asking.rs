@@ -92,8 +92,10 @@ impl World {
         let now = self.now();
         let Some(process) = &mut self.hosts[host].process else { return };
         let Some(waiter) = process.waiters.remove(&ticket.0) else { return };
-        let Waiter::Client { client, attempt } = waiter else {
-            return self.operator_told(host, waiter, told);
+        let (client, attempt) = match waiter {
+            Waiter::Client { client, attempt } => (client, attempt),
+            Waiter::Tree { lane, request } => return self.tree_told(host, (lane, request), told),
+            Waiter::Operator { .. } | Waiter::Join { .. } => return self.operator_told(host, waiter, told),
         };
         let leads = self.checker.keys().status(host).role == Role::Leader;
         if let (Told::Reply(reply), false) = (&told, leads) {

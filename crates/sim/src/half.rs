@@ -2,30 +2,38 @@
 
 use quorate_consensus::{GroupId, Position, StateMachine};
 use quorate_node::{FromState, NodeInput, Replica, StateOutputs, ToState};
-use quorate_service::{META, Reply, State};
+use quorate_service::{META, Reply, State, TREE, znodes::View};
+
+use crate::zoo::News;
 
 /// By how much a state's size is divided in what the policy of snapshots hears of it.
 const STATE_COUNTS_FOR: u64 = 8;
 
 /// A group's state after an entry.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct After {
     pub(crate) group: GroupId,
     pub(crate) position: Position,
     pub(crate) digest: u64,
-    /// The revision of the keys, or the version of the records.
+    /// The revision of the keys, the version of the records, or the zxid of the tree.
     pub(crate) number: u64,
     /// By a snapshot, not entry by entry.
     pub(crate) restored: bool,
+    /// Of the tree: all of it.
+    pub(crate) view: Option<View>,
 }
 
 impl After {
     fn note(state: &State, group: GroupId, restored: bool) -> After {
         fn of<S: StateMachine>(replica: &Replica<S>, group: GroupId, restored: bool) -> After {
             let (position, digest) = (replica.applied(), replica.digest());
-            After { group, position, digest, number: replica.machine().number(), restored }
+            After { group, position, digest, number: replica.machine().number(), restored, view: None }
         }
-        if group == META { of(state.meta(), group, restored) } else { of(state.keys(), group, restored) }
+        match (group, state.tree()) {
+            (META, _) => of(state.meta(), group, restored),
+            (TREE, Some(tree)) => After { view: Some(tree.machine().view()), ..of(tree, group, restored) },
+            _ => of(state.keys(), group, restored),
+        }
     }
 }
 
@@ -35,11 +43,13 @@ pub(crate) struct Half {
     pub(crate) state: State,
     /// For the checker, which takes them out.
     pub(crate) after: Vec<After>,
+    /// What is said of the tree, in a run that has one.
+    pub(crate) news: Option<News>,
 }
 
 impl Half {
-    pub(crate) fn new(state: State) -> Half {
-        Half { state, after: Vec::new() }
+    pub(crate) fn new(state: State, news: Option<News>) -> Half {
+        Half { state, after: Vec::new(), news }
     }
 
     /// Gives the service its input as it is, in the batches in which it came.

@@ -10,10 +10,10 @@ use crate::{
     clock::Clock,
     disk::Disk,
     half::Half,
-    invariants::GROUPS,
     operator::Waiter,
     plan::Shape,
     schedule::{MICROS, Time},
+    zoo::Server,
 };
 
 /// The cluster of every run.
@@ -45,6 +45,8 @@ pub(crate) enum Standing {
 pub(crate) struct Process {
     pub(crate) node: Node,
     pub(crate) half: Half,
+    /// ZooKeeper's front end, in a run that has the tree.
+    pub(crate) server: Option<Server>,
     pub(crate) out: Outputs,
     pub(crate) state_out: StateOutputs<Reply>,
     pub(crate) inbox: Vec<NodeInput>,
@@ -151,9 +153,11 @@ impl Host {
             node: self.id,
             incarnation: self.reborn.unwrap_or(self.incarnation),
             life: self.life,
-            groups: GROUPS
-                .map(|id| GroupConfig { id, engine: shape.engine_of(id), birth: birth.clone() })
-                .into(),
+            groups: shape
+                .groups()
+                .iter()
+                .map(|id| GroupConfig { id: *id, engine: shape.engine_of(*id), birth: birth.clone() })
+                .collect(),
             raft: quorate_node::RaftConfig { seed, ..shape.raft.clone() },
             zab: quorate_node::ZabConfig { seed, ..shape.zab.clone() },
             journal: journal_config(),
@@ -182,9 +186,18 @@ impl Host {
             name: format!("n{}", self.id),
             client_urls: vec![format!("http://n{}:2", self.id)],
         };
+        let mut state = State::new(identity, self.bootstrap.clone());
+        let mut news = None;
+        if let Some(tree) = &shape.tree {
+            let (told, heard) = std::sync::mpsc::channel();
+            // Whoever does not listen any more has ended, and this half with it.
+            state = state.with_tree_of(tree.born(), Some(Box::new(move |said| _ = told.send(said))));
+            news = Some(heard);
+        }
         self.process = Some(Process {
             node: Node::new(config, self.clock.read(now)),
-            half: Half::new(State::new(identity, self.bootstrap.clone())),
+            half: Half::new(state, news),
+            server: None,
             out: Outputs::default(),
             state_out: StateOutputs::default(),
             inbox: Vec::new(),

@@ -23,7 +23,6 @@ use std::collections::BTreeMap;
 use quorate_consensus::{
     EngineKind, Epoch, FixedMap, GroupId, Index, Membership, NodeId, Position, Role, Status,
 };
-use quorate_service::{KEYS, META};
 
 use crate::{
     claims::ChunkNote,
@@ -38,9 +37,6 @@ use crate::{
 pub(crate) use disks::{Disks, Held};
 use epochs::Epochs;
 use log::{Known, Mirror};
-
-/// The groups of a cluster, in the order in which everything here keeps them.
-pub(crate) const GROUPS: [GroupId; 2] = [META, KEYS];
 
 /// A broken invariant.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -138,7 +134,7 @@ impl Oracle {
             leaders: BTreeMap::new(),
             known: FixedMap::new(),
             committed: Vec::new(),
-            execution: Execution::of(group, &birth),
+            execution: Execution::of(group, shape, &birth),
             digests: Vec::new(),
             configs: BTreeMap::from([(0, birth)]),
             transfer: None,
@@ -224,7 +220,8 @@ impl Oracle {
 pub(crate) struct Checker {
     pub(crate) findings: Findings,
     pub(crate) disks: Disks,
-    oracles: [Oracle; GROUPS.len()],
+    /// In the order of [`Shape::groups`].
+    oracles: Vec<Oracle>,
 }
 
 impl Checker {
@@ -232,7 +229,7 @@ impl Checker {
         Checker {
             findings: Findings::default(),
             disks: Disks::new(shape.hosts() as usize),
-            oracles: GROUPS.map(|group| Oracle::new(group, shape, birth.clone())),
+            oracles: shape.groups().iter().map(|group| Oracle::new(*group, shape, birth.clone())).collect(),
         }
     }
 

@@ -51,6 +51,7 @@ mod trace;
 pub mod wgl;
 pub mod witness;
 mod world;
+mod zoo;
 
 pub use campaign::{Options, Progress, Summary, campaign, replay_command};
 pub use faults::{ACTIONS_HEADER, Action, Planned, Who, actions_from_text, actions_to_text, at_ms};
@@ -59,3 +60,4 @@ pub use marks::{Mark, Marks};
 pub use plan::Shape;
 pub use quorate_consensus::EngineKind;
 pub use run::{Report, run_actions, run_seed};
+pub use zoo::TreeShape;

@@ -28,6 +28,8 @@ pub(crate) enum Waiter {
     Client { client: usize, attempt: u64 },
     /// The operator, for this request.
     Operator { request: usize },
+    /// A host's own front end of the tree, for one of its lanes.
+    Tree { lane: u64, request: u64 },
     /// A host that joins, for the list of members.
     Join { host: usize, id: NodeId },
 }
@@ -226,7 +228,7 @@ impl World {
     /// A host has an answer for the operator, or for a host that joins.
     pub(crate) fn operator_told(&mut self, host: usize, waiter: Waiter, told: Told) {
         match waiter {
-            Waiter::Client { .. } => {}
+            Waiter::Client { .. } | Waiter::Tree { .. } => {}
             Waiter::Join { host: joins, id } => {
                 if let Told::Reply(Reply::MetaView(view)) = told
                     && view.member(id).is_some()

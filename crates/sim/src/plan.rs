@@ -4,12 +4,13 @@
 use quorate_consensus::{Duration, EngineKind, GroupId, Random};
 use quorate_node::{RaftConfig, ZabConfig};
 use quorate_raft::Lease;
-use quorate_service::META;
+use quorate_service::{KEYS, META, TREE};
 
 use crate::{
     faults::{Action, Planned, Who},
     schedule::{MILLIS, SECONDS, Time},
     storms::storm,
+    zoo::TreeShape,
 };
 
 /// The shape of a run.
@@ -43,6 +44,8 @@ pub struct Shape {
     pub raft: quorate_node::RaftConfig,
     /// The configuration of engines that speak ZAB.
     pub zab: quorate_node::ZabConfig,
+    /// ZooKeeper's tree and its clients, in the runs that have them.
+    pub tree: Option<TreeShape>,
 }
 
 impl Shape {
@@ -55,9 +58,22 @@ impl Shape {
     /// What drives a group.
     #[must_use]
     pub fn engine_of(&self, group: GroupId) -> EngineKind {
-        if group == META { EngineKind::Raft } else { self.engine }
+        match (group, &self.tree) {
+            (META, _) => EngineKind::Raft,
+            (TREE, Some(tree)) => tree.engine,
+            _ => self.engine,
+        }
+    }
+
+    /// The groups of the cluster, in the order in which everything here keeps them.
+    #[must_use]
+    pub fn groups(&self) -> &'static [GroupId] {
+        if self.tree.is_some() { &GROUPS } else { &GROUPS[..GROUPS.len() - 1] }
     }
 }
+
+/// All groups that a cluster may have; the tree comes last, for not every run has it.
+pub(crate) const GROUPS: [GroupId; 3] = [META, KEYS, TREE];
 
 pub(crate) fn shape(random: &mut Random) -> Shape {
     let voters = [3, 3, 3, 5, 5, 4, 2, 1][random.below(8) as usize];
@@ -76,6 +92,7 @@ pub(crate) fn shape(random: &mut Random) -> Shape {
         engine: EngineKind::Raft,
         raft: raft(random),
         zab: zab(random),
+        tree: None,
     }
 }
 
@@ -179,25 +196,34 @@ pub(crate) const FIVE_VOTERS: u64 = 1_005;
 #[cfg(feature = "planted-bugs")]
 pub(crate) const SHORT_EPOCHS: u64 = 1_060;
 
+/// And runs with ZooKeeper's tree; with one whose counters turn over.
+#[cfg(feature = "planted-bugs")]
+pub(crate) const WITH_TREE: u64 = 2_000;
+#[cfg(feature = "planted-bugs")]
+pub(crate) const WORN_TREE: u64 = 2_001;
+
 /// How much a seed is about these classes: the share of its draws that are theirs, in hundredths; none if it is not of the wanted shape.
 #[cfg(feature = "planted-bugs")]
 pub(crate) fn share(engine: EngineKind, seed: u64, wanted: &[u64]) -> u64 {
     let random = Random::new(seed);
     let shape = shape(&mut random.fork(10));
+    let tree = TreeShape::draw(&mut random.fork(12));
     let fits = |wanted: &u64| match *wanted {
         LEASED => shape.raft.lease.is_some(),
         THREE_VOTERS => shape.voters == 3,
         FOUR_VOTERS => shape.voters == 4,
         FIVE_VOTERS => shape.voters == 5,
+        WITH_TREE => tree.is_some(),
+        WORN_TREE => tree.as_ref().is_some_and(|tree| tree.worn != (0, 0)),
         SHORT_EPOCHS => shape.zab.counter_max == 60,
         _ => true,
     };
-    if !wanted.iter().all(fits) {
+    if wanted.is_empty() || !wanted.iter().all(fits) {
         return 0;
     }
     let (on, _) = classes(engine, &mut random.fork(11));
     let theirs = on.iter().filter(|class| wanted.contains(class)).count();
-    (theirs * 100 / on.len()) as u64
+    1 + (theirs * 100 / on.len()) as u64
 }
 
 pub(crate) fn plan(shape: &Shape, random: &mut Random) -> Vec<Planned> {

@@ -17,7 +17,7 @@ use crate::{
     plan::{
         self, AMNESIA, DIVERGENCE, ECHOES, FIVE_VOTERS, FOUR_VOTERS, HANDOVER, JOINT_SPLIT, LAST_WORDS,
         LATE_ANSWERS, LATE_GRANT, LEASED, LONE_CHANGE, MEMBERSHIP, OUT_OF_SIGHT, POWER, RELAPSE, RIVALS,
-        SHORT_EPOCHS, SLEEPERS, SLOW_NETWORK, STRAY_PIECES, THREE_VOTERS, TWO_CHANGES,
+        SHORT_EPOCHS, SLEEPERS, SLOW_NETWORK, STRAY_PIECES, THREE_VOTERS, TWO_CHANGES, WITH_TREE, WORN_TREE,
     },
     run::{Report, run_seed},
 };
@@ -113,6 +113,19 @@ plants! {
     "M03" "a transaction that changes nothing takes a revision" ["E1" "E2" "I10"] [],
     "M04" "a key deleted and made again keeps its version" ["E1"] [],
     "M08" "an entry under a snapshot is applied again" ["I9" "I10" "I16" "X1" "E1"] [],
+    // ZooKeeper's tree, its sessions and its clients.
+    "S01" "an ephemeral outlives its session" ["K6"] [WITH_TREE],
+    "S02" "a session is ended though its client has come back" ["K8"] [WITH_TREE],
+    "S03" "a watch that is brought along does not hear of children that came meanwhile" ["K5"] [WITH_TREE],
+    "S04" "an answer comes before the event of an earlier change" ["K5"] [WITH_TREE],
+    "S05" "a client is let in by a server that is behind what it has seen" ["K3"] [WITH_TREE],
+    "S06" "writes of one client are done out of their turn" ["K2"] [WITH_TREE],
+    "S07" "a session that is taken up again has moved for ever" ["I20"] [WITH_TREE],
+    "S08" "a version turns over through −1" ["K10"] [WORN_TREE],
+    "S09" "the steward does not hear of sessions with negative ids" ["K8"] [WITH_TREE],
+    "S10" "of a multi that fails a part is left" ["K9"] [WITH_TREE],
+    "S12" "a persistent watch tells of what its client may not read" ["K11"] [WITH_TREE],
+    "S14" "a snapshot forgets whose an ephemeral is" ["K6"] [WITH_TREE],
     ;
     Zab:
     "H01" "NEWLEADER is acknowledged before the history is durable" ["Z9" "Z7" "Z1" "I13" "I7" "I11"] [POWER],

@@ -23,6 +23,7 @@ impl World {
         if this.life > 1 {
             self.marks.hit(Mark::Restarted);
         }
+        self.start_server(host);
         self.trace.event(now, 2, host as u64, self.hosts[host].life);
         self.trace.say(now, || format!("host {host} starts"));
         self.wake(host, now);
@@ -202,6 +203,7 @@ impl World {
         if waiting > 20_000 {
             self.checker.fail("I22", Some(host), format!("{waiting} inputs wait for the state half"));
         }
+        self.tree_news(host);
         for (ticket, reply) in state_out.replies.drain(..) {
             self.answer(host, ticket, Told::Reply(reply));
         }

@@ -6,13 +6,15 @@ use std::collections::{BTreeMap, BTreeSet};
 use quorate_consensus::{Entry, Epoch, GroupId, Membership, NodeId, Payload, StateMachine};
 use quorate_node::{Applied, Replica, TaggedCommand};
 use quorate_service::{
-    META,
+    META, TREE,
     placement::{Placement, View},
 };
 
 use crate::{
     half::After,
     history::{Call, Model, Truth},
+    plan::Shape,
+    zoo::{Log, Wrong},
 };
 
 /// A committed entry, as the oracle remembers it.
@@ -102,14 +104,6 @@ impl Reference {
     }
 }
 
-/// What is wrong with a state.
-#[derive(Debug)]
-pub(crate) struct Wrong {
-    pub(crate) what: String,
-    /// By a command that was executed before, or whose session has expired.
-    pub(crate) exactly_once: bool,
-}
-
 /// A replay of the records.
 #[derive(Debug)]
 pub(crate) struct Replay {
@@ -127,29 +121,40 @@ pub(crate) enum Execution {
     Naive(Reference),
     /// Of the cluster's records.
     Replay(Box<Replay>),
+    /// Of the tree.
+    Tree(Box<Log>),
 }
 
 impl Execution {
-    pub(crate) fn of(group: GroupId, birth: &Membership) -> Execution {
-        if group == META {
-            let replica = Replica::new(Placement::new(), birth.clone(), NodeId(0), 0);
-            let (digests, wanted) = (Vec::new(), BTreeMap::new());
-            Execution::Replay(Box::new(Replay { replica, digests, wanted }))
-        } else {
-            Execution::Naive(Reference::default())
+    pub(crate) fn of(group: GroupId, shape: &Shape, birth: &Membership) -> Execution {
+        match (group, &shape.tree) {
+            (META, _) => {
+                let replica = Replica::new(Placement::new(), birth.clone(), NodeId(0), 0);
+                let (digests, wanted) = (Vec::new(), BTreeMap::new());
+                Execution::Replay(Box::new(Replay { replica, digests, wanted }))
+            }
+            (TREE, Some(tree)) => Execution::Tree(Box::new(Log::new(tree))),
+            _ => Execution::Naive(Reference::default()),
+        }
+    }
+
+    pub(crate) fn tree(&self) -> Option<&Log> {
+        match self {
+            Execution::Tree(log) => Some(log),
+            Execution::Naive(_) | Execution::Replay(_) => None,
         }
     }
 
     pub(crate) fn reference(&self) -> Option<&Reference> {
         match self {
             Execution::Naive(reference) => Some(reference),
-            Execution::Replay(_) => None,
+            Execution::Replay(_) | Execution::Tree(_) => None,
         }
     }
 
     pub(crate) fn records(&self) -> Option<View> {
         match self {
-            Execution::Naive(_) => None,
+            Execution::Naive(_) | Execution::Tree(_) => None,
             Execution::Replay(replay) => Some(replay.replica.machine().view()),
         }
     }
@@ -157,7 +162,7 @@ impl Execution {
     /// What the records wanted from this version on.
     pub(crate) fn wanted_since(&self, version: u64) -> impl Iterator<Item = &Membership> {
         let replay = match self {
-            Execution::Naive(_) => None,
+            Execution::Naive(_) | Execution::Tree(_) => None,
             Execution::Replay(replay) => Some(replay),
         };
         replay.into_iter().flat_map(move |replay| replay.wanted.range(version..).map(|(_, wanted)| wanted))
@@ -168,6 +173,7 @@ impl Execution {
         match self {
             Execution::Naive(reference) => reference.last(),
             Execution::Replay(replay) => replay.digests.len() as u64,
+            Execution::Tree(log) => log.last(),
         }
     }
 
@@ -182,6 +188,10 @@ impl Execution {
                 replay.wanted.entry(view.version()).or_insert_with(|| view.desired_membership());
                 Step::default()
             }
+            Execution::Tree(log) => {
+                log.execute(&entry);
+                Step::default()
+            }
         }
     }
 
@@ -191,18 +201,21 @@ impl Execution {
         match self {
             Execution::Naive(reference) => {
                 let step = reference.step(index)?;
+                // By a command that was executed before, or whose session has expired.
+                let id = if step.duplicate || step.expired { "X1" } else { "E1" };
                 (step.revision != state.number).then(|| Wrong {
                     what: format!("the revision is {}, should be {}", state.number, step.revision),
-                    exactly_once: step.duplicate || step.expired,
+                    id,
                 })
             }
             Execution::Replay(replay) => {
                 let digest = replay.digests.get(index.checked_sub(1)? as usize)?;
                 (*digest != state.digest).then(|| Wrong {
                     what: format!("the digest is {:x}, the replay gives {digest:x}", state.digest),
-                    exactly_once: false,
+                    id: "E1",
                 })
             }
+            Execution::Tree(log) => log.differs(state),
         }
     }
 }

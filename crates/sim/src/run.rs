@@ -3,17 +3,18 @@
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use quorate_consensus::{EngineKind, Random};
-use quorate_service::META;
+use quorate_service::{META, TREE};
 
 use crate::{
     faults::{Planned, actions_to_text},
     history::{Operation, Outcome},
-    invariants::{GROUPS, Oracle, Violation, quorum},
+    invariants::{Oracle, Violation, quorum},
     marks::{Mark, Marks},
     plan::{self, Shape},
     schedule::{MILLIS, SECONDS, Time},
     wgl, witness,
     world::World,
+    zoo::{TreeShape, Zoo},
 };
 
 /// Ten of the longest election timeouts, and a moment to start.
@@ -59,7 +60,8 @@ impl Report {
 #[must_use]
 pub fn run_seed(engine: EngineKind, seed: u64, trace: bool) -> Report {
     let random = Random::new(seed);
-    let shape = Shape { engine, ..plan::shape(&mut random.fork(10)) };
+    let tree = TreeShape::draw(&mut random.fork(12));
+    let shape = Shape { engine, tree, ..plan::shape(&mut random.fork(10)) };
     let actions = plan::plan(&shape, &mut random.fork(11));
     run_actions(seed, shape, actions, trace)
 }
@@ -96,6 +98,7 @@ fn phases(world: &mut World) {
     world.run_until(shape.faults_end + HEAL_WITHIN);
     let_renew(world);
     let served_before = answered(&world.history);
+    let tree_before = world.zoo.as_ref().map(Zoo::answered).unwrap_or_default();
     let leaders = healed(world);
     world.run_until(shape.clients_end - SECONDS);
     // A run in which the cluster was down most of the time goes on until clients have had their say.
@@ -112,12 +115,14 @@ fn phases(world: &mut World) {
     world.run_until(shape.clients_end);
     if world.checker.is_clean() && leaders.is_some() {
         served(world, served_before);
+        tree_served(world, &tree_before);
     }
     world.run_until(shape.end);
     if world.checker.is_clean() {
         if let Some(leaders) = &leaders {
             converged(world, leaders);
         }
+        tree_checked(world, leaders.is_some());
         world.give_up_all();
         checked(world);
     }
@@ -168,9 +173,9 @@ fn healed(world: &mut World) -> Option<Leaders> {
         return None;
     }
     let leaders = leaders(world);
-    for (group, leader) in GROUPS.into_iter().zip(&leaders) {
+    for (group, leader) in world.shape.groups().iter().zip(&leaders) {
         if leader.is_none() {
-            let oracle = world.checker.group(group)?;
+            let oracle = world.checker.group(*group)?;
             let stand = |host| {
                 let status = oracle.status(host);
                 (status.role, status.epoch.0, status.last, &status.membership)
@@ -203,26 +208,50 @@ fn served(world: &mut World, before: usize) {
     }
 }
 
+/// I20: and so is every one of the tree's clients. Each writes several times a second, unless none may write.
+fn tree_served(world: &mut World, before: &[u64]) {
+    if world.quiet_until > world.shape.clients_end - 3 * SECONDS {
+        return;
+    }
+    let after = world.zoo.as_ref().map(Zoo::answered).unwrap_or_default();
+    if before.iter().zip(&after).any(|(before, after)| before == after) {
+        let what = format!(
+            "of the tree's clients' writes {before:?} were answered before the heal, {after:?} long after it"
+        );
+        world.checker.fail("I20", None, what);
+    }
+}
+
+/// K2 and K6, of all that was committed; K6 in a cluster that has healed.
+fn tree_checked(world: &mut World, healed: bool) {
+    let log = world.checker.group(TREE).and_then(|oracle| oracle.execution.tree());
+    let (Some(zoo), Some(log)) = (&world.zoo, log) else { return };
+    let sessions = if healed { zoo.check_sessions(log, world.schedule.now()) } else { Ok(()) };
+    let wrong = [zoo.check_order(log), sessions].into_iter().filter_map(Result::err);
+    for wrong in wrong.collect::<Vec<_>>() {
+        world.checker.fail(wrong.id, None, wrong.what);
+    }
+}
+
 /// I20: all members end up with the same logs and states, every change of members is completed, and who was removed has stopped. I21: the leaders
 /// of the healed cluster stay.
 fn converged(world: &mut World, before: &Leaders) {
     let records = world.checker.records();
     let now = leaders(world);
-    for place in 0..GROUPS.len() {
+    for (place, group) in world.shape.groups().iter().enumerate() {
         let membership = world.checker.groups()[place].membership().clone();
         let left = before[place].is_some_and(|(host, _)| !membership.is_voter(world.hosts[host].id));
         // A host that stays cut off may leave the others a late election.
         // An epoch of ZAB that fills up ends, and its leader's lead with it (rule Z01).
-        let short = world.shape.engine_of(GROUPS[place]) == EngineKind::Zab
+        let short = world.shape.engine_of(*group) == EngineKind::Zab
             && world.shape.zab.counter_max < u64::from(u32::MAX);
         if now[place] != before[place] && !left && !short && world.outcast.is_none() {
-            let what = format!("{} led by {:?}, now by {:?}", GROUPS[place], before[place], now[place]);
+            let what = format!("{group} led by {:?}, now by {:?}", before[place], now[place]);
             world.checker.fail("I21", None, what);
         }
         if membership != records.desired_membership() {
             let what = format!(
-                "{} is {membership:?} at the end, the records want {:?}",
-                GROUPS[place],
+                "{group} is {membership:?} at the end, the records want {:?}",
                 records.desired_membership()
             );
             world.checker.fail("I20", None, what);
@@ -258,17 +287,19 @@ fn member_converged(world: &mut World, host: usize, place: usize) {
     let oracle = &world.checker.groups()[place];
     let (end, status) = (oracle.committed(), oracle.status(host));
     let state = this.process.as_ref().map(|process| &process.half.state);
-    let applied = state.map(|state| match GROUPS[place] {
-        META => state.meta().applied().index.0,
-        _ => state.keys().applied().index.0,
+    let group = world.shape.groups()[place];
+    let applied = state.and_then(|state| match group {
+        META => Some(state.meta().applied().index.0),
+        TREE => state.tree().map(|tree| tree.applied().index.0),
+        _ => Some(state.keys().applied().index.0),
     });
     let waiting = state.map_or(0, quorate_service::State::settling);
     let running = world.node(host).is_some();
     let even = status.commit.0 == end && status.last.index.0 == end && applied == Some(end);
     if !running || !even || waiting > 0 {
         let what = format!(
-            "did not converge in {}: runs {running}, role {:?}, commit {}, last {}, applied {applied:?}, committed anywhere {end}, {waiting} changes unanswered",
-            GROUPS[place], status.role, status.commit, status.last
+            "did not converge in {group}: runs {running}, role {:?}, commit {}, last {}, applied {applied:?}, committed anywhere {end}, {waiting} changes unanswered",
+            status.role, status.commit, status.last
         );
         world.checker.fail("I20", Some(host), what);
     }

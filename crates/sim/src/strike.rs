@@ -2,10 +2,12 @@
 
 use quorate_consensus::{Epoch, Incarnation, NodeId, Role};
 use quorate_node::{Fatal, FrameRefusal};
+use quorate_service::TREE;
 
 use crate::{
     faults::{Action, Who},
     host::{Standing, Trap},
+    invariants::Oracle,
     marks::Mark,
     network::Style,
     schedule::{MICROS, MILLIS, Time},
@@ -17,8 +19,14 @@ impl World {
     pub(crate) fn resolve(&self, who: Who) -> usize {
         match who {
             Who::Host(host) => (host as usize).min(self.hosts.len() - 1),
-            Who::Leader => self.checker.keys().leader(&self.hosts).unwrap_or(0),
+            Who::Leader => self.aimed_at().leader(&self.hosts).unwrap_or(0),
         }
+    }
+
+    /// The group whose leader is meant by faults that strike a leader.
+    fn aimed_at(&self) -> &Oracle {
+        let aimed = self.shape.tree.as_ref().is_some_and(|tree| tree.aimed);
+        self.checker.group(TREE).filter(|_| aimed).unwrap_or_else(|| self.checker.keys())
     }
 
     pub(crate) fn node_id(&self, host: u64) -> NodeId {

@@ -2,10 +2,10 @@
 
 use std::collections::BTreeMap;
 
-use quorate_consensus::{Epoch, Membership, NodeId, OperationId, Random};
+use quorate_consensus::{Epoch, GroupId, Membership, NodeId, OperationId, Random};
 use quorate_node::{Node, NodeInput};
 use quorate_service::{
-    Bootstrap, KEYS, META,
+    Bootstrap, META, TREE,
     placement::{Command, GroupKind, GroupPlace, Member},
 };
 
@@ -22,6 +22,7 @@ use crate::{
     reference::Origins,
     schedule::{MILLIS, SECONDS, Schedule, Time},
     trace::Trace,
+    zoo::{Happening, Zoo},
 };
 
 #[derive(Debug)]
@@ -79,6 +80,7 @@ pub(crate) enum Event {
         host: usize,
         id: NodeId,
     },
+    Zoo(Happening),
 }
 
 #[derive(Debug)]
@@ -108,6 +110,8 @@ pub(crate) struct World {
     pub(crate) operator: Operator,
     /// A host whose links stay cut for ever.
     pub(crate) outcast: Option<usize>,
+    /// ZooKeeper's clients, in a run that has the tree.
+    pub(crate) zoo: Option<Zoo>,
 }
 
 impl World {
@@ -124,7 +128,6 @@ impl World {
             checker: Checker::new(&shape, &founding.birth),
             hosts,
             clients,
-            shape,
             schedule: Schedule::default(),
             invoked: Vec::new(),
             history: Vec::new(),
@@ -141,12 +144,17 @@ impl World {
             client_loss: 10,
             operator: Operator::new(hosts_count, seed.fork(4)),
             outcast: None,
+            zoo: shape.tree.as_ref().map(|tree| Zoo::new(tree, seed)),
+            shape,
         };
         for host in 0..world.hosts.len() {
             world.schedule.at(0, Event::Start { host });
         }
         for client in 0..world.clients.len() {
             world.schedule.at(400 * MILLIS, Event::Next { client });
+        }
+        for client in 0..world.zoo.as_ref().map_or(0, |zoo| zoo.answered().len()) {
+            world.schedule.at(500 * MILLIS, Event::Zoo(Happening::Wake { client, turn: 0 }));
         }
         for (number, planned) in world.actions.iter().enumerate() {
             world.schedule.at(planned.at, Event::Act { number });
@@ -203,6 +211,7 @@ impl World {
                 self.go_on(client, next);
             }
             Event::Join { host, id } => self.join(host, id),
+            Event::Zoo(happening) => self.happen(happening),
             Event::Revive { host, life } => {
                 if self.hosts[host].life == life
                     && self.hosts[host].process.as_ref().is_some_and(|p| p.stopped)
@@ -225,9 +234,14 @@ impl World {
 
 /// What every founder is told alike.
 fn founding(voters: &[NodeId], shape: &Shape) -> Bootstrap {
-    let groups = [(META, GroupKind::Meta), (KEYS, GroupKind::Keys)];
-    let groups: BTreeMap<_, _> =
-        groups.map(|(group, kind)| (group, GroupPlace { kind, engine: shape.engine_of(group) })).into();
+    let kind = |group| match group {
+        META => GroupKind::Meta,
+        TREE => GroupKind::Tree,
+        _ => GroupKind::Keys,
+    };
+    let place =
+        |group: &GroupId| (*group, GroupPlace { kind: kind(*group), engine: shape.engine_of(*group) });
+    let groups: BTreeMap<_, _> = shape.groups().iter().map(place).collect();
     let member = |id: &NodeId| Member::new(*id, vec![Host::peer_url(*id)], false);
     let initialise =
         Command::Initialise { cluster: CLUSTER, members: voters.iter().map(member).collect(), groups };

@@ -13,13 +13,13 @@
 //! checked against what is left, counts against the limits too. Data shares the entry's memory.
 
 use bytes::Bytes;
-use quorate_consensus::{DecodeError, Reader, Writer};
+use quorate_consensus::{DecodeError, Epoch, Reader, Writer};
 
 use crate::limits::{ACL_ENTRIES_MAX, IDENTITIES_MAX, MULTI_OPERATIONS_MAX};
 use crate::session::read_password;
 use crate::{
-    Acl, Caller, CloseSession, Command, Create, CreateMode, CreateSession, Goodbye, Identity, Operation,
-    Permissions, Reap, Reattach, SessionId, ZnodeError,
+    Acl, Caller, CloseSession, Command, Create, CreateMode, CreateSession, Expiry, Goodbye, Identity,
+    Operation, Permissions, Reap, Reattach, SessionId, ZnodeError,
 };
 
 /// The first byte of every command.
@@ -60,8 +60,11 @@ impl Command {
             Command::CloseSession(close) => {
                 to.u8(5);
                 write_signed(&mut to, close.session.0);
-                to.bool(close.expired_owner.is_some());
-                close.expired_owner.iter().for_each(|owner| to.varint(*owner));
+                to.bool(close.expiry.is_some());
+                if let Some(Expiry { owner, epoch }) = close.expiry {
+                    to.varint(owner);
+                    to.varint(epoch.0);
+                }
                 to.bool(close.goodbye.is_some());
                 if let Some(Goodbye { owner, sequence }) = close.goodbye {
                     to.varint(owner);
@@ -112,7 +115,11 @@ impl Command {
             }),
             5 => Command::CloseSession(CloseSession {
                 session: SessionId(read_signed(&mut from)?),
-                expired_owner: if from.bool()? { Some(from.varint()?) } else { None },
+                expiry: if from.bool()? {
+                    Some(Expiry { owner: from.varint()?, epoch: Epoch(from.varint()?) })
+                } else {
+                    None
+                },
                 goodbye: if from.bool()? {
                     Some(Goodbye { owner: from.varint()?, sequence: from.varint()? })
                 } else {

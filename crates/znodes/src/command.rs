@@ -1,6 +1,7 @@
 //! What can be asked of the tree.
 
 use bytes::Bytes;
+use quorate_consensus::Epoch;
 
 use crate::acl::check_size;
 use crate::limits::{
@@ -196,11 +197,20 @@ pub struct Reattach {
 pub struct CloseSession {
     /// Which session.
     pub session: SessionId,
-    /// For the steward, that has not heard from it: who spoke for it when the steward looked. If that is another now, the client has
-    /// come back in time, and the session lives on. None for a client that says goodbye.
-    pub expired_owner: Option<u64>,
+    /// For the steward, that has not heard from it. None for a client that says goodbye.
+    pub expiry: Option<Expiry>,
     /// The client's own goodbye, in its turn. None: nobody asks who speaks for the session.
     pub goodbye: Option<Goodbye>,
+}
+
+/// What a steward knew when it decided that a session is over.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Expiry {
+    /// Who spoke for the session. If that is another now, the client has come back in time, and the session lives on.
+    pub owner: u64,
+    /// In which epoch the steward's node led. It counts in that epoch alone (rule K8): a leader that slept, and wakes to find that it has heard of nobody,
+    /// may have been followed by another, to whom all clients are well known; its decision must not get into that one's log.
+    pub epoch: Epoch,
 }
 
 /// A client's last write.

@@ -55,7 +55,7 @@
 //! | a quota that is deleted | takes quotas below it along, until a restart | only itself; a restart changes nothing here |
 //! | hard quotas in a multi | each operation is held against what was used before the multi | against what those before it leave |
 //! | password of a session | follows from its id | drawn before the log |
-//! | expiry and reconnect | the leader's memory decides | the log does: an expiry decided before the client came back is refused |
+//! | expiry and reconnect | the leader's memory decides | the log does: an expiry decided before the client came back, or under a leader before this one, is refused |
 //! | reaping | what the leader saw is what counts | it is looked at again, and refused if it has been used since |
 //! | container flag in a plain `create` | makes a persistent znode | a container: the mode says what it is |
 //! | null in an ACL | `MarshallingError` when something stumbles over it, else `InvalidACL` | the empty string, which is nobody: `InvalidACL` |
@@ -118,7 +118,8 @@ mod write;
 
 pub use acl::{Acl, Identity, Permissions, allows};
 pub use command::{
-    Caller, CloseSession, Command, Create, CreateMode, CreateSession, Goodbye, Operation, Reap, Reattach,
+    Caller, CloseSession, Command, Create, CreateMode, CreateSession, Expiry, Goodbye, Operation, Reap,
+    Reattach,
 };
 pub use error::{LimitKind, ZnodeError};
 pub use event::{Event, EventKind, WatchKind};

@@ -8,11 +8,11 @@ use quorate_consensus::{
 use crate::check::Prepared;
 use crate::limits::{ACL_BYTES_MAX, COMMAND_BYTES_MAX, SESSIONS_MAX};
 use crate::snapshot::{self, Snapshot};
-use crate::store::Store;
+use crate::store::{Place, Store};
 use crate::write::Writing;
 use crate::{
-    Caller, CloseSession, Command, CreateSession, Event, LimitKind, MultiFailure, Operation, Reattach, Reply,
-    Response, Session, SessionId, View, ZnodeError,
+    Caller, CloseSession, Command, CreateSession, Event, Expiry, LimitKind, MultiFailure, Operation,
+    Reattach, Reply, Response, Session, SessionId, View, ZnodeError,
 };
 
 /// The epoch has 32 bits of a zxid, and the first of them is the sign.
@@ -81,6 +81,19 @@ impl Znodes {
         Znodes::from(Store::new())
     }
 
+    /// A tree as it is born, but for its root, which has been written so often and had so many children: what only 2³¹ writes would bring about, for
+    /// simulators that want to see the ends of 32 bits.
+    #[must_use]
+    pub fn worn(version: i32, created: i32) -> Znodes {
+        let mut store = Store::new();
+        if (version, created) != (0, 0) {
+            store.adopt(Place::ROOT, |root| {
+                (root.version, root.aversion, root.created) = (version, version, created)
+            });
+        }
+        Znodes::from(store)
+    }
+
     /// The zxid of the next change, if an entry of this epoch makes it: the epoch, and a counter that starts at 1 (rule Z01). None
     /// when the counter is full: its leader must make way for the next epoch, as ZooKeeper's does, before the last number. None too
     /// of an epoch above 2³¹ − 1, since a zxid is a signed number to ZooKeeper's clients.
@@ -92,10 +105,10 @@ impl Znodes {
         (!matches!(next & 0xffff_ffff, 0 | 0xffff_ffff)).then_some(next)
     }
 
-    fn plan(&self, command: &Bytes) -> Result<(Plan, Option<SessionId>), ZnodeError> {
+    fn plan(&self, at: Epoch, command: &Bytes) -> Result<(Plan, Option<SessionId>), ZnodeError> {
         let command = read(command)?;
         let advances = self.turn(&command)?;
-        Ok((self.plan_command(command).unwrap_or_else(Plan::Refuse), advances))
+        Ok((self.plan_command(at, command).unwrap_or_else(Plan::Refuse), advances))
     }
 
     /// Whose turn passes with this command; an error if it is not its own.
@@ -124,7 +137,7 @@ impl Znodes {
         Err(ZnodeError::OutOfOrder)
     }
 
-    fn plan_command(&self, command: Command) -> Result<Plan, ZnodeError> {
+    fn plan_command(&self, at: Epoch, command: Command) -> Result<Plan, ZnodeError> {
         match command {
             Command::Operation(_, Operation::Check { .. }) => Err(ZnodeError::Unimplemented),
             Command::Operation(caller, operation) => {
@@ -149,7 +162,7 @@ impl Znodes {
                     Err(ZnodeError::SessionExpired)
                 }
             }
-            Command::CloseSession(close) => self.plan_close(close),
+            Command::CloseSession(close) => self.plan_close(at, close),
             Command::Reap(reap) => {
                 self.store.check_reap(&reap)?;
                 Ok(Plan::Reap(reap.path))
@@ -157,15 +170,16 @@ impl Znodes {
         }
     }
 
-    fn plan_close(&self, close: CloseSession) -> Result<Plan, ZnodeError> {
+    fn plan_close(&self, at: Epoch, close: CloseSession) -> Result<Plan, ZnodeError> {
         let Some(session) = self.store.session(close.session) else {
             return Ok(Plan::CloseSession(None));
         };
         if close.goodbye.is_some_and(|goodbye| goodbye.owner != session.owner) {
             return Err(ZnodeError::SessionMoved);
         }
-        match close.expired_owner {
-            Some(owner) if owner != session.owner => Err(ZnodeError::NotDue),
+        let is_due = |expiry: Expiry| expiry.owner == session.owner && expiry.epoch == at;
+        match close.expiry {
+            Some(expiry) if !is_due(expiry) && !planted!("S02") => Err(ZnodeError::NotDue),
             Some(_) | None => Ok(Plan::CloseSession(Some(close.session))),
         }
     }
@@ -263,10 +277,11 @@ impl StateMachine for Znodes {
 
     /// Reads nothing but the state and the bytes of the command, so every replica decides the same. Writes nothing: the next command
     /// may be evaluated only when this one has been placed.
-    fn evaluate(&mut self, _at: Position, command: &Bytes) -> Effect {
+    fn evaluate(&mut self, at: Position, command: &Bytes) -> Effect {
         assert_eq!(self.evaluated, self.placed, "a command is evaluated before the one before it was placed");
         self.evaluated += 1;
-        let (plan, advances) = self.plan(command).unwrap_or_else(|error| (Plan::Refuse(error), None));
+        let (plan, advances) =
+            self.plan(at.epoch, command).unwrap_or_else(|error| (Plan::Refuse(error), None));
         Effect { plan, advances, turn: self.evaluated }
     }
 

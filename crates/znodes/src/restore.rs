@@ -114,6 +114,11 @@ fn count(store: &mut Store, records: u64) -> Result<(), RestoreError> {
         store.acls.count(meta.acl, 1);
         store.quotas += u64::from(quota::is_limits(&path));
         store.count_in(Place { spot, path: &path }, &meta, data);
+        if let Owner::Session(session) = meta.owner
+            && quorate_consensus::planted!("S14")
+        {
+            store.ephemerals.remove(session.0, &path);
+        }
         let Some(directory) = meta.directory else { continue };
         let mut children = 0u32;
         let first = crate::store::key(directory, "");

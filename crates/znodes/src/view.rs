@@ -146,10 +146,12 @@ impl View {
     pub fn missed(&self, kind: WatchKind, path: &str, relative_zxid: i64) -> Option<EventKind> {
         let stat = self.0.find(path).map(|(_, record)| record.stat());
         let is_newer = |zxid: u64| zxid as i64 > relative_zxid;
+        // ZOOKEEPER-3145: a znode's pzxid that is not what it was.
+        let pzxid = |stat: &Stat| if quorate_consensus::planted!("S03") { stat.czxid } else { stat.pzxid };
         match (kind, stat) {
             (WatchKind::Data | WatchKind::Children, None) => Some(EventKind::Deleted),
             (WatchKind::Data, Some(stat)) => is_newer(stat.mzxid).then_some(EventKind::DataChanged),
-            (WatchKind::Children, Some(stat)) => is_newer(stat.pzxid).then_some(EventKind::ChildrenChanged),
+            (WatchKind::Children, Some(stat)) => is_newer(pzxid(&stat)).then_some(EventKind::ChildrenChanged),
             (WatchKind::Exists, Some(_)) => Some(EventKind::Created),
             (WatchKind::Exists, None) => None,
         }

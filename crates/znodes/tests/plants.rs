@@ -78,7 +78,7 @@ fn caller() -> Caller {
 }
 
 fn close() -> Command {
-    Command::CloseSession(CloseSession { session: SessionId(1), expired_owner: None, goodbye: None })
+    Command::CloseSession(CloseSession { session: SessionId(1), ..CloseSession::default() })
 }
 
 #[test]

@@ -3,7 +3,7 @@
 mod common;
 
 use common::shell::{Shell, create, deleting, making, setting};
-use quorate_consensus::StateMachine;
+use quorate_consensus::{Epoch, StateMachine};
 use quorate_znodes::*;
 
 fn reattach(session: i64, password: u8, owner: u64) -> Command {
@@ -11,12 +11,13 @@ fn reattach(session: i64, password: u8, owner: u64) -> Command {
     Command::Reattach(Reattach { session, password, owner, timeout_ms: 9000 })
 }
 
+fn expire_in(epoch: u64, session: i64, owner: u64) -> Command {
+    let expiry = Some(Expiry { owner, epoch: Epoch(epoch) });
+    Command::CloseSession(CloseSession { session: SessionId(session), expiry, goodbye: None })
+}
+
 fn expire(session: i64, owner: u64) -> Command {
-    Command::CloseSession(CloseSession {
-        session: SessionId(session),
-        expired_owner: Some(owner),
-        goodbye: None,
-    })
+    expire_in(1, session, owner)
 }
 
 #[test]
@@ -85,6 +86,18 @@ fn k8_a_client_that_came_back_is_not_expired_by_an_older_decision() {
     assert!(shell.has("/e"));
     assert_eq!(shell.apply(&expire(1, 2)).result, Ok(Reply::SessionClosed));
     assert!(!shell.has("/e"));
+}
+
+/// Found by the simulator: a leader sleeps, another is elected and hears of all clients, the first one wakes, takes all its sessions for silent, and what it
+/// decides is sent on to its successor.
+#[test]
+fn k8_a_client_is_not_expired_by_a_decision_of_another_epoch() {
+    let mut shell = Shell::new();
+    shell.make("/e", CreateMode::Ephemeral).unwrap();
+    for epoch in [0, 2] {
+        assert_eq!(shell.apply(&expire_in(epoch, 1, 1)).result, Err(ZnodeError::NotDue));
+    }
+    assert!(shell.has("/e"));
 }
 
 #[test]

@@ -23,6 +23,7 @@ use std::{
     time::{Duration, Instant, SystemTime, UNIX_EPOCH},
 };
 
+use quorate_consensus::Epoch;
 use quorate_service::{
     znodes::{Identity, SessionId},
     zookeeper::{Connection, ConnectionId, Drawn, Hub, RequestId, Settings, Standing},
@@ -32,7 +33,9 @@ use tokio::{task::JoinSet, time::sleep_until};
 
 use crate::{
     Backend, Front, Options, Proposal, Ticket,
+    admin::{Asked, Question},
     client::{Client, Next, Shared},
+    commands::{self, Command},
     front::{Resting, Told},
     serve::Accepted,
     socket::Socket,
@@ -43,6 +46,8 @@ use crate::{
 /// How often deadlines are looked at and touches handed on, at most.
 const TICK_MAX: Duration = Duration::from_millis(500);
 const TICK_MIN: Duration = Duration::from_millis(10);
+/// As in ZooKeeper: a tick, but at least this long, without a leader.
+const READ_ONLY_AFTER_MIN: Duration = Duration::from_secs(2);
 
 pub(crate) struct Driver<B> {
     backend: Arc<B>,
@@ -56,8 +61,12 @@ pub(crate) struct Driver<B> {
     last: u64,
     /// Proposals of the stewards so far.
     stewarded: u64,
-    leads: bool,
+    leads: Option<Epoch>,
     steward: Option<Steward>,
+    /// When the loss of the leader counts, if none is found before.
+    isolated_at: Option<Instant>,
+    /// When reading begins, if none is found before.
+    read_only_at: Option<Instant>,
     client_port: u16,
     /// Readers, and those that wait until something can be written.
     tasks: JoinSet<()>,
@@ -93,12 +102,15 @@ impl<B: Backend> Driver<B> {
             listed: Vec::new(),
             last: Ticket::STEWARD.0,
             stewarded: 0,
-            leads: false,
+            leads: None,
             steward: None,
+            isolated_at: None,
+            read_only_at: None,
             client_port,
             tasks: JoinSet::new(),
         };
         driver.lead(resting.leads);
+        driver.wait_to_read_only();
         driver
     }
 
@@ -112,7 +124,8 @@ impl<B: Backend> Driver<B> {
             let front = self.front.clone();
             front.take(&mut taken);
             if taken.is_empty() && self.listed.is_empty() {
-                let next = self.steward.as_ref().map_or(next_tick, |steward| steward.next().min(next_tick));
+                let steward = self.steward.as_ref().map(Steward::next);
+                let next = [steward, self.isolated_at].into_iter().flatten().fold(next_tick, Instant::min);
                 tokio::select! {
                     () = &mut shutdown => return,
                     () = front.arrived() => {}
@@ -124,6 +137,9 @@ impl<B: Backend> Driver<B> {
             self.shared.time_ms = time_ms();
             for told in taken.drain(..) {
                 self.hear(told);
+            }
+            if self.isolated_at.is_some_and(|at| at <= self.shared.now) {
+                self.stand(Standing::Isolated);
             }
             if self.shared.now >= next_tick {
                 next_tick = self.shared.now + every;
@@ -159,7 +175,7 @@ impl<B: Backend> Driver<B> {
                     self.with(ticket.lane, |client, _| client.synced(ticket, result));
                 }
             }
-            Told::Standing(standing) => self.stand(standing),
+            Told::Standing(standing) => self.told_standing(standing),
             Told::Leads(leads) => self.lead(leads),
             Told::Touched(sessions) => {
                 if let Some(steward) = &mut self.steward {
@@ -167,6 +183,7 @@ impl<B: Backend> Driver<B> {
                 }
             }
             Told::Accepted(accepted) => self.accept(accepted),
+            Told::Asked(asked) => self.answer(asked),
             Told::Received(id, bytes) => self.with(id, |client, _| client.receive(bytes)),
             Told::HungUp(id) => self.with(id, |client, _| client.hang_up()),
             Told::Writable(id) => self.with(id, |client, _| client.writing = None),
@@ -189,32 +206,57 @@ impl<B: Backend> Driver<B> {
     }
 
     fn accept(&mut self, accepted: Accepted) {
-        let Accepted { stream, peer, place, drawn } = accepted;
+        let Accepted { stream, peer, place, drawn, mut identities } = accepted;
         let Drawn { owner, .. } = drawn;
         self.last += 1;
         let id = ConnectionId(self.last);
         let (socket, reading) = Socket::new(stream, peer, self.options.tuning.read_ahead_bytes);
-        let ip = vec![Identity::new("ip", &peer.ip().to_string())];
-        let connection = Connection::new(id, Arc::clone(&self.settings), drawn, ip, &mut self.shared.hub);
+        identities.insert(0, Identity::new("ip", &peer.ip().to_string()));
+        let connection =
+            Connection::new(id, Arc::clone(&self.settings), drawn, identities, &mut self.shared.hub);
         self.clients.insert(id, Client::new(id, connection, owner, socket, self.shared.now));
         self.tasks.spawn(reading.run(id, self.front.clone(), place));
     }
 
-    fn stand(&mut self, standing: Standing) {
-        tracing::info!(?standing, "what this server does for ZooKeeper clients changed");
-        self.shared.hub.set_standing(standing);
+    /// A leader that is lost is given time to have a successor; whatever else is told counts at once.
+    fn told_standing(&mut self, standing: Standing) {
+        let grace = self.options.isolation_grace;
+        match (self.shared.hub.standing(), standing) {
+            (Standing::Serving, Standing::Isolated) if !grace.is_zero() => {
+                self.isolated_at.get_or_insert(self.shared.now + grace);
+            }
+            // It was back before anybody noticed.
+            (Standing::Serving, Standing::Serving) => self.isolated_at = None,
+            _ => self.stand(standing),
+        }
     }
 
-    fn lead(&mut self, leads: bool) {
+    fn stand(&mut self, standing: Standing) {
+        self.isolated_at = None;
+        tracing::info!(?standing, "what this server does for ZooKeeper clients changed");
+        self.shared.hub.set_standing(standing);
+        self.wait_to_read_only();
+    }
+
+    fn wait_to_read_only(&mut self) {
+        let waits = self.options.read_only && self.shared.hub.standing() == Standing::Isolated;
+        self.read_only_at = waits.then(|| self.shared.now + self.options.tick.max(READ_ONLY_AFTER_MIN));
+    }
+
+    fn lead(&mut self, leads: Option<Epoch>) {
         self.leads = leads;
         let Options { tick, container_interval, container_unused_ms, .. } = self.options;
         let (view, now) = (self.shared.hub.view(), self.shared.now);
-        self.steward = leads.then(|| Steward::new(tick, container_interval, container_unused_ms, view, now));
+        self.steward =
+            leads.map(|epoch| Steward::new(epoch, tick, container_interval, container_unused_ms, view, now));
     }
 
     // ── time passes ─────────────────────────────────────────────────────────────────────────────────────────────────
 
     fn tick(&mut self) {
+        if self.read_only_at.is_some_and(|at| at <= self.shared.now) {
+            self.stand(Standing::ReadOnly);
+        }
         let mut touched: Vec<SessionId> = Vec::new();
         let mut over = Vec::new();
         for (id, client) in &mut self.clients {
@@ -302,24 +344,49 @@ impl<B: Backend> Driver<B> {
 
     fn answer_word(&mut self, id: ConnectionId, word: FourLetterWord) {
         if words::resets_server(word, &self.options.whitelist) {
-            self.shared.stats = Default::default();
+            self.reset_server();
         }
         if words::resets_connections(word, &self.options.whitelist) {
-            self.clients.values_mut().for_each(|client| client.stats = Default::default());
+            self.reset_connections();
         }
-        let facts = self.backend.facts();
-        let server = Server {
-            facts: &facts,
+        let text = self.look(|server| words::answer(word, server));
+        if let Some(client) = self.clients.get_mut(&id) {
+            client.reply(text, &mut self.shared);
+        }
+    }
+
+    /// The admin page asks.
+    fn answer(&mut self, asked: Asked) {
+        match asked.question {
+            Question::Command(Command::StatReset) => self.reset_server(),
+            Question::Command(Command::ConnectionStatReset) => self.reset_connections(),
+            Question::Command(_) | Question::Metrics => {}
+        }
+        let text = self.look(|server| match asked.question {
+            Question::Command(command) => commands::answer(command, server),
+            Question::Metrics => commands::metrics(server),
+        });
+        // Whoever asked may have gone.
+        let _ = asked.answer.send(text);
+    }
+
+    fn reset_server(&mut self) {
+        self.shared.stats = Default::default();
+    }
+
+    fn reset_connections(&mut self) {
+        self.clients.values_mut().for_each(|client| client.stats = Default::default());
+    }
+
+    fn look(&self, say: impl FnOnce(&Server<'_>) -> String) -> String {
+        say(&Server {
+            facts: &self.backend.facts(),
             options: &self.options,
             hub: &self.shared.hub,
             stats: &self.shared.stats,
             clients: &self.clients,
             client_port: self.client_port,
-        };
-        let text = words::answer(word, &server);
-        if let Some(client) = self.clients.get_mut(&id) {
-            client.reply(text, &mut self.shared);
-        }
+        })
     }
 }
 

@@ -30,8 +30,14 @@ pub(crate) fn sessions(server: &Server<'_>) -> String {
     text
 }
 
-/// `wchs`.
-pub(crate) fn watches_summary(server: &Server<'_>) -> String {
+/// How many watch what.
+pub(crate) struct WatchesSummary {
+    pub(crate) connections: usize,
+    pub(crate) paths: usize,
+    pub(crate) total: usize,
+}
+
+pub(crate) fn count_watches(server: &Server<'_>) -> WatchesSummary {
     let (mut connections, mut paths, mut total) = (BTreeSet::new(), 0, 0);
     for (_, watchers) in server.hub.watches().by_path() {
         paths += 1;
@@ -40,7 +46,13 @@ pub(crate) fn watches_summary(server: &Server<'_>) -> String {
             connections.insert(connection);
         }
     }
-    format!("{} connections watching {paths} paths\nTotal watches:{total}\n", connections.len())
+    WatchesSummary { connections: connections.len(), paths, total }
+}
+
+/// `wchs`.
+pub(crate) fn watches_summary(server: &Server<'_>) -> String {
+    let WatchesSummary { connections, paths, total } = count_watches(server);
+    format!("{connections} connections watching {paths} paths\nTotal watches:{total}\n")
 }
 
 /// `wchp`.
@@ -55,16 +67,21 @@ pub(crate) fn watches_by_path(server: &Server<'_>) -> String {
     text
 }
 
-/// `wchc`.
-pub(crate) fn watches_by_session(server: &Server<'_>) -> String {
+/// What each session watches.
+pub(crate) fn sessions_that_watch<'a>(server: &Server<'a>) -> BTreeMap<SessionId, Vec<&'a str>> {
     let mut sessions: BTreeMap<SessionId, Vec<&str>> = BTreeMap::new();
     for (path, watchers) in server.hub.watches().by_path() {
         for session in watchers.filter_map(|connection| session(server, connection)) {
             sessions.entry(session).or_default().push(path);
         }
     }
+    sessions
+}
+
+/// `wchc`.
+pub(crate) fn watches_by_session(server: &Server<'_>) -> String {
     let mut text = String::new();
-    for (session, paths) in sessions {
+    for (session, paths) in sessions_that_watch(server) {
         let _ = writeln!(text, "{session}");
         for path in paths {
             let _ = writeln!(text, "\t{path}");
@@ -73,6 +90,6 @@ pub(crate) fn watches_by_session(server: &Server<'_>) -> String {
     text
 }
 
-fn session(server: &Server<'_>, connection: ConnectionId) -> Option<SessionId> {
+pub(crate) fn session(server: &Server<'_>, connection: ConnectionId) -> Option<SessionId> {
     server.clients.get(&connection).and_then(Client::session)
 }

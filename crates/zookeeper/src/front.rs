@@ -6,13 +6,14 @@ use std::{
 };
 
 use bytes::BytesMut;
+use quorate_consensus::Epoch;
 use quorate_service::{
     znodes::{Event, Response, SessionId, View},
     zookeeper::{ConnectionId, Standing},
 };
 use tokio::sync::Notify;
 
-use crate::{Failure, Ticket, serve::Accepted};
+use crate::{Failure, Ticket, admin::Asked, serve::Accepted};
 
 /// The front end, to the node that it stands before. Clones are the same.
 ///
@@ -38,7 +39,7 @@ struct Inbox {
 pub(crate) struct Resting {
     pub(crate) view: View,
     pub(crate) standing: Standing,
-    pub(crate) leads: bool,
+    pub(crate) leads: Option<Epoch>,
 }
 
 /// Something that the task is told.
@@ -49,9 +50,10 @@ pub(crate) enum Told {
     Answered(Ticket, Result<Response, Failure>),
     Synced(Vec<Ticket>, Result<u64, Failure>),
     Standing(Standing),
-    Leads(bool),
+    Leads(Option<Epoch>),
     Touched(Vec<SessionId>),
     Accepted(Accepted),
+    Asked(Asked),
     Received(ConnectionId, BytesMut),
     HungUp(ConnectionId),
     Writable(ConnectionId),
@@ -61,7 +63,7 @@ impl Front {
     /// A front end of a node whose tree is `view`, and that has no leader yet: [`Standing::Isolated`] until it is told otherwise.
     #[must_use]
     pub fn new(view: View) -> Front {
-        let resting = Resting { view, standing: Standing::Isolated, leads: false };
+        let resting = Resting { view, standing: Standing::Isolated, leads: None };
         let inbox = Mutex::new(Inbox { waiting: Vec::new(), resting: Some(resting) });
         Front(Arc::new(Inner { inbox, arrived: Notify::new() }))
     }
@@ -124,7 +126,7 @@ impl Front {
 
     /// This node begins to lead the tree's group and has applied what its predecessors committed, or leads it no more. While it leads, the stewards of
     /// sessions, containers and times to live run here; every session has its full timeout from the moment that they begin.
-    pub fn leads(&self, leads: bool) {
+    pub fn leads(&self, leads: Option<Epoch>) {
         let mut inbox = self.lock();
         match &mut inbox.resting {
             Some(resting) => resting.leads = leads,

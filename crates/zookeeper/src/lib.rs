@@ -6,9 +6,10 @@
 //!   node ── Front ───────────┘         └─► writes; four-letter words
 //! ```
 //!
-//! One idea a file: `backend` is what the node is asked and `front` what it tells; `serve` takes connections and `admission` counts them; `socket`
-//! reads and writes one, `client` is one with all that waits for it, `driver` has them all; `draw` draws sessions' ids and passwords; `steward` is the
-//! clock of sessions and of znodes whose time is over; `words`, `mntr` and `dump` are the four-letter words and `stats` what they count.
+//! One idea a file: `backend` is what the node is asked and `front` what it tells; `serve` takes connections, `admission` counts them and `door` lets
+//! them in, through TLS or in the clear; `socket` reads and writes one and `stream` is what it reads from, `client` is one with all that waits for it, `driver` has them all; `draw` draws sessions' ids and passwords; `steward` is the
+//! clock of sessions and of znodes whose time is over; `words`, `mntr` and `dump` are the four-letter words and `stats` what they count; `admin` is the page
+//! for operators and `commands` what it answers.
 //!
 //! Architecture Invariant: what a request means, its errors and their order are decided in `quorate-service`; here bytes become inputs and outputs
 //! become bytes.
@@ -19,7 +20,11 @@
 //!
 //! Architecture Invariant: who speaks for a session is a number that nobody can guess, and so is its password; see `draw`.
 //!
-//! Not here yet: TLS, the admin HTTP commands, the Prometheus endpoint, SASL.
+//! # The admin page
+//! ZooKeeper's HTTP commands under `/commands/<name>`, in JSON, and the figures of `mntr` for Prometheus under `/metrics`, on one port. Without credentials, as
+//! ZooKeeper's: for an address that only operators reach.
+//!
+//! Left out: SASL.
 #![forbid(unsafe_code)]
 #![allow(
     clippy::disallowed_types,
@@ -27,9 +32,12 @@
     reason = "this floor lives in the real world: it has sockets, deadlines and maps whose order nobody sees"
 )]
 
+mod admin;
 mod admission;
 mod backend;
 mod client;
+mod commands;
+mod door;
 mod draw;
 mod driver;
 mod dump;
@@ -40,10 +48,11 @@ mod serve;
 mod socket;
 mod stats;
 mod steward;
+mod stream;
 mod words;
 
 pub use backend::{Backend, Facts, Failure, Mode, Proposal, Ticket};
 pub use front::Front;
 pub use options::{Options, Tuning};
-pub use serve::serve;
+pub use serve::{Listeners, serve};
 pub use words::Whitelist;

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use quorate_service::zookeeper::Settings;
+use quorate_tls::Tls;
 use quorate_wire::zookeeper::FRAME_BYTES_MAX;
 
 use crate::Whitelist;
@@ -24,6 +25,17 @@ pub struct Options {
     pub container_interval: Duration,
     /// A container that never had a child goes after so many milliseconds, `znode.container.maxNeverUsedIntervalMs`. Default 300,000; negative: never.
     pub container_unused_ms: i64,
+    /// How long a server that has lost its leader goes on as if it had one: most elections are over by then, and no client notices. With what else passes
+    /// before the loss is noticed it must stay below the shortest timeout of a session, so that a server that is cut off answers no ping after the leader
+    /// can have ended the session (rule K8). Default: none.
+    pub isolation_grace: Duration,
+    /// Does a server without a leader let clients read that say they will do with that, `readonlymode.enabled`? It waits a little before it does, since most
+    /// elections are short and a change of standing closes all connections. Default: no.
+    pub read_only: bool,
+    /// The certificates of a server that speaks TLS. A client's certificate makes it somebody in the ACL scheme `x509`.
+    pub tls: Option<Tls>,
+    /// Are clients in the clear turned away? Means nothing without `tls`.
+    pub tls_only: bool,
     /// What connections may take.
     pub tuning: Tuning,
 }
@@ -38,6 +50,10 @@ impl Default for Options {
             version: format!("3.9.0-quorate-{}", env!("CARGO_PKG_VERSION")),
             container_interval: Duration::from_secs(60),
             container_unused_ms: 300_000,
+            isolation_grace: Duration::ZERO,
+            read_only: false,
+            tls: None,
+            tls_only: false,
             tuning: Tuning::default(),
         }
     }

@@ -13,17 +13,14 @@ use std::{
 
 use bytes::{Buf as _, Bytes, BytesMut};
 use quorate_service::zookeeper::ConnectionId;
-use tokio::{
-    io::AsyncReadExt as _,
-    net::{
-        TcpStream,
-        tcp::{OwnedReadHalf, OwnedWriteHalf},
-    },
-    sync::Notify,
-    time::timeout,
-};
+use tokio::{sync::Notify, time::timeout};
 
-use crate::{Front, admission::Place, front::Told};
+use crate::{
+    Front,
+    admission::Place,
+    front::Told,
+    stream::{ReadHalf, Stream, WriteHalf},
+};
 
 /// Room for one read. Made when there is something to read: an idle connection holds none.
 const READ_BYTES: usize = 16 << 10;
@@ -35,7 +32,7 @@ const LINGER: Duration = Duration::from_secs(1);
 /// The half that is written to, and the say over the reader. Dropped, it tells the client that nothing more comes.
 #[derive(Clone, Debug)]
 pub(crate) struct Socket {
-    write: Arc<OwnedWriteHalf>,
+    write: Arc<WriteHalf>,
     gate: Arc<Gate>,
     pub(crate) peer: SocketAddr,
 }
@@ -43,7 +40,7 @@ pub(crate) struct Socket {
 /// The half that is read from.
 #[derive(Debug)]
 pub(crate) struct Reading {
-    half: OwnedReadHalf,
+    half: ReadHalf,
     gate: Arc<Gate>,
 }
 
@@ -64,7 +61,7 @@ const SHUT: u8 = 1;
 const ENDED: u8 = 2;
 
 impl Socket {
-    pub(crate) fn new(stream: TcpStream, peer: SocketAddr, ahead_max: usize) -> (Socket, Reading) {
+    pub(crate) fn new(stream: Stream, peer: SocketAddr, ahead_max: usize) -> (Socket, Reading) {
         let gate = Arc::new(Gate {
             ahead: AtomicUsize::new(0),
             ahead_max: ahead_max.max(1),

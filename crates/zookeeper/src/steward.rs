@@ -19,6 +19,7 @@ pub(crate) struct Steward {
 impl Steward {
     /// A leader begins: every session has its full timeout from now.
     pub(crate) fn new(
+        epoch: pure::Epoch,
         tick: Duration,
         container_interval: Duration,
         container_unused_ms: i64,
@@ -28,7 +29,7 @@ impl Steward {
         let start = pure::Instant::START;
         Steward {
             begun: now,
-            sessions: Sessions::new(tick, view, start),
+            sessions: Sessions::new(epoch, tick, view, start),
             reaper: Reaper::new(container_interval, container_unused_ms, start),
         }
     }

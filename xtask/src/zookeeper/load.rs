@@ -156,7 +156,7 @@ pub(crate) async fn connect(addresses: &[String], count: usize) -> Fallible<Vec<
     let mut opened = Vec::with_capacity(count);
     while let Some(one) = opening.join_next().await {
         let (n, connection) = one?;
-        opened.push((n, connection.map_err(|error| format!("connection {n} of {count}: {error}"))?));
+        opened.push((n, connection?));
     }
     opened.sort_unstable_by_key(|(n, _)| *n);
     Ok(opened.into_iter().map(|(_, connection)| connection).collect())

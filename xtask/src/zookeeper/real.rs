@@ -36,7 +36,7 @@ pub(crate) fn command(
     options: &Options,
 ) -> Fallible<Vec<String>> {
     if let Some(missing) = JARS.iter().find(|jar| !Path::new(jar).exists()) {
-        return Err(format!("there is no {missing}; Debian has it in the package zookeeper").into());
+        return Err(format!("there is no {missing}; Debian has it in the package libzookeeper-java").into());
     }
     let data = directory.join("data");
     fs::create_dir_all(&data)?;
@@ -79,12 +79,15 @@ fn word(address: &str, word: &str) -> Fallible<String> {
 
 /// Which ZooKeeper, and which Java under it.
 pub(crate) fn version() -> Fallible<String> {
-    let jar = fs::canonicalize(JARS[0])
-        .map_err(|_| format!("there is no {}; Debian has it in the package zookeeper", JARS[0]))?;
-    let zookeeper = jar.file_stem().map(|stem| stem.to_string_lossy().into_owned()).unwrap_or_default();
+    let jars = Path::new(JARS[0]).parent().map(fs::read_dir).transpose()?;
+    let names = jars.into_iter().flatten().filter_map(|jar| jar.ok()?.file_name().into_string().ok());
+    let zookeeper = names
+        .filter_map(|name| Some(name.strip_prefix("zookeeper-")?.strip_suffix(".jar")?.to_owned()))
+        .find(|version| version.starts_with(|first: char| first.is_ascii_digit()))
+        .ok_or_else(|| format!("there is no {}; Debian has it in the package libzookeeper-java", JARS[0]))?;
     let java = Command::new("java").arg("-version").output().map_err(|error| {
         format!("cannot start java: {error}; Debian has it in the package default-jre-headless")
     })?;
     let said = String::from_utf8_lossy(&java.stderr).lines().next().unwrap_or_default().to_owned();
-    Ok(format!("{zookeeper} on {said}"))
+    Ok(format!("ZooKeeper {zookeeper} on {said}"))
 }

@@ -1,6 +1,6 @@
 //! The comparison: rounds in which the systems take turns, then a million znodes and the kills, once for each.
 
-use std::{thread, time::Duration};
+use std::{io, thread, time::Duration};
 
 use super::{
     failover, fanout,
@@ -78,6 +78,8 @@ pub(crate) struct Side {
     pub(crate) with_many: f64,
     pub(crate) many_took: Duration,
     pub(crate) failover: Vec<Duration>,
+    /// How often a row lost a connection.
+    pub(crate) lost: u32,
 }
 
 /// Everything.
@@ -104,9 +106,10 @@ pub(crate) fn run(engine: Engine, rounds: u64, kills: u64) -> Fallible<Results> 
         }
     }
     for (system, side) in systems.iter().zip(&mut sides).filter(|(system, _)| **system != System::Nothing) {
-        many(*system, side)?;
+        println!("{}", system.name());
+        many(&Running::start(*system)?, side)?;
         side.failover = failover::run(&mut Running::start(*system)?, kills)?;
-        println!("{}: failover {:?}", system.name(), side.failover);
+        println!("failover {:?}", side.failover);
     }
     let [ours, theirs, nothing] = sides;
     Ok(Results { ours, theirs, nothing, sync: floor::spread(syncs), trip: floor::spread(trips) })
@@ -125,14 +128,14 @@ fn one_round(system: System, side: &mut Side) -> Fallible<()> {
         }
     }
     side.rows.resize(ROWS.len(), Vec::new());
-    for (at, (row, measured)) in ROWS.iter().zip(&mut side.rows).enumerate() {
-        let outcome = measure(&running, row, &at.to_string(), WARM, COUNTED)?;
+    for (at, row) in ROWS.iter().enumerate() {
+        let outcome = measure_again(&running, row, &at.to_string(), side)?;
         println!(
             "  {}: {}",
             system.name(),
             single::line(row.operation, row.connections, row.outstanding, &outcome)
         );
-        measured.push(Measured::of(&outcome));
+        side.rows[at].push(Measured::of(&outcome));
     }
     if system != System::Nothing {
         let shots = fanout::run(&running.addresses, SHOTS)?;
@@ -142,18 +145,33 @@ fn one_round(system: System, side: &mut Side) -> Fallible<()> {
     Ok(())
 }
 
+/// A row that loses a connection is measured again: how often is counted, and stands on the page. Any other error ends the run.
+fn measure_again(running: &Running, row: &Row, name: &str, side: &mut Side) -> Fallible<Outcome> {
+    const TRIES: u32 = 5;
+    let mut again = 0;
+    loop {
+        match measure(running, row, &format!("{name}-{again}"), WARM, COUNTED) {
+            Err(error) if again + 1 < TRIES && error.is::<io::Error>() => {
+                println!("  a connection is lost: {error}");
+                again += 1;
+                side.lost += 1;
+                thread::sleep(Duration::from_secs(1));
+            }
+            other => return other,
+        }
+    }
+}
+
 fn measure(running: &Running, row: &Row, name: &str, warm: Duration, counted: Duration) -> Fallible<Outcome> {
     let Row { operation, connections, outstanding } = *row;
     let parent = running.place(operation, name, connections)?;
     let plan = Plan { operation, connections, outstanding, until: Until::Time { warm, counted }, parent };
     load::run(&running.addresses, &plan, || running.cpu())
-        .map_err(|error| format!("{} over {connections} connections: {error}", operation.name()).into())
 }
 
 /// Servers with a million znodes.
-fn many(system: System, side: &mut Side) -> Fallible<()> {
+pub(super) fn many(running: &Running, side: &mut Side) -> Fallible<()> {
     const CONNECTIONS: usize = 100;
-    let running = Running::start(system)?;
     running.populate()?;
     let plan = Plan {
         operation: Operation::Create,
@@ -165,12 +183,7 @@ fn many(system: System, side: &mut Side) -> Fallible<()> {
     side.many_took = load::run(&running.addresses, &plan, || running.cpu())?.took;
     thread::sleep(SETTLE);
     side.with_many = running.resident_bytes_max() as f64;
-    println!(
-        "{}: a million znodes in {:.0?}, {:.0} MiB",
-        system.name(),
-        side.many_took,
-        side.with_many / f64::from(1 << 20)
-    );
+    println!("a million znodes in {:.0?}, {:.0} MiB", side.many_took, side.with_many / f64::from(1 << 20));
     Ok(())
 }
 

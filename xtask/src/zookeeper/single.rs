@@ -3,13 +3,15 @@
 use std::time::Duration;
 
 use super::{
+    failover, fanout,
     load::{self, Outcome, Plan, Until},
     number,
     packets::Operation,
+    rounds::{self, Side},
     system::{Running, System},
     value,
 };
-use crate::Fallible;
+use crate::{Fallible, floor};
 
 const WARM: Duration = Duration::from_secs(2);
 
@@ -17,23 +19,31 @@ const WARM: Duration = Duration::from_secs(2);
 pub(crate) fn run(arguments: &[String]) -> Fallible<()> {
     let name = value(arguments, "--only").unwrap_or("quorate");
     let system = System::from_name(name).ok_or_else(|| format!("there is no system {name}"))?;
-    let operations = value(arguments, "--what")
-        .unwrap_or("setdata")
-        .split(',')
-        .map(|name| Operation::from_name(name).ok_or_else(|| format!("there is no operation {name}")))
-        .collect::<Result<Vec<_>, _>>()?;
     let connections = usize::try_from(number(arguments, "--connections", 100)?.max(1))?;
     let outstanding = usize::try_from(number(arguments, "--outstanding", 1_000)?)?.max(connections);
     let counted = Duration::from_secs(number(arguments, "--seconds", 5)?.max(1));
-    let running = Running::start(system)?;
+    let until = Until::Time { warm: WARM, counted };
+    let mut running = Running::start(system)?;
     println!("{name} serves at {}, as {:?}", running.addresses.join(","), running.pids());
     running.populate()?;
-    for operation in operations {
-        let parent = running.place(operation, operation.name(), connections)?;
-        let until = Until::Time { warm: WARM, counted };
-        let plan = Plan { operation, connections, outstanding, until, parent };
-        let outcome = load::run(&running.addresses, &plan, || running.cpu())?;
-        println!("{}", line(operation, connections, outstanding, &outcome));
+    for what in value(arguments, "--what").unwrap_or("setdata").split(',') {
+        match what {
+            "fanout" => {
+                println!("fan-out: {:.1?}", floor::spread(fanout::run(&running.addresses, rounds::SHOTS)?))
+            }
+            "failover" => {
+                println!("failover: {:.0?}", failover::run(&mut running, number(arguments, "--kills", 5)?)?)
+            }
+            "million" => rounds::many(&running, &mut Side::default())?,
+            other => {
+                let operation = Operation::from_name(other);
+                let operation = operation.ok_or_else(|| format!("there is no operation {other}"))?;
+                let parent = running.place(operation, operation.name(), connections)?;
+                let plan = Plan { operation, connections, outstanding, until, parent };
+                let outcome = load::run(&running.addresses, &plan, || running.cpu())?;
+                println!("{}", line(operation, connections, outstanding, &outcome));
+            }
+        }
     }
     Ok(())
 }

@@ -110,6 +110,11 @@ fn work(results: &Results, text: &mut String) -> Fallible<()> {
 
 /// What is not requests a second.
 fn rest(results: &Results, text: &mut String) -> Fallible<()> {
+    writeln!(
+        text,
+        "\nA row that lost a connection was measured again: {} of ours, {} of ZooKeeper's, {} of the server that does nothing.",
+        results.ours.lost, results.theirs.lost, results.nothing.lost
+    )?;
     writeln!(text, "\n| | ours | ZooKeeper | ratio |\n|---|---|---|---|")?;
     let (us, they) = (&results.ours, &results.theirs);
     let mib = |bytes: f64| bytes / f64::from(1 << 20);

@@ -11,6 +11,14 @@ use super::{ConfigError, sources::Sources};
 pub(crate) struct ZooKeeper {
     /// `None`: they are not.
     pub(crate) listen: Option<String>,
+    /// `None`: there is no port for TLS alone.
+    pub(crate) listen_secure: Option<String>,
+    /// `None`: there is no admin page.
+    pub(crate) listen_admin: Option<String>,
+    /// `None`: clients come in the clear.
+    pub(crate) tls: Option<quorate_tls::Files>,
+    pub(crate) tls_only: bool,
+    pub(crate) read_only: bool,
     pub(crate) tick: Duration,
     pub(crate) words: String,
     pub(crate) connections_per_address: usize,
@@ -20,23 +28,46 @@ pub(crate) struct ZooKeeper {
 
 impl Sources {
     pub(super) fn zookeeper(&self, has_tree: bool) -> Result<ZooKeeper, ConfigError> {
-        let listen = self.address_or_none("listen-zookeeper")?;
-        if listen.is_some() && !has_tree {
+        let listen = self.of_the_tree("listen-zookeeper", has_tree)?;
+        let listen_secure = self.of_the_tree("listen-zookeeper-secure", has_tree)?;
+        let listen_admin = self.of_the_tree("listen-zookeeper-admin", has_tree)?;
+        let (tls, tls_only) = (self.tls()?, self.switch("zookeeper-tls-only")?);
+        let needs_tls =
+            [("listen-zookeeper-secure", listen_secure.is_some()), ("zookeeper-tls-only", tls_only)];
+        if let Some((key, _)) = needs_tls.into_iter().find(|(_, set)| *set && tls.is_none()) {
             return Err(self.refuse(
-                "listen-zookeeper",
-                "tree-engine is off: there is nothing to serve",
-                "set tree-engine = \"zab\" on each member, or leave listen-zookeeper out",
+                key,
+                "there is no certificate",
+                "set zookeeper-tls-certificate and zookeeper-tls-key",
             ));
         }
         let tick = self.milliseconds("zookeeper-tick")?;
         Ok(ZooKeeper {
             listen,
+            listen_secure,
+            listen_admin,
+            tls,
+            tls_only,
+            read_only: self.switch("zookeeper-read-only")?,
             tick,
             words: self.filled("zookeeper-words")?,
             connections_per_address: self.count("zookeeper-connections-per-address")?,
             packet_bytes: usize::try_from(self.bytes("zookeeper-packet-bytes")?).unwrap_or(usize::MAX),
             settings: self.tree_settings(tick)?,
         })
+    }
+
+    /// An address that serves the tree; none if it is empty.
+    fn of_the_tree(&self, key: &'static str, has_tree: bool) -> Result<Option<String>, ConfigError> {
+        let address = self.address_or_none(key)?;
+        if address.is_some() && !has_tree {
+            return Err(self.refuse(
+                key,
+                "tree-engine is off: there is nothing to serve",
+                &format!("set tree-engine = \"zab\" on each member, or leave {key} out"),
+            ));
+        }
+        Ok(address)
     }
 
     fn tree_settings(&self, tick: Duration) -> Result<Settings, ConfigError> {

@@ -19,7 +19,7 @@ pub(super) enum Meaning {
 
 use Meaning::{Here, Ignored, Key, Must, Unneeded};
 
-const TLS: &str = "TLS is not built yet: clients and servers would speak in the clear; take it out if that may be, or wait with this server";
+const TLS: &str = "TLS between servers is not built yet: they would speak in the clear; take it out if that may be, or wait with this server";
 const SASL: &str =
     "SASL is not built yet: anybody would be let in; take it out if that may be, or wait with this server";
 
@@ -32,12 +32,22 @@ const NAMES: &[(&str, Meaning)] = &[
     ("maxClientCnxns", Key("zookeeper-connections-per-address")),
     ("maxSessionTimeout", Key("zookeeper-session-max")),
     ("minSessionTimeout", Key("zookeeper-session-min")),
+    ("readonlymode.enabled", Key("zookeeper-read-only")),
+    ("ssl.clientAuth", Key("zookeeper-tls-client-auth")),
     ("tickTime", Key("zookeeper-tick")),
+    ("admin.enableServer", Here),
+    ("admin.serverAddress", Here),
+    ("admin.serverPort", Here),
     ("clientPort", Here),
     ("clientPortAddress", Here),
     ("dataDir", Here),
     ("peerType", Here),
     ("quorumListenOnAllIPs", Here),
+    ("secureClientPort", Here),
+    ("secureClientPortAddress", Here),
+    ("ssl.keyStore.location", Here),
+    ("ssl.trustStore.location", Here),
+    ("client.portUnification", Unneeded),
     ("cnxTimeout", Unneeded),
     ("commitProcessor.numWorkerThreads", Unneeded),
     ("electionAlg", Unneeded),
@@ -53,22 +63,18 @@ const NAMES: &[(&str, Meaning)] = &[
     ("syncEnabled", Unneeded),
     ("syncLimit", Unneeded),
     ("version", Unneeded),
-    ("admin.serverPort", Ignored("there is no admin page; the four-letter words answer")),
     ("dataLogDir", Ignored("the log is under dataDir, beside the snapshots")),
     ("forceSync", Ignored("what is answered is always on disk")),
     ("leaderServes", Ignored("a leader serves clients, too")),
     ("localSessionsEnabled", Ignored("every session is one of the whole ensemble")),
     ("maxCnxns", Ignored("the most is 10,000")),
-    ("metricsProvider.className", Ignored("metrics are in mntr")),
-    ("readonlymode.enabled", Ignored("a server that is cut off serves nobody")),
+    ("metricsProvider.className", Ignored("metrics are on the admin page, /metrics, and in mntr")),
     ("reconfigEnabled", Ignored("members are changed with `quorate member`, which needs --listen-client")),
-    ("secureClientPort", Ignored("TLS is not built yet; nobody is served there")),
     ("skipACL", Ignored("ACLs are always looked at")),
     ("enforce.auth.enabled", Must(SASL)),
     ("quorum.auth.enableSasl", Must(SASL)),
     ("requireClientAuthScheme", Must(SASL)),
     ("sessionRequireClientSASLAuth", Must(SASL)),
-    ("client.portUnification", Must(TLS)),
     ("sslQuorum", Must(TLS)),
 ];
 
@@ -77,12 +83,13 @@ const FAMILIES: &[(&str, Meaning)] = &[
     ("server.", Here),
     ("autopurge.", Unneeded),
     ("learner.", Unneeded),
-    ("admin.", Ignored("there is no admin page; the four-letter words answer")),
+    ("admin.", Ignored("the admin page has no such choice")),
     ("authProvider.", Ignored("world, digest and ip are the schemes that there are")),
     ("group.", Ignored("a majority of all voters decides")),
-    ("metricsProvider.", Ignored("metrics are in mntr")),
+    ("metricsProvider.", Ignored("metrics are on the admin page, /metrics, and in mntr")),
     ("quorum.auth.", Ignored("SASL is not built yet")),
-    ("ssl.", Ignored("TLS is not built yet")),
+    ("ssl.quorum.", Ignored("servers speak in the clear")),
+    ("ssl.", Ignored("a key store is a PEM file without a password, and nothing else of it can be chosen")),
     ("weight.", Ignored("a majority of all voters decides")),
 ];
 
@@ -100,7 +107,9 @@ pub(super) fn is_on(value: &str) -> bool {
 /// The value as `serve` has it; none for what stands for "as usual".
 pub(super) fn in_our_words(key: &str, value: &str) -> Option<String> {
     match (key, value) {
-        (_, "") | ("zookeeper-session-min" | "zookeeper-session-max", "-1") => None,
+        (_, "")
+        | ("zookeeper-session-min" | "zookeeper-session-max", "-1")
+        | ("zookeeper-tls-client-auth", "none") => None,
         // Java reads hexadecimal numbers here, and people write them.
         ("zookeeper-packet-bytes", value) => {
             let digits = value.strip_prefix("0x").or_else(|| value.strip_prefix("0X"));

@@ -122,11 +122,34 @@ fn properties_go_before_the_file_with_or_without_their_prefix() {
 }
 
 #[test]
+fn a_secure_port_an_admin_page_and_key_stores_in_pem() {
+    let text = "secureClientPort=2281\nssl.keyStore.location=/k.pem\nssl.trustStore.location=/t.pem\nssl.clientAuth=want\n\
+        admin.serverPort=8080\nadmin.serverAddress=127.0.0.1\nreadonlymode.enabled=true\n";
+    let zoo_cfg = third(text, &[]).unwrap();
+    for (key, wanted) in [
+        ("listen-zookeeper-secure", "0.0.0.0:2281"),
+        ("listen-zookeeper-admin", "127.0.0.1:8080"),
+        ("zookeeper-tls-certificate", "/k.pem"),
+        ("zookeeper-tls-key", "/k.pem"),
+        ("zookeeper-tls-client-ca", "/t.pem"),
+        ("zookeeper-tls-client-auth", "want"),
+        ("zookeeper-read-only", "true"),
+    ] {
+        assert_eq!(value(&zoo_cfg, key), wanted, "{key}");
+    }
+    assert_eq!(
+        value(&third("admin.serverPort=1\nadmin.enableServer=false", &[]).unwrap(), "listen-zookeeper-admin"),
+        "nothing"
+    );
+    assert!(refused(third("ssl.keyStore.location=/k.jks", &[])).contains("openssl"));
+}
+
+#[test]
 fn what_is_ignored_is_named() {
     let zoo_cfg =
-        third("dataLogDir=/log\nreconfigEnabled=true\ntickTme=1\nssl.keyStore.location=/k\n", &[]).unwrap();
+        third("dataLogDir=/log\nreconfigEnabled=true\ntickTme=1\nssl.keyStore.password=x\n", &[]).unwrap();
     let notes = zoo_cfg.notes.join("\n");
-    for name in ["dataLogDir", "reconfigEnabled", "tickTme", "ssl.keyStore.location"] {
+    for name in ["dataLogDir", "reconfigEnabled", "tickTme", "ssl.keyStore.password"] {
         assert!(notes.contains(name), "{name}: {notes}");
     }
 }

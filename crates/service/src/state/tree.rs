@@ -75,8 +75,14 @@ fn touched(word: Bytes) -> Result<Vec<SessionId>, DecodeError> {
 }
 
 impl Tree {
-    pub(super) fn new(birth: Membership, node: NodeId, life: u64, sink: Option<TreeSink>) -> Tree {
-        Tree { replica: Replica::new(Znodes::new(), birth, node, life), applied: Applied::default(), sink }
+    pub(super) fn new(
+        born: Znodes,
+        birth: Membership,
+        node: NodeId,
+        life: u64,
+        sink: Option<TreeSink>,
+    ) -> Tree {
+        Tree { replica: Replica::new(born, birth, node, life), applied: Applied::default(), sink }
     }
 
     fn publish(&mut self, news: TreeNews) {
@@ -161,9 +167,15 @@ impl Tree {
 impl State {
     /// This node runs the tree, too: with the membership that the other groups are born with. What happens to it is told to `sink`.
     #[must_use]
-    pub fn with_tree(mut self, sink: Option<TreeSink>) -> State {
+    pub fn with_tree(self, sink: Option<TreeSink>) -> State {
+        self.with_tree_of(Znodes::new(), sink)
+    }
+
+    /// The same, with a tree that is born as `born`: the same one on every node.
+    #[must_use]
+    pub fn with_tree_of(mut self, born: Znodes, sink: Option<TreeSink>) -> State {
         let (node, life) = (self.identity.node, self.identity.life);
-        self.tree = Some(Tree::new(self.keys.membership().clone(), node, life, sink));
+        self.tree = Some(Tree::new(born, self.keys.membership().clone(), node, life, sink));
         self
     }
 

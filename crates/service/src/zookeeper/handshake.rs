@@ -73,7 +73,10 @@ pub(super) fn greet(
         Some(_) if read_only => Greeting::Welcome(asked),
         // It may be younger than what is here.
         Some(_) | None => {
-            let reattach = Reattach { session, password, owner: drawn.owner, timeout_ms };
+            let before = hub.view().session(session).map(|known| known.owner);
+            // ZOOKEEPER-710: the session has moved for ever.
+            let owner = before.filter(|_| quorate_consensus::planted!("S07")).unwrap_or(drawn.owner);
+            let reattach = Reattach { session, password, owner, timeout_ms };
             Greeting::Ask(Command::Reattach(reattach), asked)
         }
     })

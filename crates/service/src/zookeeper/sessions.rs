@@ -1,12 +1,12 @@
 //! The steward of sessions: which of them nobody has heard of for too long. Runs on the leader of the tree's group.
 //!
 //! Deadlines are rounded up to a tick, as ZooKeeper's are, so that a touch rarely changes anything and a session is never ended early (rule K8). What
-//! the steward decides becomes an entry, which is refused if the session was taken up by somebody else meanwhile.
+//! the steward decides becomes an entry, which is refused if the session was taken up by somebody else meanwhile, or if the epoch is another's by then.
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use quorate_consensus::{Duration, Instant};
-use quorate_znodes::{CloseSession, Command, Session, SessionId, View};
+use quorate_consensus::{Duration, Epoch, Instant};
+use quorate_znodes::{CloseSession, Command, Expiry, Session, SessionId, View};
 
 /// Sessions that one call ends; the others wait for the next.
 pub const EXPIRIES_MAX: usize = 1_024;
@@ -14,6 +14,8 @@ pub const EXPIRIES_MAX: usize = 1_024;
 /// Deadlines of all sessions.
 #[derive(Clone, Debug)]
 pub struct Sessions {
+    /// The one in which this node leads, and in which alone its decisions count.
+    epoch: Epoch,
     tick: Duration,
     tracked: BTreeMap<SessionId, Tracked>,
     /// The same, by deadline.
@@ -30,18 +32,22 @@ struct Tracked {
 }
 
 impl Sessions {
-    /// The steward of a leader that begins: every session has its full timeout from now. `tick` is at least a millisecond.
+    /// The steward of a leader that begins an epoch: every session has its full timeout from now. `tick` is at least a millisecond.
     #[must_use]
-    pub fn new(tick: Duration, view: &View, now: Instant) -> Sessions {
+    pub fn new(epoch: Epoch, tick: Duration, view: &View, now: Instant) -> Sessions {
         let tick = tick.max(Duration::from_millis(1));
         let mut sessions =
-            Sessions { tick, tracked: BTreeMap::new(), deadlines: BTreeSet::new(), next_look: now };
+            Sessions { epoch, tick, tracked: BTreeMap::new(), deadlines: BTreeSet::new(), next_look: now };
         sessions.look(view, now);
         sessions
     }
 
     /// The client was heard of, here or by another server.
     pub fn touch(&mut self, session: SessionId, now: Instant) {
+        // ZOOKEEPER-1622: ids that have turned negative.
+        if session.0 < 0 && quorate_consensus::planted!("S09") {
+            return;
+        }
         if let Some(tracked) = self.tracked.get(&session).copied() {
             // Never earlier: what another server heard may have taken long to get here, and the timeout may have become shorter.
             let deadline = self.rounded(now + tracked.timeout).max(tracked.deadline);
@@ -76,8 +82,8 @@ impl Sessions {
             if commands.len() >= EXPIRIES_MAX {
                 break;
             }
-            let expired_owner = Some(known.owner);
-            commands.push(Command::CloseSession(CloseSession { session, expired_owner, goodbye: None }));
+            let expiry = Some(Expiry { owner: known.owner, epoch: self.epoch });
+            commands.push(Command::CloseSession(CloseSession { session, expiry, goodbye: None }));
             if let Some(tracked) = self.tracked.get(&session).copied() {
                 self.set(session, Tracked { deadline: now + self.tick, ..tracked });
             }

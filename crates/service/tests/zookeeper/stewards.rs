@@ -1,6 +1,6 @@
 //! Whose time is over.
 
-use quorate_consensus::{Duration, Instant};
+use quorate_consensus::{Duration, Epoch, Instant};
 use quorate_service::wire::zookeeper::*;
 use quorate_service::znodes::{self, Command, SessionId};
 use quorate_service::zookeeper::*;
@@ -12,9 +12,12 @@ fn at_ms(ms: u64) -> Instant {
 }
 
 fn expiry(session: i64, owner: u64) -> Command {
-    let expired_owner = Some(owner);
-    Command::CloseSession(znodes::CloseSession { session: SessionId(session), expired_owner, goodbye: None })
+    let expiry = Some(znodes::Expiry { owner, epoch: EPOCH });
+    Command::CloseSession(znodes::CloseSession { session: SessionId(session), expiry, goodbye: None })
 }
+
+/// What the tests' logs are in.
+const EPOCH: Epoch = Epoch(1);
 
 const TICK: Duration = Duration::from_millis(2_000);
 
@@ -22,7 +25,7 @@ const TICK: Duration = Duration::from_millis(2_000);
 fn k8_a_session_is_never_ended_before_its_timeout_and_a_touch_gives_it_all_of_it_again() {
     let mut world = World::new();
     world.client(); // 101, 10 s
-    let mut sessions = Sessions::new(TICK, world.hub.view(), at_ms(500));
+    let mut sessions = Sessions::new(EPOCH, TICK, world.hub.view(), at_ms(500));
     let look = |sessions: &mut Sessions, ms| sessions.due(at_ms(ms), world.hub.view());
     assert_eq!(look(&mut sessions, 10_499), []);
     sessions.touch(SessionId(101), at_ms(9_000));
@@ -37,7 +40,7 @@ fn k8_a_session_is_never_ended_before_its_timeout_and_a_touch_gives_it_all_of_it
 #[test]
 fn k8_sessions_opened_later_are_found_and_those_that_came_back_have_their_full_time() {
     let mut world = World::new();
-    let mut sessions = Sessions::new(TICK, world.hub.view(), at_ms(0));
+    let mut sessions = Sessions::new(EPOCH, TICK, world.hub.view(), at_ms(0));
     assert!(sessions.is_empty());
     world.client();
     assert!(sessions.poll_timeout() <= at_ms(2_000));

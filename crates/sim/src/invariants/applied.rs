@@ -5,7 +5,7 @@ use super::{Findings, Oracle};
 use crate::{
     half::After,
     marks::{Mark, Marks},
-    reference::Wrong,
+    zoo::Wrong,
 };
 
 impl Oracle {
@@ -42,9 +42,9 @@ impl Oracle {
             let what = format!("{}: {} is applied and was never committed", self.group, state.position);
             findings.add("I6", Some(host), what);
         }
-        if let Some(Wrong { what, exactly_once }) = self.execution.differs(state) {
+        if let Some(Wrong { what, id }) = self.execution.differs(state) {
             let what = format!("{}: after {} {what}", self.group, state.position);
-            findings.add(if exactly_once { "X1" } else { "E1" }, Some(host), what);
+            findings.add(id, Some(host), what);
         }
     }
 }

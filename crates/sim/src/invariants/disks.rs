@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 
 use quorate_consensus::{Epoch, GroupId, Index, NodeId, Position};
 
-use super::{Findings, GROUPS};
-use crate::{host::Host, shadow::Durable};
+use super::Findings;
+use crate::{host::Host, plan::GROUPS, shadow::Durable};
 
 /// What must come back after a power loss.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

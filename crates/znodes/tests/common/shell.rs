@@ -59,7 +59,7 @@ impl Shell {
     }
 
     pub fn close(&mut self, id: i64) -> Result<Reply, ZnodeError> {
-        let close = CloseSession { session: SessionId(id), expired_owner: None, goodbye: None };
+        let close = CloseSession { session: SessionId(id), ..CloseSession::default() };
         self.apply(&Command::CloseSession(close)).result
     }
 

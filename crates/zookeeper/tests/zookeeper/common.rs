@@ -20,9 +20,9 @@ use quorate_wire::{
     jute::{Jute, Reader},
     zookeeper::*,
 };
-use quorate_zookeeper::{Backend, Facts, Failure, Front, Options, Proposal, Ticket, serve};
+use quorate_zookeeper::{Backend, Facts, Failure, Front, Listeners, Options, Proposal, Ticket, serve};
 use tokio::{
-    io::{AsyncReadExt, AsyncWriteExt},
+    io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt},
     net::{TcpListener, TcpStream},
     task::JoinHandle,
     time::{sleep, timeout},
@@ -93,6 +93,8 @@ impl Backend for Seam {
 pub struct Server {
     pub node: Arc<Node>,
     pub address: SocketAddr,
+    pub admin: SocketAddr,
+    pub secure: SocketAddr,
     task: JoinHandle<()>,
 }
 
@@ -108,16 +110,18 @@ impl Server {
     }
 
     pub async fn with(options: Options, delay: Option<Duration>) -> Server {
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        Server::of(Znodes::new(), Some(listener), options, delay)
+        let listener = async || Some(TcpListener::bind("127.0.0.1:0").await.unwrap());
+        let secure = if options.tls.is_some() { listener().await } else { None };
+        let listeners = Listeners { clients: listener().await, secure, admin: listener().await };
+        Server::of(Znodes::new(), listeners, options, delay)
     }
 
     /// A member that serves nobody.
     pub fn deaf(tree: Znodes, options: Options) -> Server {
-        Server::of(tree, None, options, None)
+        Server::of(tree, Listeners::default(), options, None)
     }
 
-    fn of(tree: Znodes, listener: Option<TcpListener>, options: Options, delay: Option<Duration>) -> Server {
+    fn of(tree: Znodes, listeners: Listeners, options: Options, delay: Option<Duration>) -> Server {
         let front = Front::new(tree.view());
         front.standing(Standing::Serving);
         let node = Arc::new(Node {
@@ -128,16 +132,29 @@ impl Server {
             touched: Mutex::default(),
         });
         let nowhere = SocketAddr::from(([0, 0, 0, 0], 0));
-        let address = listener.as_ref().map_or(nowhere, |listener| listener.local_addr().unwrap());
+        let at = |listener: &Option<TcpListener>| {
+            listener.as_ref().map_or(nowhere, |listener| listener.local_addr().unwrap())
+        };
+        let (address, secure, admin) = (at(&listeners.clients), at(&listeners.secure), at(&listeners.admin));
         let seam = Arc::new(Seam(Arc::clone(&node)));
         let task =
-            tokio::spawn(async move { serve(listener, front, seam, options, pending()).await.unwrap() });
-        Server { node, address, task }
+            tokio::spawn(async move { serve(listeners, front, seam, options, pending()).await.unwrap() });
+        Server { node, address, secure, admin, task }
+    }
+
+    /// What the admin page says under this path: status and body.
+    pub async fn page(&self, request: &str) -> (u16, String) {
+        let mut stream = TcpStream::connect(self.admin).await.unwrap();
+        let request = format!("{request} HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n");
+        stream.write_all(request.as_bytes()).await.unwrap();
+        let mut said = String::new();
+        timeout(SOON, stream.read_to_string(&mut said)).await.unwrap().unwrap();
+        let (head, body) = said.split_once("\r\n\r\n").unwrap();
+        (head.split(' ').nth(1).unwrap().parse().unwrap(), body.to_owned())
     }
 
     pub async fn socket(&self) -> Client {
-        let stream = TcpStream::connect(self.address).await.unwrap();
-        Client { stream, received: BytesMut::new(), xid: 0, session: 0, password: Secret::default() }
+        Client::over(Box::new(TcpStream::connect(self.address).await.unwrap()))
     }
 
     /// A client with a new session.
@@ -172,21 +189,39 @@ pub struct Got {
 }
 
 pub struct Client {
-    pub stream: TcpStream,
+    pub stream: Box<dyn Wire>,
     received: BytesMut,
     xid: i32,
     pub session: i64,
     pub password: Secret,
 }
 
+/// What bytes come and go through.
+pub trait Wire: AsyncRead + AsyncWrite + Send + Unpin {}
+
+impl<T: AsyncRead + AsyncWrite + Send + Unpin> Wire for T {}
+
 impl Client {
+    pub fn over(stream: Box<dyn Wire>) -> Client {
+        Client { stream, received: BytesMut::new(), xid: 0, session: 0, password: Secret::default() }
+    }
+
     /// None: the connection was closed without an answer.
     pub async fn connect(&mut self, session: i64, password: Secret) -> Option<ConnectResponse> {
+        self.connect_as(session, password, false).await
+    }
+
+    /// As a client that will do with reading.
+    pub async fn connect_read_only(&mut self) -> Option<ConnectResponse> {
+        self.connect_as(0, Secret::default(), true).await
+    }
+
+    async fn connect_as(&mut self, session: i64, password: Secret, reads: bool) -> Option<ConnectResponse> {
         let request = ConnectRequest {
             timeout_ms: 10_000,
             session,
             password,
-            read_only: Some(false),
+            read_only: Some(reads),
             ..Default::default()
         };
         self.stream.write_all(&packet(|to| request.write(to)).unwrap()).await.unwrap();

@@ -3,7 +3,7 @@
 use std::{sync::atomic::Ordering, time::Duration};
 
 use bytes::Bytes;
-use quorate_consensus::{Position, StateMachine as _};
+use quorate_consensus::{Epoch, Position, StateMachine as _};
 use quorate_service::{
     znodes::{Command, CreateSession, Password, SessionId, Znodes},
     zookeeper::{Settings, Standing},
@@ -48,7 +48,7 @@ async fn a_leader_ends_silent_sessions_and_hears_those_that_ping() {
     let tick = Duration::from_millis(100);
     let settings = Settings { timeout_ms_min: 200, timeout_ms_max: 400, ..Settings::default() };
     let server = Server::with(Options { tick, settings, ..Options::default() }, None).await;
-    server.node.front.leads(true);
+    server.node.front.leads(Some(Epoch(1)));
     let (mut silent, mut alive) = (server.client().await, server.client().await);
     silent.ask(create("/s", b"", 1)).await.expect("made");
     alive.ask(create("/l", b"", 1)).await.expect("made");
@@ -73,7 +73,7 @@ async fn a_leader_that_serves_nobody_ends_silent_sessions() {
     tree.apply(Position::new(1, 1), &Command::CreateSession(open).encode());
     let server = Server::deaf(tree, Options { tick: Duration::from_millis(100), ..Options::default() });
     assert_eq!(server.node.sessions(), 1);
-    server.node.front.leads(true);
+    server.node.front.leads(Some(Epoch(1)));
     for _ in 0..100 {
         sleep(Duration::from_millis(50)).await;
         if server.node.sessions() == 0 {
@@ -126,4 +126,51 @@ async fn an_isolated_server_answers_no_ping() {
     client.send(&Request::Ping(())).await;
     assert_eq!(client.packet().await, None);
     assert_eq!(server.socket().await.connect(0, Secret::default()).await, None);
+}
+
+#[tokio::test]
+async fn k8_a_short_election_is_not_noticed_and_a_long_one_is_in_time() {
+    let options = Options { isolation_grace: Duration::from_millis(300), ..Options::default() };
+    let server = Server::with(options, None).await;
+    let mut client = server.client().await;
+    for _ in 0..2 {
+        server.node.front.standing(Standing::Isolated);
+        client.send(&Request::Ping(())).await;
+        assert!(client.got().await.is_some(), "it is not long ago");
+        server.node.front.standing(Standing::Serving);
+        sleep(Duration::from_millis(350)).await;
+        client.send(&Request::Ping(())).await;
+        assert!(client.got().await.is_some(), "there is a leader again");
+    }
+    server.node.front.standing(Standing::Isolated);
+    sleep(Duration::from_millis(200)).await;
+    // Told again: the time runs from the loss.
+    server.node.front.standing(Standing::Isolated);
+    sleep(Duration::from_millis(200)).await;
+    client.send(&Request::Ping(())).await;
+    assert_eq!(client.packet().await, None);
+}
+
+#[tokio::test]
+async fn a_server_without_a_leader_lets_those_read_who_will_do_with_that_and_never_before_a_while() {
+    let options = Options { read_only: true, tick: Duration::from_millis(100), ..Options::default() };
+    let server = Server::with(options, None).await;
+    let mut writer = server.client().await;
+    writer.ask(create("/a", b"1", 0)).await.expect("made");
+    server.node.front.standing(Standing::Isolated);
+    assert_eq!(server.socket().await.connect(0, Secret::default()).await, None, "not at once");
+    let mut reader = loop {
+        let mut reader = server.socket().await;
+        if reader.connect_read_only().await.is_some() {
+            break reader;
+        }
+        sleep(Duration::from_millis(50)).await;
+    };
+    assert_eq!(server.socket().await.connect(0, Secret::default()).await, None, "it would write");
+    assert!(reader.ask(get("/a", false)).await.is_ok());
+    assert_eq!(reader.ask(create("/b", b"", 0)).await, Err(ErrorCode::NotReadOnly.number()));
+    server.node.front.standing(Standing::Serving);
+    reader.send(&get("/a", false)).await;
+    assert_eq!(reader.packet().await, None, "there are servers that write now");
+    assert!(server.client().await.ask(create("/b", b"", 0)).await.is_ok());
 }

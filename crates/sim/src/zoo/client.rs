@@ -1,0 +1,247 @@
+//! A client of ZooKeeper's, as the Java client is one: a session that outlives connections, pings, time-outs, watches that it brings along, and several
+//! requests under way. Beyond that it sleeps at times, goes away without a word, and says goodbye.
+
+use std::collections::{BTreeMap, VecDeque};
+
+use bytes::Bytes;
+use quorate_consensus::Random;
+use quorate_service::{
+    wire::{
+        jute::Jute as _,
+        zookeeper::{
+            AuthPacket, ConnectRequest, ConnectResponse, Request, Secret, XID_AUTH, XID_PING,
+            XID_SET_WATCHES, packet,
+        },
+    },
+    znodes::{Identity, SessionId},
+    zookeeper::digest_id,
+};
+
+use super::{TreeShape, asks::Drawing, watching::Watching};
+use crate::schedule::{MICROS, MILLIS, Time};
+
+/// The address that all clients come from.
+pub(super) const ADDRESS: &str = "10.0.0.7";
+
+/// A session as its client knows it.
+#[derive(Clone, Debug)]
+pub(crate) struct Held {
+    pub(super) id: SessionId,
+    password: Bytes,
+    pub(super) timeout: Time,
+}
+
+/// A request that was not answered yet.
+#[derive(Debug)]
+pub(crate) struct Asked {
+    pub(super) xid: i32,
+    pub(super) request: Request,
+    /// The last index and zxid that were committed when it was sent.
+    pub(super) committed: (u64, u64),
+    /// Writes that the connection had sent before.
+    pub(super) writes_before: usize,
+    pub(super) writes: bool,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Phase {
+    /// Without a connection until then.
+    Away { until: Time },
+    /// It has said which session it wants.
+    Calling { line: u64, since: Time },
+    /// It has its session.
+    In { line: u64 },
+}
+
+#[derive(Debug)]
+pub(crate) struct Client {
+    pub(super) id: usize,
+    pub(super) random: Random,
+    pub(super) phase: Phase,
+    pub(super) session: Option<Held>,
+    /// The newest zxid that it was shown in this session.
+    pub(super) last_zxid: u64,
+    credentials: Option<String>,
+    pub(super) pending: VecDeque<Asked>,
+    pub(super) watching: Watching,
+    /// Writes that were answered.
+    pub(super) answered: u64,
+    /// The server has taken its watches, so that they are told.
+    pub(super) watched: bool,
+    /// What it was told before the answer to its old watches: kinds and paths.
+    pub(super) replayed: Vec<(i32, String)>,
+    /// Requests that it wants to make first: a watch that was told is set again.
+    pub(super) wants: VecDeque<Request>,
+    pub(super) seen: BTreeMap<String, i32>,
+    /// It sends what it has to say without waiting to be let in.
+    pub(super) eager: bool,
+    pub(super) says_goodbye: bool,
+    next_xid: i32,
+    next_value: u64,
+    wanted_timeout_ms: i32,
+    window: usize,
+    rest_max: Time,
+    pub(super) heard_at: Time,
+    pub(super) sent_at: Time,
+    pub(super) asks_at: Time,
+    pub(super) sleeps_until: Time,
+    /// Counts what it was woken for; an older waking is void.
+    pub(super) turn: u64,
+}
+
+impl Client {
+    pub(super) fn new(id: usize, shape: &TreeShape, seed: &Random) -> Client {
+        let mut random = seed.fork(2_000 + id as u64);
+        let ticks = random.between(4, 12);
+        Client {
+            id,
+            phase: Phase::Away { until: 0 },
+            session: None,
+            last_zxid: 0,
+            credentials: random.chance(1, 2).then(|| format!("u{}:secret", id % 2)),
+            pending: VecDeque::new(),
+            watching: Watching::default(),
+            answered: 0,
+            watched: true,
+            replayed: Vec::new(),
+            wants: VecDeque::new(),
+            seen: BTreeMap::new(),
+            eager: false,
+            says_goodbye: false,
+            next_xid: 0,
+            next_value: 0,
+            wanted_timeout_ms: (ticks * shape.tick_ms).min(1_800) as i32,
+            window: shape.window,
+            rest_max: shape.rest_max_us * MICROS,
+            heard_at: 0,
+            sent_at: 0,
+            asks_at: 0,
+            sleeps_until: 0,
+            turn: 0,
+            random,
+        }
+    }
+
+    /// Whom a server takes it for, once it has shown its credentials.
+    pub(super) fn identities(&self) -> Vec<Identity> {
+        let digest = self.credentials.iter().map(|shown| Identity::new("digest", &digest_id(shown)));
+        [Identity::new("ip", ADDRESS)].into_iter().chain(digest).collect()
+    }
+
+    pub(super) fn line(&self) -> Option<u64> {
+        match self.phase {
+            Phase::Away { .. } => None,
+            Phase::Calling { line, .. } | Phase::In { line } => Some(line),
+        }
+    }
+
+    pub(super) fn timeout(&self) -> Time {
+        let wanted = Time::from(self.wanted_timeout_ms as u32) * MILLIS;
+        self.session.as_ref().map_or(wanted, |session| session.timeout)
+    }
+
+    /// The connection is gone, or is no longer wanted.
+    pub(super) fn leave(&mut self, now: Time) {
+        self.pending.clear();
+        let rest = self.random.between(1, 80) * MILLIS;
+        self.phase = Phase::Away { until: now + rest };
+    }
+
+    /// Its session is over: the next one knows nothing of it.
+    pub(super) fn forget_session(&mut self) {
+        (self.session, self.last_zxid, self.says_goodbye) = (None, 0, false);
+        self.watching = Watching::default();
+        self.wants.clear();
+    }
+
+    // ── what it says ────────────────────────────────────────────────────────────────────────────────────────────────
+
+    /// The first packet of a connection.
+    pub(super) fn hello(&mut self) -> Bytes {
+        self.eager = self.random.chance(1, 3);
+        self.watched = self.watching.len() == 0;
+        self.replayed.clear();
+        let known = self.session.as_ref();
+        let request = ConnectRequest {
+            protocol_version: 0,
+            last_zxid_seen: self.last_zxid as i64,
+            timeout_ms: self.wanted_timeout_ms,
+            session: known.map_or(0, |session| session.id.0),
+            password: Secret(Some(known.map_or(Bytes::from_static(&[0; 16]), |held| held.password.clone()))),
+            read_only: Some(false),
+        };
+        packet(|to| request.write(to)).expect("it is short")
+    }
+
+    /// What it says before anything else: who it is, and what it watches.
+    pub(super) fn introduction(&mut self) -> Vec<(i32, Request)> {
+        let auth = self.credentials.as_ref().map(|shown| {
+            let credentials = Secret(Some(Bytes::copy_from_slice(shown.as_bytes())));
+            (XID_AUTH, Request::Auth(AuthPacket { kind: 0, scheme: "digest".to_owned(), credentials }))
+        });
+        let watches = (self.watching.len() > 0).then(|| {
+            let watches = self.watching.brought_along(self.last_zxid as i64);
+            (XID_SET_WATCHES, Request::SetWatches2(watches))
+        });
+        auth.into_iter().chain(watches).collect()
+    }
+
+    /// The server has answered its hello: does it have a session?
+    pub(super) fn welcomed(&mut self, response: &ConnectResponse) -> bool {
+        if response.timeout_ms <= 0 {
+            return false;
+        }
+        self.session = Some(Held {
+            id: SessionId(response.session),
+            password: response.password.0.clone().unwrap_or_default(),
+            timeout: Time::from(response.timeout_ms as u32) * MILLIS,
+        });
+        true
+    }
+
+    /// What it asks next, if it may ask more.
+    pub(super) fn next_request(&mut self, only_reads: bool) -> Option<(i32, Request)> {
+        if self.says_goodbye || self.pending.len() >= self.window {
+            return None;
+        }
+        let request = match self.wants.pop_front() {
+            Some(wanted) => wanted,
+            None if !only_reads && self.random.chance(1, 250) => {
+                self.says_goodbye = true;
+                Request::CloseSession(())
+            }
+            None => self.draw(only_reads),
+        };
+        self.next_xid += 1;
+        Some((self.next_xid, request))
+    }
+
+    fn draw(&mut self, only_reads: bool) -> Request {
+        self.next_value += 1;
+        let at = self.random.below(self.seen.len().max(1) as u64) as usize;
+        let seen = self.seen.iter().nth(at).map(|(path, version)| (path.clone(), *version));
+        let user = self.credentials.as_deref().map(digest_id);
+        let value = (self.id as u64) << 48 | self.next_value;
+        let random = &mut self.random;
+        Drawing { random, value, seen, user: user.as_deref(), only_reads }.draw()
+    }
+
+    pub(super) fn rest(&mut self) -> Time {
+        self.random.between(200 * MICROS, self.rest_max)
+    }
+
+    /// A ping, if nothing was said for a third of the session's time.
+    pub(super) fn ping(&self, now: Time) -> Option<(i32, Request)> {
+        let due = now.saturating_sub(self.sent_at) >= self.timeout() / 3;
+        let waits = self.pending.iter().any(|asked| asked.xid == XID_PING);
+        (due && !waits).then_some((XID_PING, Request::Ping(())))
+    }
+
+    pub(super) fn is_out_of_patience(&self, now: Time) -> bool {
+        match self.phase {
+            Phase::Away { .. } => false,
+            Phase::Calling { since, .. } => now.saturating_sub(since) > self.timeout() / 2,
+            Phase::In { .. } => now.saturating_sub(self.heard_at) > self.timeout() * 2 / 3,
+        }
+    }
+}
