@@ -34,6 +34,8 @@ ANSWER_SECONDS = 30
 HISTORY = 20
 ROUND = 2000  # operations until the play moves to a fresh subtree: ACLs lock the old one up
 
+INVALID_ACL = -114
+CREATIONS = (1, 15, 19, 21)
 EVENTS = {1: "created", 2: "deleted", 3: "data", 4: "children", 5: "data-unwatched", 6: "children-unwatched", 7: "unwatched"}
 
 
@@ -44,15 +46,12 @@ class Tolerated:
     ORDER_OF_A_SESSIONS_EPHEMERALS = "the order of events when a session ends"
     # ZooKeeper's order is that of a hash table.
     ORDER_OF_SETS = "the order of children, of a session's ephemerals, and of a client's identities"
-    # Before 3.9 (ZOOKEEPER-4466) checkWatches finds anybody's watch on the path; since then, and here, only the client's own.
+    # Before 3.9 (ZOOKEEPER-4466) checkWatches finds anybody's watch on the path, and looks for recursive ones above it, on the way to which it stumbles
+    # over a path without a slash; since then, and here, only the client's own on that path count.
     ANYBODYS_WATCH = "checkWatches finds the watch of another client"
     # Before 3.9 (ZOOKEEPER-4466) a client has one kind of watch on one path, the latest; since then, and here, they stand side by side. So the last
     # client leaves only persistent watches, one mode a path and removed whole, and the others leave none.
     ONE_MODE_A_PATH = "a client's watches of several modes on one path"
-
-    # In a multi ZooKeeper takes the operation from the flags and the record from the type, and stumbles (MarshallingError) if they are not of a kind; we
-    # refuse that one operation (BadArguments). So in a multi they are of a kind.
-    KIND_OF_CREATE_IN_A_MULTI = "a create in a multi whose flags are of another kind than its type"
 
     # ZooKeeper writes characters past the 16-bit plane as two surrogates, each encoded by itself; that is not UTF-8, and kazoo cannot read it.
     SURROGATES = "😀 in an answer"
@@ -66,23 +65,28 @@ class Tolerated:
     # ZooKeeper takes it from clients; sasl is left out here.
     NOT_OFFERED = "check outside a multi, deleteContainer, sasl"
 
-    # Not played, and a difference that is left: a null path or a null in an ACL makes our whole request malformed (MarshallingError), where ZooKeeper
-    # refuses the one operation (BadArguments, or InvalidACL in its turn).
-    NULL_STRINGS = "null for a path, a scheme or an id"
+    # ZooKeeper stumbles (MarshallingError) over a null when it compares entries of an ACL, and when the scheme looks into the id; here such an entry is
+    # InvalidACL like any other that names nobody, and in a multi in its turn. (Not played: null for the id of `auth`, which is not looked at by either,
+    # unless ZooKeeper compares it with another entry's.)
+    NULL_IN_AN_ACL = "null in an ACL"
+    # ZooKeeper looks at the flags before the path, we find a request malformed that has no path. (Not played: null paths of sync, addWatch and
+    # getEphemerals, of which ZooKeeper makes something, and we do not.)
+    NULL_PATH_WITH_BAD_FLAGS = "flags that are none, and no path"
 
-    # Not played: createTTL whose flags are those of another kind; Debian's ZooKeeper stops answering for good.
+    # Not played: createTTL whose flags are those of another kind, and whose time is negative; Debian's ZooKeeper stops answering for good.
     TTL_WITHOUT_ITS_FLAG = "createTTL without the flag"
-
-    # Not played, and a difference that is left: ZooKeeper makes a container of whatever createContainer's flags say, we what the flags say.
-    CONTAINER_WITHOUT_ITS_FLAG = "createContainer without the flag"
 
     @staticmethod
     def answers(request, real, ours):
         """The name of the difference, if it is a meant one."""
-        if request.type == 17 and real is None and ours == "NoWatcherError":
+        if request.type == 17 and ours == "NoWatcherError" and (real is None or real == "MarshallingError" and "/" not in request.path):
             return Tolerated.ANYBODYS_WATCH
         if request.type == 3 and isinstance(real, ZnodeStat) and ours == "NoAuthError":
             return Tolerated.EXISTS_NEEDS_READ
+        if real == "MarshallingError" and request.nulls and (ours == "InvalidACLError" or isinstance(ours, list) and (-1, INVALID_ACL) in ours):
+            return Tolerated.NULL_IN_AN_ACL
+        if request.type in CREATIONS and request.path is None and (real, ours) == ("BadArgumentsError", "MarshallingError"):
+            return Tolerated.NULL_PATH_WITH_BAD_FLAGS
         return None
 
 
@@ -193,11 +197,11 @@ def results(answer, at):
 
 
 class Request:
-    """What kazoo sends as it is. `words` say to a person what it is; `path` is what it creates or deletes."""
+    """What kazoo sends as it is. `words` say to a person what it is; `path` is what it creates, deletes or reads; `nulls`: has its ACL any?"""
 
-    def __init__(self, type, body, answer=nothing, words="", path=None, writes=False, times=None):
+    def __init__(self, type, body, answer=nothing, words="", path=None, writes=False, nulls=False):
         self.type, self.body, self.answer = type, body, answer
-        self.words, self.path, self.writes = words, path, writes
+        self.words, self.path, self.writes, self.nulls = words, path, writes, nulls
 
     def serialize(self):
         return self.body
@@ -379,7 +383,7 @@ class Play:
         self.zxids = [(0, 0)]
         self.kinds = {
             self.create: 24, self.delete: 14, self.set: 12, self.exists: 8, self.get: 10, self.get_children: 10, self.get_acl: 3,
-            self.set_acl: 3, self.multi: 12, self.sync: 1, self.auth: 1, self.add_watch: 3, self.remove_watches: 2, self.set_watches: 1,
+            self.set_acl: 3, self.multi: 12, self.sync: 1, self.auth: 1, self.add_watch: 5, self.remove_watches: 2, self.set_watches: 1,
             self.ephemerals: 1, self.count: 1, self.who: 0.5, self.multi_read: 2, self.big: 0.1, self.odd: 0.3,
         }  # fmt: skip
 
@@ -395,9 +399,9 @@ class Play:
     def learn(self, request, answer):
         if request.path is None:
             return
-        if answer in ("NoNodeError", None) or request.type == 2 and answer != "NotEmptyError":
+        if answer == "NoNodeError" or request.type == 2 and answer is None:
             self.known.pop(request.path, None)
-        elif request.type in (1, 15, 19, 21) and (isinstance(answer, tuple) or str(answer).startswith("/")):
+        elif request.type in CREATIONS and (isinstance(answer, tuple) or str(answer).startswith("/")):
             self.known[answer if isinstance(answer, str) else answer[0]] = None
 
     # Paths, data, versions, ACLs.
@@ -411,7 +415,9 @@ class Play:
         if drawn < 0.032:
             return self.base + "/deep" * self.random.choice([50, 1000])
         if drawn < 0.75 and self.known:
-            return self.random.choice(list(self.known))
+            # The newest, again and again: so that what one watches another changes.
+            known = list(self.known)
+            return self.random.choice(known[-10:] if self.random.random() < 0.6 else known)
         return self.new_path()
 
     def new_path(self):
@@ -433,6 +439,7 @@ class Play:
         one = self.random.choice([(perms, "world", "anyone"), (31, "auth", ""), (perms, "auth", "whoever"), (perms, "digest", user)])
         odd = [(31, "world", "nobody"), (31, "nothing", "x"), (31, "digest", "nocolon"), (31, "digest", "a:b:c"), (31, "", "")]
         odd += [(31, "ip", "127.0.0.1"), (31, "ip", "10.0.0.0/8"), (31, "ip", "300.1.1.1"), (31, "ip", "1.2.3.4/33"), (31, "digest", "")]
+        odd += [(perms, None, "x"), (31, "world", None), (31, "digest", None), (perms, "ip", None), (31, "nothing", None)]
         other = self.random.choice([[], OPEN, OPEN, [one], [self.random.choice(odd)], [(1, "world", "anyone")]])
         return self.random.choice([[one] + other, [one] + other, other, other + [one], None if self.random.random() < 0.2 else [one]])
 
@@ -441,18 +448,19 @@ class Play:
     def make_create(self, type, path, data, acl, flags, ttl=None):
         body = string(path) + buffer(data) + vector(acl, acl_entry) + number(flags) + (long(ttl) if type == 21 else b"")
         words = f"create[{type}] {short(path)} data {short(data)} acl {acl} flags {flags} ttl {ttl}"
-        return Request(type, body, read_string if type == 1 else both(read_string, a_stat), words, path, True)
+        answer = read_string if type == 1 else both(read_string, a_stat)
+        return Request(type, body, answer, words, path, True, has_nulls(acl))
 
-    def create(self, consistent=False):
+    def create(self, in_multi=False):
         type = self.random.choices([1, 15, 19, 21], [50, 30, 8, 12])[0]
         flags = self.random.choices(range(-1, 8), [0.5, 50, 20, 15, 15, 0.5, 0.5, 0.5, 0.5])[0]
-        flags = self.random.choice([TTL, TTL_SEQUENCE]) if type == 21 else flags  # Tolerated.TTL_WITHOUT_ITS_FLAG
-        flags = CONTAINER if type == 19 else flags  # Tolerated.CONTAINER_WITHOUT_ITS_FLAG
-        if consistent:  # Tolerated.KIND_OF_CREATE_IN_A_MULTI
-            plain, kinds = self.random.randrange(4), {19: [CONTAINER], 21: [TTL, TTL_SEQUENCE]}
-            flags = self.random.choice(kinds.get(type, [plain]))
         ttl = self.random.choice([3_600_000, 3_600_000, 3_600_000, 2**40 - 1, 2**40, 0, -1])
+        if type in (19, 21) and self.random.random() < 0.8:
+            flags = CONTAINER if type == 19 else self.random.choice([TTL, TTL_SEQUENCE])
+        if type == 21 and flags not in (TTL, TTL_SEQUENCE) and not in_multi:
+            ttl = abs(ttl)  # Tolerated.TTL_WITHOUT_ITS_FLAG
         path = self.path() if self.random.random() < 0.2 else self.new_path()
+        path = None if self.random.random() < 0.005 else path
         return self.make_create(type, path, self.data(), self.acl(), flags, ttl)
 
     def make_delete(self, path, version):
@@ -461,6 +469,7 @@ class Play:
     def delete(self):
         # The newest are seldom parents.
         path = self.path() if len(self.known) < 5 or self.random.random() < 0.4 else self.random.choice(list(self.known)[-20:])
+        path = None if self.random.random() < 0.005 else path
         return self.make_delete(path, self.version())
 
     def make_set(self, path, data, version):
@@ -468,7 +477,8 @@ class Play:
         return Request(5, body, a_stat, f"set {short(path)} data {short(data)} version {version}", None, True)
 
     def set(self):
-        return self.make_set(self.path(), self.data(), self.version())
+        path = None if self.random.random() < 0.005 else self.path()
+        return self.make_set(path, self.data(), self.version())
 
     def read(self, type, answer, words, *, watch=True, path=None):
         path, watched = path or self.path(), watch and self.random.random() < 0.35 and not self.is_persistent()
@@ -493,8 +503,9 @@ class Play:
         path, acl, version = self.path(), self.acl(), self.version()
         if path in ("/", "/zookeeper", "/zookeeper/quota"):
             acl = OPEN
+        path = None if self.random.random() < 0.005 else path
         body = string(path) + vector(acl, acl_entry) + number(version)
-        return Request(7, body, a_stat, f"set acl {short(path)} {acl} version {version}", None, True)
+        return Request(7, body, a_stat, f"set acl {short(path)} {acl} version {version}", None, True, has_nulls(acl))
 
     def multi(self):
         parts = []
@@ -502,13 +513,18 @@ class Play:
             path, version = self.path(), self.version()
             check = Request(13, string(path) + number(version), nothing, f"check {short(path)} version {version}")
             parts.append(self.random.choice([check, self.create(True), self.create(True), self.delete(), self.set()]))
+        if self.random.random() < 0.01:
+            parts.insert(self.random.randrange(len(parts) + 1), self.get())
         body = b"".join(number(part.type) + flag(False) + number(-1) + part.body for part in parts)
         words = "multi [" + "; ".join(part.words for part in parts) + "]"
-        return Request(14, body + number(-1) + flag(True) + number(-1), results, words, None, True)
+        nulls = any(part.nulls for part in parts)
+        return Request(14, body + number(-1) + flag(True) + number(-1), results, words, None, True, nulls)
 
     def multi_read(self):
         parts = [self.random.choice([self.get, self.get_children])() for _ in range(self.random.randrange(5))]
         parts = [part for part in parts if part.type in (4, 8)]
+        if self.random.random() < 0.05:
+            parts.insert(self.random.randrange(len(parts) + 1), self.random.choice([self.delete, self.get_acl])())
         body = b"".join(number(part.type) + flag(False) + number(-1) + part.body for part in parts)
         words = "multi read [" + "; ".join(part.words for part in parts) + "]"
         return Request(22, body + number(-1) + flag(True) + number(-1), results, words)
@@ -536,7 +552,8 @@ class Play:
     def remove_watches(self):
         path, type, kind = self.path(), self.random.choice([17, 18, 18]), self.random.choice([1, 2, 3])
         kind = 3 if self.is_persistent() else kind
-        return Request(type, string(path) + number(kind), nothing, f"{'check' if type == 17 else 'remove'} watches {short(path)} kind {kind}")
+        words = f"{'check' if type == 17 else 'remove'} watches {short(path)} kind {kind}"
+        return Request(type, string(path) + number(kind), nothing, words, path)
 
     def set_watches(self):
         """As a client that reconnects brings them along. The zxid is each side's own: one body a side."""
@@ -572,6 +589,10 @@ class Play:
         return Request(type, self.random.choice(bodies), nothing, f"operation {type}")
 
 
+def has_nulls(acl):
+    return any(None in entry for entry in acl or ())
+
+
 def short(value):
     """For people: long paths and data by their length."""
     if isinstance(value, (bytes, str)) and len(value) > 60:
@@ -596,10 +617,10 @@ class Match:
                 self.ask(n, 0, self.play.fresh(n // ROUND))
                 self.ask(n, 0, self.play.make_create(1, self.play.base + "/big", b"", OPEN, PERSISTENT))
             client, drawn = self.random.randrange(CLIENTS), self.random.random()
-            if drawn < 0.002:
+            if drawn < 0.004:
                 self.note(n, client, "closes its session and opens another")
                 self.reopen(client)
-            elif drawn < 0.004:
+            elif drawn < 0.006:
                 self.note(n, client, "loses its connection and comes back")
                 self.reconnect(client)
             else:

@@ -39,8 +39,8 @@ cargo xtask smoke                      a little of everything below; part of .ci
 cargo xtask etcdctl                    the etcdctl that people have, against our cluster, through a kill of the leader
 cargo xtask foreign                    the etcd-client crate, which we did not write, against our cluster (needs protoc)
 cargo xtask kazoo [zab|raft]            kazoo, Python's ZooKeeper client, against our cluster, through kills of the leader (needs python3-venv)
-cargo xtask differential --operations N --seeds M --first-seed S   the same random operations against ours and a real ZooKeeper (needs Debian's zookeeper)
-cargo xtask differential --smoke       a few hundred of them, not for the ledger
+cargo xtask differential --operations N --seeds M --first-seed S   the same random operations against ours and a real ZooKeeper (needs Debian's libzookeeper-java and default-jre-headless)
+cargo xtask differential --smoke       fifteen hundred of them, not for the ledger
 cargo xtask sim --engine E --seeds N --first-seed S   a campaign of the simulator; a rare state that was never reached fails it
 cargo xtask torture --kills N          kill -9 and restart real processes under load; the history is checked
 cargo xtask power --losses N           power losses on loop-mounted ext4 (root); a build without syncs must fail
@@ -69,7 +69,7 @@ fn main() -> ExitCode {
         Some("foreign") => foreign::run(),
         Some("kazoo") => kazoo::run(arguments.get(1).map_or("zab", String::as_str)),
         Some("differential") if arguments.iter().any(|argument| argument == "--smoke") => {
-            differential::run(400, 1, number("--first-seed", 1), false)
+            differential::smoke(number("--first-seed", 1))
         }
         Some("differential") => differential::run(
             number("--operations", 100_000),

@@ -2,7 +2,9 @@
 
 use std::process::Command;
 
-use crate::{Fallible, cluster::binary, etcdctl, foreign, full_disk, kazoo, plants, power, torture};
+use crate::{
+    Fallible, cluster::binary, differential, etcdctl, foreign, full_disk, kazoo, plants, power, torture,
+};
 
 pub(crate) fn run() -> Fallible<()> {
     etcdctl::run()?;
@@ -10,6 +12,7 @@ pub(crate) fn run() -> Fallible<()> {
     for engine in ["zab", "raft"] {
         kazoo::run(engine)?;
     }
+    differential::smoke(1)?;
     for (engine, seeds) in [("raft", "60"), ("zab", "40")] {
         let status = Command::new(binary())
             .args(["sim", "--engine", engine, "--seeds", seeds, "--first-seed", "1"])

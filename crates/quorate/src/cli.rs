@@ -43,6 +43,8 @@ pub(crate) enum Command {
     /// Each option is also a key of the TOML file that --config names, and a variable: --data-dir, data-dir = "…", QUORATE_DATA_DIR.
     /// A flag goes before the environment, the environment before the file.
     Serve(Given),
+    /// Run one server of a ZooKeeper ensemble, from its zoo.cfg
+    Zookeeper(Zookeeper),
     /// Write a key
     Put(Put),
     /// Read a key, or many
@@ -321,6 +323,26 @@ pub(crate) struct Dev {
     #[arg(long, value_name = "LEVEL", default_value = "error", value_parser = ["error", "warn", "info", "debug", "trace"])]
     pub(crate) log_level: String,
 }
+
+#[derive(Debug, Args)]
+#[command(after_help = ZOOKEEPER_HELP)]
+pub(crate) struct Zookeeper {
+    /// ZooKeeper's configuration file
+    #[arg(value_name = "ZOO.CFG")]
+    pub(crate) file: PathBuf,
+    /// A property as Java is given it: -Dzookeeper.NAME=VALUE, or -Djute.maxbuffer=BYTES; goes before the file
+    #[arg(short = 'D', value_name = "NAME=VALUE")]
+    pub(crate) properties: Vec<String>,
+    /// Whatever `serve` takes; goes before both
+    #[command(flatten)]
+    pub(crate) given: Given,
+}
+
+const ZOOKEEPER_HELP: &str = "\
+Every server of the ensemble gets its own file, as with ZooKeeper; the data goes to quorate/ under dataDir. What is
+ignored is said by name. See what a file means without starting anything:
+
+  quorate zookeeper zoo.cfg --print-config";
 
 #[derive(Debug, Args)]
 pub(crate) struct Sim {

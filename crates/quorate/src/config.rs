@@ -6,15 +6,17 @@ mod keys;
 mod sources;
 mod tls;
 mod values;
+mod zookeeper;
 
 use std::{fmt, path::PathBuf, time::Duration};
 
 use quorate_consensus::EngineKind;
 
 use keys::{KEYS, Kind, variable};
-pub(crate) use sources::Given;
+pub(crate) use sources::{Below, Given};
 use sources::{Origin, Sources};
 pub(crate) use values::host_and_port;
+pub(crate) use zookeeper::ZooKeeper;
 
 /// Why a configuration is refused; `Display` is one line that names the key, the value and the mend.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -26,11 +28,12 @@ impl fmt::Display for ConfigError {
     }
 }
 
-/// Two nodes of a cluster's beginning: a name and a peer address.
+/// A member of a cluster's beginning.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct FirstMember {
     pub(crate) name: String,
     pub(crate) url: String,
+    pub(crate) learner: bool,
 }
 
 /// The effective configuration.
@@ -38,14 +41,10 @@ pub(crate) struct FirstMember {
 pub(crate) struct Settings {
     pub(crate) name: String,
     pub(crate) data_dir: PathBuf,
-    pub(crate) listen_client: String,
-    pub(crate) advertise_client: String,
-    /// `None`: ZooKeeper's clients are not served.
-    pub(crate) listen_zookeeper: Option<String>,
-    /// `None`: there is no port for TLS alone.
-    pub(crate) listen_zookeeper_secure: Option<String>,
-    /// `None`: there is no admin page.
-    pub(crate) listen_zookeeper_admin: Option<String>,
+    /// `None`: etcd's clients are not served.
+    pub(crate) listen_client: Option<String>,
+    pub(crate) advertise_client: Option<String>,
+    pub(crate) zookeeper: ZooKeeper,
     pub(crate) listen_peer: String,
     pub(crate) advertise_peer: String,
     pub(crate) initial_cluster: Vec<FirstMember>,
@@ -55,13 +54,6 @@ pub(crate) struct Settings {
     pub(crate) keys_engine: EngineKind,
     /// `None`: the cluster has no tree.
     pub(crate) tree_engine: Option<EngineKind>,
-    pub(crate) zookeeper_tick: Duration,
-    pub(crate) zookeeper_words: String,
-    pub(crate) zookeeper_connections_per_address: usize,
-    /// `None`: ZooKeeper's clients come in the clear.
-    pub(crate) zookeeper_tls: Option<quorate_tls::Files>,
-    pub(crate) zookeeper_tls_only: bool,
-    pub(crate) zookeeper_read_only: bool,
     pub(crate) heartbeat_interval: Duration,
     pub(crate) election_timeout_min: Duration,
     pub(crate) election_timeout_max: Duration,
@@ -86,12 +78,14 @@ impl Sources {
             "" => PathBuf::from(format!("{name}.quorate")),
             dir => PathBuf::from(dir),
         };
-        let listen_client = self.address("listen-client")?;
+        let listen_client = self.address_or_none("listen-client")?;
         let listen_peer = self.address("listen-peer")?;
-        let advertise_client = self.advertised("advertise-client", ("listen-client", &listen_client))?;
+        let advertise = |at: &String| self.advertised("advertise-client", ("listen-client", at));
+        let advertise_client = listen_client.as_ref().map(advertise).transpose()?;
         let advertise_peer = self.advertised("advertise-peer", ("listen-peer", &listen_peer))?;
         let existing = self.word("initial-cluster-state")? == "existing";
-        let initial_cluster = self.members("initial-cluster", &name, &advertise_peer)?;
+        let mut initial_cluster = self.members("initial-cluster", &name, &advertise_peer)?;
+        self.mark_learners("initial-learners", &mut initial_cluster)?;
         match initial_cluster.iter().find(|member| member.name == name) {
             None if existing => {}
             None => {
@@ -163,29 +157,12 @@ impl Sources {
             })
         };
         let (keys_engine, tree_engine) = (engine("keys-engine")?.unwrap_or_default(), engine("tree-engine")?);
-        let of_the_tree = |key: &'static str| match self.text(key) {
-            "" => Ok(None),
-            _ if tree_engine.is_none() => Err(self.refuse(
-                key,
-                "tree-engine is off: there is nothing to serve",
-                &format!("set tree-engine = \"zab\" on each member, or leave {key} out"),
-            )),
-            _ => self.address(key).map(Some),
-        };
-        let listen_zookeeper = of_the_tree("listen-zookeeper")?;
-        let listen_zookeeper_admin = of_the_tree("listen-zookeeper-admin")?;
-        let listen_zookeeper_secure = of_the_tree("listen-zookeeper-secure")?;
-        let zookeeper_tls = self.tls()?;
-        let zookeeper_tls_only = self.switch("zookeeper-tls-only")?;
-        let needs_tls = [
-            ("listen-zookeeper-secure", listen_zookeeper_secure.is_some()),
-            ("zookeeper-tls-only", zookeeper_tls_only),
-        ];
-        if let Some((key, _)) = needs_tls.into_iter().find(|(_, set)| *set && zookeeper_tls.is_none()) {
+        let zookeeper = self.zookeeper(tree_engine.is_some())?;
+        if listen_client.is_none() && zookeeper.listen.is_none() && zookeeper.listen_secure.is_none() {
             return Err(self.refuse(
-                key,
-                "there is no certificate",
-                "set zookeeper-tls-certificate and zookeeper-tls-key",
+                "listen-client",
+                "no client would be served",
+                "write HOST:PORT, or name one in listen-zookeeper",
             ));
         }
         let lease_reads = self.switch("lease-reads")?;
@@ -202,9 +179,7 @@ impl Sources {
             data_dir,
             listen_client,
             advertise_client,
-            listen_zookeeper,
-            listen_zookeeper_secure,
-            listen_zookeeper_admin,
+            zookeeper,
             listen_peer,
             advertise_peer,
             initial_cluster,
@@ -213,12 +188,6 @@ impl Sources {
             join,
             keys_engine,
             tree_engine,
-            zookeeper_tick: self.milliseconds("zookeeper-tick")?,
-            zookeeper_words: self.filled("zookeeper-words")?,
-            zookeeper_connections_per_address: self.count("zookeeper-connections-per-address")?,
-            zookeeper_tls,
-            zookeeper_tls_only,
-            zookeeper_read_only: self.switch("zookeeper-read-only")?,
             heartbeat_interval,
             election_timeout_min,
             election_timeout_max,
@@ -247,13 +216,18 @@ impl Sources {
                     Origin::Flag => format!("flag --{}", key.name),
                     Origin::Environment => format!("environment {}", variable(key.name)),
                     Origin::File(path) => format!("file {}", path.display()),
-                    Origin::Default if value.is_empty() && key.name != "join" => "derived".to_string(),
+                    Origin::ZooKeeper(said) => said.clone(),
+                    Origin::Default
+                        if value.is_empty() && !matches!(key.name, "join" | "zookeeper-super") =>
+                    {
+                        "derived".to_string()
+                    }
                     Origin::Default => "default".to_string(),
                 };
                 let derived = match (key.name, value.is_empty()) {
                     (_, false) => value.clone(),
                     ("data-dir", _) => settings.data_dir.display().to_string(),
-                    ("advertise-client", _) => settings.advertise_client.clone(),
+                    ("advertise-client", _) => settings.advertise_client.clone().unwrap_or_default(),
                     ("advertise-peer", _) => settings.advertise_peer.clone(),
                     ("initial-cluster", _) => format!("{}={}", settings.name, settings.advertise_peer),
                     _ => String::new(),
@@ -291,7 +265,7 @@ mod tests {
 
     fn resolve(flags: &[&str], environment: &[(&str, &str)]) -> Result<Sources, ConfigError> {
         let serve = Serve::try_parse_from(std::iter::once(&"serve").chain(flags)).expect("the flags parse");
-        serve.given.resolve(|name| {
+        serve.given.resolve(&Below::new(), |name| {
             environment.iter().find(|(known, _)| *known == name).map(|(_, value)| (*value).to_string())
         })
     }
@@ -310,11 +284,11 @@ mod tests {
         let certificate = "--zookeeper-tls-certificate=c.pem";
         let (key, ca) = ("--zookeeper-tls-key=k.pem", "--zookeeper-tls-client-ca=ca.pem");
         let settings = |flags: &[&str]| resolve(flags, &[]).unwrap().settings().unwrap();
-        assert!(settings(&[]).zookeeper_tls.is_none());
-        let needed = settings(&[certificate, key, ca]).zookeeper_tls.unwrap().clients;
+        assert!(settings(&[]).zookeeper.tls.is_none());
+        let needed = settings(&[certificate, key, ca]).zookeeper.tls.unwrap().clients;
         assert!(matches!(needed, quorate_tls::ClientAuth::Needed(_)));
         let wanted =
-            settings(&[certificate, key, ca, "--zookeeper-tls-client-auth=want"]).zookeeper_tls.unwrap();
+            settings(&[certificate, key, ca, "--zookeeper-tls-client-auth=want"]).zookeeper.tls.unwrap();
         assert!(matches!(wanted.clients, quorate_tls::ClientAuth::Wanted(_)));
         assert!(refused(&[certificate]).contains("zookeeper-tls-key is not set"));
         assert!(refused(&[ca]).contains("zookeeper-tls-certificate is not set"));
@@ -445,6 +419,13 @@ mod tests {
             (vec!["--initial-cluster-state=existing"], ["initial-cluster-state", "existing", "add join"]),
             (vec!["--join=http://h:1"], ["join", "h:1", "existing"]),
             (vec!["--name="], ["name", "empty", "leave"]),
+            (vec!["--listen-client="], ["listen-client", "no client", "listen-zookeeper"]),
+            (vec!["--initial-learners=b"], ["initial-learners", "\"b\"", "initial-cluster"]),
+            (
+                vec!["--zookeeper-session-min=2s", "--zookeeper-session-max=1s"],
+                ["zookeeper-session-max", "2000", "at least"],
+            ),
+            (vec!["--listen-zookeeper=h:1", "--tree-engine=off"], ["listen-zookeeper", "off", "zab"]),
         ] {
             let error = refused(&flags);
             for part in parts {

@@ -2,6 +2,7 @@
 //!
 //! ```text
 //!   cli ──► serve     config (flags, environment, file) ──► quorate_server::start, quorate_etcd::serve
+//!       ├─► zookeeper  zoo_cfg, what a ZooKeeper configuration says in the words of `serve` ──► serve
 //!       ├─► dev       so many `serve` processes, watched over
 //!       ├─► commands  put, get, del, txn, status, member, move-leader ──► quorate_client
 //!       ├─► bench     quorate_client's bare connections
@@ -25,6 +26,8 @@ mod serve;
 mod sim;
 mod tree;
 mod txn;
+mod zoo_cfg;
+mod zookeeper;
 
 use std::process::ExitCode;
 
@@ -55,7 +58,8 @@ fn main() -> ExitCode {
     };
     let done = match cli.command {
         Command::Dev(dev) => wait(dev::dev(dev)),
-        Command::Serve(given) => serve::serve(&given),
+        Command::Serve(given) => serve::serve(&given, &config::Below::new(), &[]),
+        Command::Zookeeper(wanted) => zookeeper::zookeeper(&wanted),
         Command::Put(put) => wait(commands::put(put)),
         Command::Get(get) => wait(commands::get(get)),
         Command::Del(del) => wait(commands::del(del)),

@@ -7,10 +7,10 @@ use std::{
     time::Duration,
 };
 
-use quorate_consensus::Role;
+use quorate_consensus::{GroupId, Role};
 use quorate_etcd::Front;
 use quorate_server::{CallError, Handle, Network, Options, Security, Stopped, Storage, systemd};
-use quorate_service::{Identity, KEYS, Reply, State, keyspace};
+use quorate_service::{Identity, KEYS, Reply, State, TREE, keyspace};
 use tokio::{
     signal::unix::{Signal, SignalKind, signal},
     sync::watch,
@@ -18,7 +18,7 @@ use tokio::{
 
 use crate::{
     commands::Failed,
-    config::{Given, Settings},
+    config::{Below, Given, Settings},
     tree,
 };
 
@@ -36,18 +36,20 @@ pub(crate) const LEADING: &str = "leading: ";
 /// How long others may take to lead what this member led, when it leaves.
 const HAND_OVER: Duration = Duration::from_secs(2);
 
-pub(crate) fn serve(given: &Given) -> Result<ExitCode, Failed> {
+/// `notes` are what the caller has to say once there is a log to say it in; `below` is what holds where `given` says nothing else.
+pub(crate) fn serve(given: &Given, below: &Below, notes: &[String]) -> Result<ExitCode, Failed> {
     if let Some(parent) = given.parent {
         die_with(parent)?;
     }
     let refused = |error: crate::config::ConfigError| Failed::usage(error.to_string());
-    let sources = given.resolve(|name| std::env::var(name).ok()).map_err(refused)?;
+    let sources = given.resolve(below, |name| std::env::var(name).ok()).map_err(refused)?;
     let settings = sources.settings().map_err(refused)?;
     if given.print {
         crate::output::print(sources.print(&settings).as_bytes());
         return Ok(ExitCode::SUCCESS);
     }
     log(&settings);
+    notes.iter().for_each(|note| tracing::warn!("{note}"));
     if settings.no_sync {
         tracing::warn!(
             "unsafe-no-sync: nothing is ever synced; a power cut or a crash of the system loses what clients were told is safe"
@@ -114,7 +116,8 @@ fn bind(key: &str, address: &str) -> Result<TcpListener, Failed> {
 async fn run(settings: &Settings, for_dev: bool) -> Result<ExitCode, Failed> {
     let mut signals = Signals::new()?;
     let peer_listener = bind("listen-peer", &settings.listen_peer)?;
-    let client_listener = bind("listen-client", &settings.listen_client)?;
+    let client_listener =
+        settings.listen_client.as_deref().map(|at| bind("listen-client", at)).transpose()?;
     let mut start = if settings.existing {
         tokio::select! {
             start = join(settings) => start?,
@@ -137,9 +140,9 @@ async fn run(settings: &Settings, for_dev: bool) -> Result<ExitCode, Failed> {
     let has_tree = settings.tree_engine.is_some();
     let listen = |key: &'static str, at: &Option<String>| at.as_ref().map(|at| bind(key, at)).transpose();
     let tree_listeners = tree::Listeners {
-        clients: listen("listen-zookeeper", &settings.listen_zookeeper)?,
-        secure: listen("listen-zookeeper-secure", &settings.listen_zookeeper_secure)?,
-        admin: listen("listen-zookeeper-admin", &settings.listen_zookeeper_admin)?,
+        clients: listen("listen-zookeeper", &settings.zookeeper.listen)?,
+        secure: listen("listen-zookeeper-secure", &settings.zookeeper.listen_secure)?,
+        admin: listen("listen-zookeeper-admin", &settings.zookeeper.listen_admin)?,
     };
     let (tree_front, tree_sink) = tree::front();
     let handle = quorate_server::start(options, config, |config| {
@@ -149,26 +152,20 @@ async fn run(settings: &Settings, for_dev: bool) -> Result<ExitCode, Failed> {
             incarnation: config.incarnation,
             life: config.life,
             name: settings.name.clone(),
-            client_urls: vec![settings.advertise_client.clone()],
+            client_urls: settings.advertise_client.iter().cloned().collect(),
         };
         let state = State::new(identity, start.bootstrap.clone());
         if has_tree { state.with_tree(Some(tree_sink)) } else { state }
     })
     .map_err(|error| failed(format!("{} does not start: {error}", settings.name)))?;
 
-    let front_failed =
-        |error: io::Error| failed(format!("listen-client = {:?}: {error}", settings.listen_client));
-    let at = client_listener.local_addr().map_err(front_failed)?;
-    client_listener.set_nonblocking(true).map_err(front_failed)?;
-    let listener = tokio::net::TcpListener::from_std(client_listener).map_err(front_failed)?;
-    let (stop, mut stopping) = watch::channel(false);
+    let (stop, stopping) = watch::channel(false);
+    tokio::spawn(handle.deliver());
+    let serves = serves(settings, client_listener.as_ref())?;
     let mut front = Front::new(handle.clone(), cluster.0, node.0, settings.token.clone());
     front.limits.request_bytes_max = settings.request_bytes_max;
     front.limits.txn_ops_max = settings.txn_ops_max;
-    tokio::spawn(handle.deliver());
-    let front = tokio::spawn(quorate_etcd::serve(listener, front, async move {
-        let _ = stopping.wait_for(|stop| *stop).await;
-    }));
+    let front = client_listener.map(|listener| serve_etcd(listener, front, stopping)).transpose()?;
     let zookeeper =
         has_tree.then(|| tree::serve(settings, tree_listeners, tree_front, &handle, stop.subscribe()));
     let zookeeper = zookeeper.transpose()?;
@@ -176,7 +173,7 @@ async fn run(settings: &Settings, for_dev: bool) -> Result<ExitCode, Failed> {
     let mut members = tokio::spawn(members);
     let lead = follow_lead(handle.clone(), settings.name.clone(), settings.quota_bytes, for_dev);
     let lead = tokio::spawn(lead);
-    let ready = tokio::spawn(say_ready(handle.clone(), settings.name.clone(), at.to_string()));
+    let ready = tokio::spawn(say_ready(handle.clone(), settings.name.clone(), serves));
 
     let stopped = tokio::select! {
         why = handle.stopped() => Some(why),
@@ -198,7 +195,9 @@ async fn run(settings: &Settings, for_dev: bool) -> Result<ExitCode, Failed> {
                 handle.shutdown(HAND_OVER).await;
                 // Only now: clients were served while others took over the lead.
                 stop.send_replace(true);
-                let _ = front.await;
+                if let Some(front) = front {
+                    let _ = front.await;
+                }
                 if let Some(zookeeper) = zookeeper {
                     let _ = zookeeper.await;
                 }
@@ -215,17 +214,47 @@ async fn run(settings: &Settings, for_dev: bool) -> Result<ExitCode, Failed> {
     Ok(code)
 }
 
-/// Says that clients are served, once they are: somebody leads the keys, and this member knows who.
-async fn say_ready(handle: Handle<Reply>, name: String, at: String) {
-    while handle.leader(KEYS).await.is_err() {
+/// Which group must have a leader before clients are served, and who is served where, in words.
+fn serves(settings: &Settings, etcd: Option<&TcpListener>) -> Result<(GroupId, String), Failed> {
+    let at = etcd.map(TcpListener::local_addr).transpose().map_err(listen_failed)?;
+    Ok(match (at, &settings.zookeeper.listen) {
+        (None, Some(zookeeper)) => (TREE, format!("serves ZooKeeper clients on {zookeeper}")),
+        (Some(at), _) => (KEYS, format!("serves etcd clients on {at}")),
+        (None, None) => (KEYS, "serves no clients".to_owned()),
+    })
+}
+
+fn listen_failed(error: io::Error) -> Failed {
+    failed(format!("listen-client: {error}; is a limit on open files reached?"))
+}
+
+/// Serves etcd's clients until it is told to stop.
+fn serve_etcd(
+    listener: TcpListener,
+    front: Front,
+    mut stopping: watch::Receiver<bool>,
+) -> Result<tokio::task::JoinHandle<()>, Failed> {
+    listener.set_nonblocking(true).map_err(listen_failed)?;
+    let listener = tokio::net::TcpListener::from_std(listener).map_err(listen_failed)?;
+    Ok(tokio::spawn(async move {
+        let stop = async move {
+            let _ = stopping.wait_for(|stop| *stop).await;
+        };
+        if let Err(error) = quorate_etcd::serve(listener, front, stop).await {
+            tracing::error!("etcd's clients are served no more: {error}");
+        }
+    }))
+}
+
+/// Says that clients are served, once they are: somebody leads, and this member knows who.
+async fn say_ready(handle: Handle<Reply>, name: String, (group, serves): (GroupId, String)) {
+    while handle.leader(group).await.is_err() {
         if handle.why_stopped().is_some() {
             return;
         }
         tracing::warn!("no leader yet: a majority of the members must be up and reach each other");
     }
-    crate::output::print(
-        format!("{READY}{name} serves etcd clients on {at}, member {:x}\n", handle.node().0).as_bytes(),
-    );
+    crate::output::print(format!("{READY}{name} {serves}, member {:x}\n", handle.node().0).as_bytes());
     if let Err(error) = systemd::notify(systemd::ServiceState::Ready) {
         tracing::warn!("systemd does not take the message that this member is ready: {error}");
     }

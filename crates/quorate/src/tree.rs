@@ -18,7 +18,7 @@ use quorate_server::{CallError, Handle};
 use quorate_service::{
     Reply, TREE, TreeNews, TreeSink,
     znodes::{Response, SessionId, Znodes},
-    zookeeper::{Settings as ZooKeeperSettings, Standing},
+    zookeeper::Standing,
 };
 use quorate_tls::Tls;
 use quorate_zookeeper::{Backend, Facts, Failure, Front, Mode, Options, Proposal, Ticket, Tuning, Whitelist};
@@ -273,21 +273,22 @@ pub(crate) fn serve(
         code: 1,
         message: format!("the sockets for ZooKeeper's clients cannot be used: {error}"),
     })?;
-    let tls = settings.zookeeper_tls.clone().map(Tls::load).transpose();
+    let tls = settings.zookeeper.tls.clone().map(Tls::load).transpose();
     let tls = tls.map_err(|error| Failed::usage(format!("zookeeper-tls: {error}")))?;
     let (node, requests) = Node::new(handle.clone(), &settings.data_dir);
     let options = Options {
         // What session ids begin with. They hold random bits as well, so two members with the same one do no harm.
         server_id: (handle.node().0 % 127 + 1) as u8,
-        tick: settings.zookeeper_tick,
-        settings: ZooKeeperSettings::with_tick_ms(settings.zookeeper_tick.as_millis() as i32),
-        whitelist: Whitelist::parse(&settings.zookeeper_words),
+        tick: settings.zookeeper.tick,
+        settings: settings.zookeeper.settings.clone(),
+        whitelist: Whitelist::parse(&settings.zookeeper.words),
         tls,
-        tls_only: settings.zookeeper_tls_only,
-        isolation_grace: isolation_grace(settings.zookeeper_tick, settings.election_timeout_max),
-        read_only: settings.zookeeper_read_only,
+        tls_only: settings.zookeeper.tls_only,
+        isolation_grace: isolation_grace(settings.zookeeper.tick, settings.election_timeout_max),
+        read_only: settings.zookeeper.read_only,
         tuning: Tuning {
-            connections_per_address_max: settings.zookeeper_connections_per_address,
+            connections_per_address_max: settings.zookeeper.connections_per_address,
+            packet_bytes_max: settings.zookeeper.packet_bytes,
             ..Tuning::default()
         },
         ..Options::default()

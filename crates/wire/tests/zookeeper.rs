@@ -105,7 +105,7 @@ fn golden_headers_and_stat() {
 
 #[test]
 fn golden_create_and_its_answers() {
-    let acl = vec![Acl { permissions: 31, id: Id { scheme: "world".into(), id: "anyone".into() } }];
+    let acl = vec![Acl { permissions: 31, id: Id::new("world", "anyone") }];
     let create = CreateRequest { path: "/a".into(), data: None, acl, flags: 3 };
     let bytes: &[&[u8]] = &[
         b"\0\0\0\x02/a",
@@ -225,7 +225,7 @@ fn data() -> impl Strategy<Value = Option<Bytes>> {
 }
 
 fn acl() -> impl Strategy<Value = Vec<Acl>> {
-    let one = (any::<i32>(), text(), text())
+    let one = (any::<i32>(), prop::option::of(text()), prop::option::of(text()))
         .prop_map(|(permissions, scheme, id)| Acl { permissions, id: Id { scheme, id } });
     prop::collection::vec(one, 0..3)
 }

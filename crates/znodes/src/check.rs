@@ -70,6 +70,7 @@ impl Store {
                 next_version(meta.version, version)?;
                 Ok(Prepared::Check)
             }
+            Operation::Refused(error) => Err(error),
         }
     }
 
@@ -125,7 +126,7 @@ impl Store {
         let owner = match mode {
             CreateMode::Persistent | CreateMode::PersistentSequential => Owner::Nobody,
             CreateMode::Ephemeral | CreateMode::EphemeralSequential => Owner::Session(caller.session),
-            CreateMode::Container => Owner::Container,
+            CreateMode::Container | CreateMode::ContainerSequential => Owner::Container,
             CreateMode::Ttl | CreateMode::TtlSequential => Owner::Ttl(ttl_ms),
         };
         Ok(Prepared::Create { parent, path, data, acl, owner, time_ms: caller.time_ms })

@@ -3,7 +3,7 @@
 //! ```text
 //! command   = version (2) · tag · fields
 //! caller    = session · owner · sequence (0 for none | it + 1) · identities (a count, then scheme · id each) · time · enforces quotas
-//! operation = tag · path · fields
+//! operation = tag · path · fields; one that was refused has no path, and its error for a field
 //! create    = mode · time to live · data · acl
 //! acl       = a count, then permissions · scheme · id each
 //! data      = 0 (null) | length + 1 · bytes
@@ -19,7 +19,7 @@ use crate::limits::{ACL_ENTRIES_MAX, IDENTITIES_MAX, MULTI_OPERATIONS_MAX};
 use crate::session::read_password;
 use crate::{
     Acl, Caller, CloseSession, Command, Create, CreateMode, CreateSession, Expiry, Goodbye, Identity,
-    Operation, Permissions, Reap, Reattach, SessionId,
+    Operation, Permissions, Reap, Reattach, SessionId, ZnodeError,
 };
 
 /// The first byte of every command.
@@ -157,7 +157,7 @@ impl Operation {
             Operation::Create(create) => create.data.as_ref().map_or(0, Bytes::len) + acl_bytes(&create.acl),
             Operation::SetData { data, .. } => data.as_ref().map_or(0, Bytes::len),
             Operation::SetAcl { acl, .. } => acl_bytes(acl),
-            Operation::Delete { .. } | Operation::Check { .. } => 0,
+            Operation::Delete { .. } | Operation::Check { .. } | Operation::Refused(_) => 0,
         };
         24 + self.path().len() + rest
     }
@@ -265,6 +265,7 @@ fn write_operation(operation: &Operation, to: &mut Writer) {
         Operation::SetData { .. } => 3,
         Operation::SetAcl { .. } => 4,
         Operation::Check { .. } => 5,
+        Operation::Refused(_) => 6,
     });
     to.bytes(operation.path().as_bytes());
     match operation {
@@ -285,6 +286,17 @@ fn write_operation(operation: &Operation, to: &mut Writer) {
             write_acl(acl, to);
             write_signed(to, (*version).into());
         }
+        Operation::Refused(error) => error.encode(to),
+    }
+}
+
+fn read_mode(from: &mut Reader) -> Result<CreateMode, DecodeError> {
+    const BEYOND_THE_FLAGS: u8 = CreateMode::ContainerSequential as u8;
+    match from.u8()? {
+        BEYOND_THE_FLAGS => Ok(CreateMode::ContainerSequential),
+        flags => {
+            CreateMode::from_flags(flags.into()).map_err(|_| DecodeError::Invalid { what: "mode of a znode" })
+        }
     }
 }
 
@@ -294,8 +306,7 @@ fn read_operation(from: &mut Reader) -> Result<Operation, DecodeError> {
     Ok(match tag {
         1 => Operation::Create(Create {
             path,
-            mode: CreateMode::from_flags(from.u8()?.into())
-                .map_err(|_| DecodeError::Invalid { what: "mode of a znode" })?,
+            mode: read_mode(from)?,
             ttl_ms: read_signed(from)?,
             data: read_data(from)?,
             acl: read_acl(from)?,
@@ -304,6 +315,7 @@ fn read_operation(from: &mut Reader) -> Result<Operation, DecodeError> {
         3 => Operation::SetData { path, data: read_data(from)?, version: read_i32(from)? },
         4 => Operation::SetAcl { path, acl: read_acl(from)?, version: read_i32(from)? },
         5 => Operation::Check { path, version: read_i32(from)? },
+        6 if path.is_empty() => Operation::Refused(ZnodeError::decode(from)?),
         value => return Err(DecodeError::Unknown { what: "operation", value: value.into() }),
     })
 }

@@ -82,6 +82,8 @@ pub enum Operation {
         /// The version it must have; −1 for any, so that it only has to exist.
         version: i32,
     },
+    /// What the front end cannot make sense of. It fails in its turn: after a failure before it, nobody asks what was wrong with it.
+    Refused(ZnodeError),
 }
 
 /// Creates a znode.
@@ -118,6 +120,9 @@ pub enum CreateMode {
     Ttl = 5,
     /// The same; its name ends with a number.
     TtlSequential = 6,
+    /// A container whose name ends with a number. No flags say so: it is what ZooKeeper makes of createContainer with the flags of
+    /// something sequential.
+    ContainerSequential = 7,
 }
 
 impl CreateMode {
@@ -138,10 +143,15 @@ impl CreateMode {
         })
     }
 
-    pub(crate) fn is_sequential(self) -> bool {
+    /// Does its name end with a number?
+    #[must_use]
+    pub fn is_sequential(self) -> bool {
         matches!(
             self,
-            CreateMode::PersistentSequential | CreateMode::EphemeralSequential | CreateMode::TtlSequential
+            CreateMode::PersistentSequential
+                | CreateMode::EphemeralSequential
+                | CreateMode::TtlSequential
+                | CreateMode::ContainerSequential
         )
     }
 
@@ -149,7 +159,9 @@ impl CreateMode {
         matches!(self, CreateMode::Ephemeral | CreateMode::EphemeralSequential)
     }
 
-    pub(crate) fn has_ttl(self) -> bool {
+    /// Has it a time to live?
+    #[must_use]
+    pub fn has_ttl(self) -> bool {
         matches!(self, CreateMode::Ttl | CreateMode::TtlSequential)
     }
 }
@@ -223,7 +235,7 @@ pub struct Reap {
 }
 
 impl Operation {
-    /// The path that it is about.
+    /// The path that it is about; empty for one that was refused.
     #[must_use]
     pub fn path(&self) -> &str {
         match self {
@@ -232,6 +244,7 @@ impl Operation {
             | Operation::SetData { path, .. }
             | Operation::SetAcl { path, .. }
             | Operation::Check { path, .. } => path,
+            Operation::Refused(_) => "",
         }
     }
 
@@ -240,7 +253,7 @@ impl Operation {
             Operation::Create(create) => (create.data.as_ref(), &create.acl),
             Operation::SetData { data, .. } => (data.as_ref(), &[]),
             Operation::SetAcl { acl, .. } => (None, acl),
-            Operation::Delete { .. } | Operation::Check { .. } => (None, &[]),
+            Operation::Delete { .. } | Operation::Check { .. } | Operation::Refused(_) => (None, &[]),
         };
         if self.path().len() > PATH_BYTES_MAX {
             return Err(ZnodeError::Limit(LimitKind::Path));

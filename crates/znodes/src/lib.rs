@@ -58,6 +58,7 @@
 //! | expiry and reconnect | the leader's memory decides | the log does: an expiry decided before the client came back, or under a leader before this one, is refused |
 //! | reaping | what the leader saw is what counts | it is looked at again, and refused if it has been used since |
 //! | container flag in a plain `create` | makes a persistent znode | a container: the mode says what it is |
+//! | null in an ACL | `MarshallingError` when something stumbles over it, else `InvalidACL` | the empty string, which is nobody: `InvalidACL` |
 //! | `setACL` in a multi | the connection breaks | refused as malformed |
 //! | times to live | only with `extendedTypesEnabled` | always; a front end may refuse them |
 //! | ephemerals of a session that ends | deleted in the order of a hash table | in the order of their paths |

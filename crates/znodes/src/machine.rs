@@ -199,8 +199,8 @@ impl Znodes {
                     }
                     prepared.push(next);
                 }
-                // The connection will be closed, so there is nobody to tell the parts to.
-                Err(ZnodeError::SessionMoved) => return Err(ZnodeError::SessionMoved),
+                // Not of one part: the connection will be closed, or ZooKeeper says of the whole that it cannot be read.
+                Err(error @ (ZnodeError::SessionMoved | ZnodeError::Malformed)) => return Err(error),
                 Err(error) => {
                     let failure = MultiFailure { at: at as u32, operations: count, error };
                     return Ok(Plan::MultiFailed(failure, prepared));

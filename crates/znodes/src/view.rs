@@ -113,7 +113,8 @@ impl View {
         if path == "/" {
             return Ok(self.0.node_count - 1);
         }
-        let (mut count, mut open) = (0, vec![record.meta().directory]);
+        // The empty string is the root, too; below it ZooKeeper counts the root that is called "/".
+        let (mut count, mut open) = (u64::from(path.is_empty()), vec![record.meta().directory]);
         while let Some(directory) = open.pop() {
             for child in self.0.children(directory) {
                 count += 1;

@@ -79,6 +79,7 @@ fn z10_times_to_live_have_a_range() {
         (CreateMode::Ttl, TTL_MS_MAX, true),
         (CreateMode::Persistent, 0, false),
         (CreateMode::Container, 7, false),
+        (CreateMode::ContainerSequential, 7, false),
     ] {
         let create = Create { ttl_ms, ..create("/ttl", mode) };
         let result = shell.ask(Operation::Create(create));

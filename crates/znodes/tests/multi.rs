@@ -69,6 +69,20 @@ fn k9_after_a_failure_nothing_is_left_and_every_operation_has_its_code() {
 }
 
 #[test]
+fn k9_what_the_front_end_refused_fails_in_its_turn_and_what_cannot_be_read_fails_the_whole() {
+    let mut shell = Shell::new();
+    let refused = Operation::Refused;
+    let fails = |at, error| Ok(Reply::MultiFailed(MultiFailure { at, operations: 2, error }));
+    let reply = shell.multi(vec![making("/a"), refused(ZnodeError::Unimplemented)]);
+    assert_eq!(reply, fails(1, ZnodeError::Unimplemented));
+    let reply = shell.multi(vec![checking("/none", -1), refused(ZnodeError::Malformed)]);
+    assert_eq!(reply, fails(0, ZnodeError::NoNode));
+    let reply = shell.multi(vec![making("/a"), refused(ZnodeError::Malformed)]);
+    assert_eq!(reply, Err(ZnodeError::Malformed));
+    assert!(!shell.has("/a"));
+}
+
+#[test]
 fn k9_a_multi_that_only_checks_changes_nothing() {
     let mut shell = Shell::new();
     let zxid = shell.tree.number();

@@ -152,8 +152,8 @@ fn z10_a_container_goes_when_it_has_lost_its_last_child() {
     assert_eq!(shell.told(), ["Deleted /c", "ChildrenChanged /"]);
     assert_eq!(seen(&shell), []);
     assert_eq!(shell.reap("/c", 0, -1), Err(ZnodeError::NoNode));
-    shell.make("/never", CreateMode::Container).unwrap();
-    assert_eq!(shell.reap("/never", 401, 300), Ok(Reply::Reaped));
+    assert_eq!(shell.make("/never", CreateMode::ContainerSequential), Ok("/never0000000001".into()));
+    assert_eq!(shell.reap("/never0000000001", 401, 300), Ok(Reply::Reaped));
 }
 
 #[test]

@@ -14,6 +14,11 @@ fn z10_a_tree_is_born_as_zookeepers_is() {
     assert_eq!(view.get_children("/", &[]).unwrap().0, ["zookeeper"]);
     assert_eq!(view.get_children("/zookeeper", &[]).unwrap().0, ["config", "quota"]);
     assert_eq!(view.get_all_children_number("/", &[]), Ok(3));
+    assert_eq!(
+        view.get_all_children_number("", &[]),
+        Ok(4),
+        "the root by its other name is below none but itself"
+    );
     assert_eq!(view.get_all_children_number("/zookeeper", &[]), Ok(2));
     let born = Stat { num_children: 1, cversion: -1, ..Stat::default() };
     assert_eq!(view.exists("/", &[]), Ok(born));

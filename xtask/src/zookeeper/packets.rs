@@ -45,7 +45,7 @@ impl Operation {
 
 /// A znode that anyone may do anything to.
 pub(crate) fn create(path: &str, data_bytes: usize) -> Request {
-    let anyone = Acl { permissions: 31, id: Id { scheme: "world".into(), id: "anyone".into() } };
+    let anyone = Acl { permissions: 31, id: Id::new("world", "anyone") };
     let data = Some(vec![b'x'; data_bytes].into());
     Request::Create(CreateRequest { path: path.to_owned(), data, acl: vec![anyone], flags: 0 })
 }

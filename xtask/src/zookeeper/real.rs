@@ -36,7 +36,7 @@ pub(crate) fn command(
     options: &Options,
 ) -> Fallible<Vec<String>> {
     if let Some(missing) = JARS.iter().find(|jar| !Path::new(jar).exists()) {
-        return Err(format!("there is no {missing}; Debian has it in the package zookeeper").into());
+        return Err(format!("there is no {missing}; Debian has it in the package libzookeeper-java").into());
     }
     let data = directory.join("data");
     fs::create_dir_all(&data)?;
@@ -84,7 +84,7 @@ pub(crate) fn version() -> Fallible<String> {
     let zookeeper = names
         .filter_map(|name| Some(name.strip_prefix("zookeeper-")?.strip_suffix(".jar")?.to_owned()))
         .find(|version| version.starts_with(|first: char| first.is_ascii_digit()))
-        .ok_or_else(|| format!("there is no {}; Debian has it in the package zookeeper", JARS[0]))?;
+        .ok_or_else(|| format!("there is no {}; Debian has it in the package libzookeeper-java", JARS[0]))?;
     let java = Command::new("java").arg("-version").output().map_err(|error| {
         format!("cannot start java: {error}; Debian has it in the package default-jre-headless")
     })?;

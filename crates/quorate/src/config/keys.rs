@@ -55,7 +55,13 @@ const fn hidden(key: Key) -> Key {
 pub(super) const KEYS: &[Key] = &[
     key("name", Kind::Text, "default", "NAME", "The member's name, for people and for initial-cluster"),
     key("data-dir", Kind::Path, "", "DIR", "Where everything durable lives [default: NAME.quorate]"),
-    key("listen-client", Kind::Address, "127.0.0.1:2379", "HOST:PORT", "Where etcd clients are served"),
+    key(
+        "listen-client",
+        Kind::Address,
+        "127.0.0.1:2379",
+        "HOST:PORT",
+        "Where etcd clients are served, and this command's own; empty: nowhere",
+    ),
     key(
         "advertise-client",
         Kind::Address,
@@ -100,6 +106,13 @@ pub(super) const KEYS: &[Key] = &[
         "All first members and their peer addresses, the same on each [default: this member alone]",
     ),
     key(
+        "initial-learners",
+        Kind::Text,
+        "",
+        "NAME,…",
+        "Which of initial-cluster begin as learners (ZooKeeper's observers), the same on each",
+    ),
+    key(
         "initial-cluster-state",
         Kind::Word(&["new", "existing"]),
         "new",
@@ -140,6 +153,48 @@ pub(super) const KEYS: &[Key] = &[
         "60",
         "COUNT",
         "ZooKeeper's maxClientCnxns; 0: no limit",
+    ),
+    key(
+        "zookeeper-session-min",
+        Kind::Milliseconds(1, 86_400_000),
+        "",
+        "TIME",
+        "ZooKeeper's minSessionTimeout [default: two ticks]",
+    ),
+    key(
+        "zookeeper-session-max",
+        Kind::Milliseconds(1, 86_400_000),
+        "",
+        "TIME",
+        "ZooKeeper's maxSessionTimeout [default: twenty ticks]",
+    ),
+    key(
+        "zookeeper-packet-bytes",
+        Kind::Bytes(1024),
+        "1048575",
+        "BYTES",
+        "ZooKeeper's jute.maxbuffer: the longest packet of a client",
+    ),
+    key(
+        "zookeeper-ttl",
+        Kind::Switch,
+        "true",
+        "BOOL",
+        "May znodes have a time to live (extendedTypesEnabled)? The same on each member",
+    ),
+    key(
+        "zookeeper-quotas",
+        Kind::Switch,
+        "false",
+        "BOOL",
+        "Are hard quotas enforced (enforceQuota)? The same on each member",
+    ),
+    key(
+        "zookeeper-super",
+        Kind::Text,
+        "",
+        "USER:HASH",
+        "Who may do everything: DigestAuthenticationProvider.superDigest [default: nobody]",
     ),
     key(
         "zookeeper-tls-certificate",

@@ -22,8 +22,13 @@ pub(crate) enum Origin {
     Flag,
     Environment,
     File(PathBuf),
+    /// A ZooKeeper configuration, in its own words.
+    ZooKeeper(String),
     Default,
 }
+
+/// Values that hold where neither flag nor environment nor file says otherwise, each with who says so.
+pub(crate) type Below = BTreeMap<&'static str, (String, String)>;
 
 /// The flags of `serve` as they were given; the rest of the sources is added by [`Given::resolve`].
 #[derive(Clone, Debug, Default)]
@@ -99,9 +104,10 @@ impl FromArgMatches for Given {
 pub(crate) struct Sources(pub(super) BTreeMap<&'static str, (String, Origin)>);
 
 impl Given {
-    /// Puts flags, environment, file and defaults together.
+    /// Puts flags, environment, file, what is below them, and defaults together.
     pub(crate) fn resolve(
         &self,
+        below: &Below,
         environment: impl Fn(&str) -> Option<String>,
     ) -> Result<Sources, ConfigError> {
         let path = self.file.clone().or_else(|| environment(FILE_VARIABLE).map(PathBuf::from));
@@ -117,6 +123,8 @@ impl Given {
                 (value, Origin::Environment)
             } else if let (Some(value), Some(path)) = (file.remove(key.name), &path) {
                 (value, Origin::File(path.clone()))
+            } else if let Some((value, said)) = below.get(key.name) {
+                (value.clone(), Origin::ZooKeeper(said.clone()))
             } else {
                 (key.default.to_string(), Origin::Default)
             };

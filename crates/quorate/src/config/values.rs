@@ -20,6 +20,7 @@ impl Sources {
             Origin::Flag => format!("--{key}"),
             Origin::Environment => variable(key),
             Origin::File(path) => path.display().to_string(),
+            Origin::ZooKeeper(said) => said.clone(),
             Origin::Default => "default".to_string(),
         };
         ConfigError(format!("{key} = {value:?} ({place}): {wrong}; {mend}"))
@@ -124,6 +125,11 @@ impl Sources {
         host_and_port(self.text(key)).map_err(|(wrong, mend)| self.refuse(key, wrong, &mend))
     }
 
+    /// The same, or none if it is empty.
+    pub(super) fn address_or_none(&self, key: &'static str) -> Result<Option<String>, ConfigError> {
+        if self.text(key).trim().is_empty() { Ok(None) } else { self.address(key).map(Some) }
+    }
+
     /// The address that others use, or, if none is given, the one listened on, which must then be somewhere.
     pub(super) fn advertised(
         &self,
@@ -159,7 +165,8 @@ impl Sources {
     ) -> Result<Vec<FirstMember>, ConfigError> {
         let value = self.text(key);
         if value.trim().is_empty() {
-            return Ok(vec![FirstMember { name: name.to_string(), url: url.to_string() }]);
+            let (name, url) = (name.to_string(), url.to_string());
+            return Ok(vec![FirstMember { name, url, learner: false }]);
         }
         let mut members: Vec<FirstMember> = Vec::new();
         for part in value.split(',').map(str::trim).filter(|part| !part.is_empty()) {
@@ -171,7 +178,8 @@ impl Sources {
                 ));
             };
             let address = host_and_port(url).map_err(|(wrong, mend)| self.refuse(key, wrong, &mend))?;
-            let member = FirstMember { name: name.trim().to_string(), url: format!("http://{address}") };
+            let (name, url) = (name.trim().to_string(), format!("http://{address}"));
+            let member = FirstMember { name, url, learner: false };
             if members.iter().any(|other| other.name == member.name || other.url == member.url) {
                 return Err(self.refuse(
                     key,
@@ -182,6 +190,27 @@ impl Sources {
             members.push(member);
         }
         Ok(members)
+    }
+}
+
+impl Sources {
+    /// Marks those members that begin as learners.
+    pub(super) fn mark_learners(
+        &self,
+        key: &'static str,
+        members: &mut [FirstMember],
+    ) -> Result<(), ConfigError> {
+        for name in self.text(key).split(',').map(str::trim).filter(|name| !name.is_empty()) {
+            let Some(member) = members.iter_mut().find(|member| member.name == name) else {
+                return Err(self.refuse(
+                    key,
+                    &format!("initial-cluster does not name {name:?}"),
+                    "take names of initial-cluster",
+                ));
+            };
+            member.learner = true;
+        }
+        Ok(())
     }
 }
 

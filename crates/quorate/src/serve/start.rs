@@ -61,7 +61,10 @@ pub(super) fn found(settings: &Settings) -> Result<Start, Failed> {
     let groups = engines(settings).into_iter();
     let initialise = Records::Initialise {
         cluster,
-        members: all.iter().map(|(id, member)| Member::new(*id, vec![member.url.clone()], false)).collect(),
+        members: all
+            .iter()
+            .map(|(id, member)| Member::new(*id, vec![member.url.clone()], member.learner))
+            .collect(),
         groups: groups.map(|(group, engine)| (group, GroupPlace { kind: kind(group), engine })).collect(),
     };
     initialise.check().map_err(|error| {
@@ -69,7 +72,9 @@ pub(super) fn found(settings: &Settings) -> Result<Start, Failed> {
             "initial-cluster: {error}; write NAME=http://HOST:PORT,… with each member once"
         ))
     })?;
-    let birth = Membership::new(all.keys().copied(), []);
+    let (learners, voters): (Vec<_>, Vec<_>) = all.iter().partition(|(_, member)| member.learner);
+    let ids = |list: Vec<(&NodeId, _)>| list.into_iter().map(|(id, _)| *id).collect::<Vec<_>>();
+    let birth = Membership::new(ids(voters), ids(learners));
     Ok(Start {
         cluster,
         node: id(&settings.advertise_peer),

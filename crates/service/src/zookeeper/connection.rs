@@ -11,7 +11,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use quorate_consensus::planted;
-use quorate_wire::jute::{Jute as _, Reader};
+use quorate_wire::jute::{Jute as _, JuteError, Reader};
 use quorate_wire::zookeeper::{
     ConnectRequest, ErrorCode, OpCode, PathResponse, ReplyHeader, Request, RequestHeader, Response, XID_PING,
 };
@@ -302,6 +302,10 @@ impl Connection {
         match Request::decode(op, rest) {
             Ok(request) => Ok(plan(request, &self.settings)),
             Err(error) if op == OpCode::Auth => Err(CloseReason::Malformed(error)),
+            // ZooKeeper looks whether these have a path at all; others it finds malformed for a null.
+            Err(JuteError::Null) if matches!(op, OpCode::SetData | OpCode::SetAcl) => {
+                Ok(Plan::Error(ErrorCode::BadArguments))
+            }
             Err(_) => Ok(Plan::Error(ErrorCode::MarshallingError)),
         }
     }

@@ -1,9 +1,9 @@
 //! What a request becomes: a command for the log, a read, or an error at once.
 
 use quorate_wire::zookeeper::{
-    self as wire, AuthPacket, CreateRequest, ErrorCode, MultiOperation, OpCode, Request,
+    self as wire, AuthPacket, CreateRequest, CreateTtlRequest, ErrorCode, MultiOperation, OpCode, Request,
 };
-use quorate_znodes::{Acl, Command, Create, CreateMode, Operation, Permissions, ZnodeError};
+use quorate_znodes::{Acl, Command, Create, CreateMode, Identity, Operation, Permissions, ZnodeError};
 
 use super::Settings;
 
@@ -87,11 +87,12 @@ pub(super) fn is_write(op: OpCode) -> bool {
 
 pub(super) fn plan(request: Request, settings: &Settings) -> Plan {
     match request {
-        Request::Create(create) => write_create(create, -1, Shape::Path, settings),
-        Request::Create2(create) | Request::CreateContainer(create) => {
-            write_create(create, -1, Shape::Created, settings)
+        Request::Create(request) => write_create(create(request, None, settings), Shape::Path),
+        Request::Create2(request) => write_create(create(request, None, settings), Shape::Created),
+        Request::CreateContainer(request) => write_create(container(request, settings), Shape::Created),
+        Request::CreateTtl(CreateTtlRequest { create: request, ttl_ms }) => {
+            write_create(create(request, Some(ttl_ms), settings), Shape::Created)
         }
-        Request::CreateTtl(request) => write_create(request.create, request.ttl_ms, Shape::Created, settings),
         Request::Delete(request) => {
             let (path, version) = (request.path, request.version);
             Plan::Write(Write::One(Operation::Delete { path, version }), Shape::Empty)
@@ -135,45 +136,61 @@ pub(super) fn plan(request: Request, settings: &Settings) -> Plan {
     }
 }
 
-fn write_create(request: CreateRequest, ttl_ms: i64, shape: Shape, settings: &Settings) -> Plan {
-    match create(request, ttl_ms, settings) {
+fn write_create(create: Result<Create, ZnodeError>, shape: Shape) -> Plan {
+    match create {
         Ok(create) => Plan::Write(Write::One(Operation::Create(create)), shape),
         Err(error) => Plan::Error(code(error)),
     }
 }
 
-/// The flags are looked at before everything else, and times to live, if they are switched off, right after.
-fn create(request: CreateRequest, ttl_ms: i64, settings: &Settings) -> Result<Create, ZnodeError> {
+/// The flags are looked at before everything else, and times to live, if they are switched off, right after. What has its own request with a time to
+/// live must have the flags for one: without them, and with a negative time, ZooKeeper takes the request and then stops for good.
+fn create(request: CreateRequest, ttl_ms: Option<i64>, settings: &Settings) -> Result<Create, ZnodeError> {
     let mode = CreateMode::from_flags(request.flags)?;
-    if matches!(mode, CreateMode::Ttl | CreateMode::TtlSequential) && !settings.ttl {
+    if mode.has_ttl() && !settings.ttl {
         return Err(ZnodeError::Unimplemented);
     }
+    if ttl_ms.is_some() && !mode.has_ttl() {
+        return Err(ZnodeError::BadArguments);
+    }
+    let ttl_ms = ttl_ms.unwrap_or(-1);
     Ok(Create { path: request.path, data: request.data, acl: acl(request.acl), mode, ttl_ms })
 }
 
-/// An operation of a multi. One that is refused for its flags must fail in its turn, after those before it were tried, and not at once; so it becomes
-/// one that the tree is sure to refuse with `BadArguments`, before it looks at anything else. (With times to live switched off, the code in a multi
-/// is that one too, where ZooKeeper's is `Unimplemented`.)
+/// A container, whatever kind the flags say: of them only whether its name ends with a number counts, and that there is no time to live.
+fn container(request: CreateRequest, settings: &Settings) -> Result<Create, ZnodeError> {
+    let create = create(request, None, settings)?;
+    let mode = match create.mode {
+        CreateMode::Ttl | CreateMode::TtlSequential => return Err(ZnodeError::BadArguments),
+        mode if mode.is_sequential() => CreateMode::ContainerSequential,
+        _ => CreateMode::Container,
+    };
+    Ok(Create { mode, ..create })
+}
+
+/// An operation of a multi. One that is refused for its flags must fail in its turn, after those before it were tried, and not at once.
 fn part(operation: MultiOperation, settings: &Settings) -> Operation {
-    let sure_to_fail = |path| Operation::Create(Create { path, ttl_ms: 0, ..Create::default() });
     match operation {
         MultiOperation::Create(request)
         | MultiOperation::Create2(request)
-        | MultiOperation::CreateContainer(request) => {
-            let path = request.path.clone();
-            create(request, -1, settings).map_or_else(|_| sure_to_fail(path), Operation::Create)
-        }
-        MultiOperation::CreateTtl(request) => {
-            let path = request.create.path.clone();
-            create(request.create, request.ttl_ms, settings)
-                .map_or_else(|_| sure_to_fail(path), Operation::Create)
-        }
+        | MultiOperation::CreateContainer(request) => part_create(request, None, settings),
+        MultiOperation::CreateTtl(request) => part_create(request.create, Some(request.ttl_ms), settings),
         MultiOperation::Delete(request) => Operation::Delete { path: request.path, version: request.version },
         MultiOperation::SetData(request) => {
             Operation::SetData { path: request.path, data: request.data, version: request.version }
         }
         MultiOperation::Check(request) => Operation::Check { path: request.path, version: request.version },
     }
+}
+
+/// In a multi the flags alone say what is created. A time to live is not looked at unless they ask for one; if they do and the operation has none,
+/// ZooKeeper cannot read the whole multi.
+fn part_create(request: CreateRequest, ttl_ms: Option<i64>, settings: &Settings) -> Operation {
+    let with_ttl = CreateMode::from_flags(request.flags).is_ok_and(CreateMode::has_ttl);
+    if with_ttl && ttl_ms.is_none() {
+        return Operation::Refused(ZnodeError::Malformed);
+    }
+    create(request, ttl_ms.filter(|_| with_ttl), settings).map_or_else(Operation::Refused, Operation::Create)
 }
 
 /// In a multi ZooKeeper goes by the flags, not by the operation: create2 is create, and what makes containers and times to live has a stat as well.
@@ -191,11 +208,12 @@ fn is_answered_with_its_path_alone(operation: &MultiOperation) -> bool {
     )
 }
 
+/// A null stands for nobody: it becomes the empty string, which no scheme is called, and which only `auth` takes for an id.
 fn acl(list: Vec<wire::Acl>) -> Vec<Acl> {
-    let entry = |entry: wire::Acl| Acl {
-        permissions: Permissions(entry.permissions),
-        identity: quorate_znodes::Identity { scheme: entry.id.scheme, id: entry.id.id },
-    };
+    let identity =
+        |id: wire::Id| Identity { scheme: id.scheme.unwrap_or_default(), id: id.id.unwrap_or_default() };
+    let entry =
+        |entry: wire::Acl| Acl { permissions: Permissions(entry.permissions), identity: identity(entry.id) };
     list.into_iter().map(entry).collect()
 }
 

@@ -27,7 +27,7 @@ pub(super) fn stat(stat: &Stat) -> wire::Stat {
 pub(super) fn acl(list: Vec<Acl>) -> Vec<wire::Acl> {
     let entry = |entry: Acl| wire::Acl {
         permissions: entry.permissions.0,
-        id: Id { scheme: entry.identity.scheme, id: entry.identity.id },
+        id: Id::new(entry.identity.scheme, entry.identity.id),
     };
     list.into_iter().map(entry).collect()
 }

@@ -178,7 +178,7 @@ impl World {
 }
 
 pub fn create_with(path: &str, flags: i32) -> CreateRequest {
-    let acl = vec![Acl { permissions: 31, id: Id { scheme: "world".into(), id: "anyone".into() } }];
+    let acl = vec![Acl { permissions: 31, id: Id::new("world", "anyone") }];
     CreateRequest { path: path.into(), data: Some("x".into()), acl, flags }
 }
 

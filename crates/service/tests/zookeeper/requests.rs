@@ -27,6 +27,9 @@ fn z10_each_error_has_its_code() {
         (Request::Create(create_with("/z", 5)), ErrorCode::BadArguments),
         (with_ttl(create_with("/z", 5), 0), ErrorCode::BadArguments),
         (with_ttl(create_with("/z", 0), 5), ErrorCode::BadArguments),
+        (with_ttl(create_with("/z", 2), -1), ErrorCode::BadArguments),
+        (Request::CreateContainer(create_with("/z", 5)), ErrorCode::BadArguments),
+        (Request::CreateContainer(create_with("/z", 7)), ErrorCode::BadArguments),
         (delete("/a"), ErrorCode::NotEmpty),
         (delete("/zookeeper"), ErrorCode::BadArguments),
         (Request::Delete(version(7)), ErrorCode::BadVersion),
@@ -111,6 +114,79 @@ fn k9_a_multi_answers_each_operation_and_a_failed_one_says_which() {
 }
 
 #[test]
+fn k9_in_a_multi_the_flags_say_what_is_created_and_a_time_to_live_that_is_missing_spoils_the_whole() {
+    let mut world = World::new();
+    let id = world.client();
+    let check = || MultiOperation::Check(CheckVersionRequest { path: "/no".into(), version: -1 });
+    let with_ttl = |path, flags, ttl_ms| {
+        MultiOperation::CreateTtl(CreateTtlRequest { create: create_with(path, flags), ttl_ms })
+    };
+    let mut multi = |operations| world.call(id, Request::Multi(MultiRequest(operations)));
+    let failed = |codes: &[i32]| {
+        Response::Multi(MultiResponse(codes.iter().copied().map(MultiResult::Error).collect()))
+    };
+    let done = multi(vec![
+        with_ttl("/a", 0, 5),
+        with_ttl("/b-", 2, -1),
+        MultiOperation::CreateContainer(create_with("/c", 0)),
+        MultiOperation::Create(create_with("/d", 4)),
+        with_ttl("/e", 5, 5),
+    ]);
+    let Ok(Response::Multi(MultiResponse(results))) = done else { panic!("{done:?}") };
+    let path = |path: &str| MultiResult::Create { path: path.into() };
+    assert_eq!(results[..3], [path("/a"), path("/b-0000000001"), path("/c")]);
+    assert!(matches!(&results[3..], [MultiResult::Create2 { .. }, MultiResult::Create2 { .. }]));
+    for flags in [5, 6] {
+        let missing = || MultiOperation::Create(create_with("/f", flags));
+        assert_eq!(multi(vec![missing()]), Err(ErrorCode::MarshallingError.number()));
+        assert_eq!(multi(vec![check(), missing()]), Ok(failed(&[-101, -2])), "not looked at");
+        assert_eq!(multi(vec![with_ttl("/f", flags, 0)]), Ok(failed(&[-8])));
+    }
+}
+
+#[test]
+fn z10_create_container_makes_a_container_whatever_its_flags_say() {
+    let mut world = World::new();
+    let id = world.client();
+    for (flags, path) in [(0, "/c"), (1, "/d"), (2, "/s0000000002"), (3, "/s0000000003"), (4, "/e")] {
+        let name = if flags & 2 == 0 { path } else { "/s" };
+        let done = world.call(id, Request::CreateContainer(create_with(name, flags)));
+        let Ok(Response::Create2(created)) = done else { panic!("{flags}: {done:?}") };
+        assert_eq!((&*created.path, created.stat.ephemeral_owner), (path, 0));
+    }
+    let view = world.hub.view();
+    assert_eq!(view.empty_containers().count(), 5);
+}
+
+#[test]
+fn z10_a_null_is_refused_where_zookeeper_looks_at_it() {
+    let mut world = World::new();
+    let id = world.client();
+    let null = (-1_i32).to_be_bytes();
+    let any = (-1_i32).to_be_bytes();
+    // setData and setACL look for a path, create and delete stumble over a null.
+    for (op, body, code) in [
+        (OpCode::SetData, [null, null, any].concat(), ErrorCode::BadArguments),
+        (OpCode::SetAcl, [null, null, any].concat(), ErrorCode::BadArguments),
+        (OpCode::Create, [null, null, null, [0; 4]].concat(), ErrorCode::MarshallingError),
+        (OpCode::Delete, [null, any].concat(), ErrorCode::MarshallingError),
+    ] {
+        let header = [7_i32.to_be_bytes(), op.number().to_be_bytes()].concat();
+        world.packet(id, [header, body].concat().into());
+        world.settle();
+        assert_eq!(world.next(id).unwrap().error, code.number(), "{op:?}");
+    }
+    let nobody =
+        |scheme: Option<&str>| Acl { permissions: 31, id: Id { scheme: scheme.map(Into::into), id: None } };
+    for scheme in [None, Some("world"), Some("digest"), Some("ip"), Some("nothing")] {
+        let with_acl =
+            |path| Request::Create(CreateRequest { acl: vec![nobody(scheme)], ..create_with(path, 0) });
+        assert_eq!(world.call(id, with_acl("/n")), Err(ErrorCode::InvalidAcl.number()), "{scheme:?}");
+        assert_eq!(world.call(id, with_acl("n")), Err(ErrorCode::BadArguments.number()), "the path first");
+    }
+}
+
+#[test]
 fn a_multi_of_reads_has_a_result_for_each() {
     let mut world = World::new();
     let id = world.client();
@@ -162,7 +238,7 @@ fn k11_credentials_count_from_where_they_stand_and_bad_ones_end_the_connection()
     };
     world.send(id, auth("digest"));
     assert_eq!(world.next(id), Some(Got { xid: XID_AUTH, zxid: 0, error: 0, rest: Bytes::new() }));
-    let mine = Acl { permissions: 31, id: Id { scheme: "auth".into(), id: String::new() } };
+    let mine = Acl { permissions: 31, id: Id::new("auth", "") };
     world.call(id, Request::Create(CreateRequest { acl: vec![mine], ..create_with("/mine", 0) })).unwrap();
     assert_eq!(data(world.call(id, get("/mine", false))), "x");
     let no_auth = Err(ErrorCode::NoAuth.number());

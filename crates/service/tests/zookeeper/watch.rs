@@ -146,7 +146,7 @@ fn k11_who_may_not_read_a_znode_hears_nothing_of_it() {
     world.send(owner, Request::Auth(auth));
     world.next(owner).unwrap();
     world.call(id, exists("/secret", true)).unwrap_err();
-    let acl = vec![Acl { permissions: 31, id: Id { scheme: "auth".into(), id: String::new() } }];
+    let acl = vec![Acl { permissions: 31, id: Id::new("auth", "") }];
     world.call(owner, Request::Create(CreateRequest { acl, ..create_with("/secret", 0) })).unwrap();
     assert_eq!(world.next(id), None);
     let watches = SetWatches { exist: vec!["/secret".into()], ..SetWatches::default() };

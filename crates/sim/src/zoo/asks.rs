@@ -55,7 +55,7 @@ impl Drawing<'_> {
     fn acl(&mut self) -> Vec<wire::Acl> {
         let entry = |permissions: Permissions, (scheme, id): (&str, &str)| wire::Acl {
             permissions: permissions.0,
-            id: Id { scheme: scheme.to_owned(), id: id.to_owned() },
+            id: Id::new(scheme, id),
         };
         let read_only = Permissions::READ;
         match (self.random.below(12), self.user) {
@@ -169,7 +169,10 @@ fn create(request: &CreateRequest, ttl_ms: i64) -> Operation {
 fn acl(list: &[wire::Acl]) -> Vec<Acl> {
     let entry = |entry: &wire::Acl| Acl {
         permissions: Permissions(entry.permissions),
-        identity: Identity { scheme: entry.id.scheme.clone(), id: entry.id.id.clone() },
+        identity: Identity {
+            scheme: entry.id.scheme.clone().unwrap_or_default(),
+            id: entry.id.id.clone().unwrap_or_default(),
+        },
     };
     list.iter().map(entry).collect()
 }

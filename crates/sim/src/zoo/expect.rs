@@ -119,7 +119,7 @@ impl Reading<'_> {
             let Identity { scheme, id } = &entry.identity;
             let user = id.split(':').next().unwrap_or_default();
             let id = if masks && scheme == "digest" { format!("{user}:x") } else { id.clone() };
-            wire::Acl { permissions: entry.permissions.0, id: Id { scheme: scheme.clone(), id } }
+            wire::Acl { permissions: entry.permissions.0, id: Id::new(scheme.clone(), id) }
         };
         let acl = node.acl.iter().map(entry).collect();
         Ok(Response::Acl(AclResponse { acl, stat: stat(&node.stat()) }))

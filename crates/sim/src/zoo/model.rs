@@ -260,7 +260,7 @@ impl Model {
         for (at, operation) in operations.iter().enumerate() {
             match self.attached(caller).and_then(|()| self.operation(zxid, caller, operation)) {
                 Ok(reply) => replies.push(reply),
-                Err(ZnodeError::SessionMoved) => return Err(ZnodeError::SessionMoved),
+                Err(error @ (ZnodeError::SessionMoved | ZnodeError::Malformed)) => return Err(error),
                 Err(error) => {
                     let (at, operations) = (at as u32, operations.len() as u32);
                     return Ok((Reply::MultiFailed(MultiFailure { at, operations, error }), false));
@@ -327,6 +327,7 @@ impl Model {
                 bump(self.now(path)?.stat.version, *version)?;
                 Ok(OperationReply::Checked)
             }
+            Operation::Refused(error) => Err(*error),
         }
     }
 
@@ -342,7 +343,8 @@ impl Model {
         let mut path = create.path.clone();
         let numbered = CreateMode::PersistentSequential == create.mode
             || CreateMode::EphemeralSequential == create.mode
-            || CreateMode::TtlSequential == create.mode;
+            || CreateMode::TtlSequential == create.mode
+            || CreateMode::ContainerSequential == create.mode;
         if numbered {
             path += &format!("{:010}", self.now(&above)?.creations);
         }
@@ -355,7 +357,7 @@ impl Model {
         let kind = match create.mode {
             CreateMode::Persistent | CreateMode::PersistentSequential => Kind::Persistent,
             CreateMode::Ephemeral | CreateMode::EphemeralSequential => Kind::Ephemeral(caller.session),
-            CreateMode::Container => Kind::Container,
+            CreateMode::Container | CreateMode::ContainerSequential => Kind::Container,
             CreateMode::Ttl | CreateMode::TtlSequential => Kind::Ttl(create.ttl_ms),
         };
         let (ctime, mtime) = (caller.time_ms, caller.time_ms);

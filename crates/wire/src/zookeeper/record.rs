@@ -157,12 +157,12 @@ records! {
         pzxid: i64,
     }
 
-    /// Someone.
+    /// Someone. ZooKeeper minds a null only when the ACL's turn has come, after the path's.
     Id {
         /// How they are authenticated: `world`, `digest`, `ip`, …
-        scheme: String,
+        scheme: Option<String>,
         /// Who, in the scheme's words.
-        id: String,
+        id: Option<String>,
     }
 
     /// One entry of an ACL.
@@ -189,6 +189,14 @@ records! {
         state: i32,
         /// To which path.
         path: String,
+    }
+}
+
+impl Id {
+    /// The one that a scheme calls so.
+    #[must_use]
+    pub fn new(scheme: impl Into<String>, id: impl Into<String>) -> Id {
+        Id { scheme: Some(scheme.into()), id: Some(id.into()) }
     }
 }
 

@@ -100,10 +100,11 @@ fn caller() -> impl Strategy<Value = Caller> {
 }
 
 pub fn create() -> impl Strategy<Value = Create> {
-    let mode = prop_oneof![4 => Just(0), 3 => Just(1), 2 => Just(2), 2 => Just(3), 2 => Just(4), 2 => Just(5), 1 => Just(6)];
+    let flags = prop_oneof![4 => Just(0), 3 => Just(1), 2 => Just(2), 2 => Just(3), 2 => Just(4), 2 => Just(5), 1 => Just(6)];
+    let mode = flags.prop_map(|flags| CreateMode::from_flags(flags).unwrap());
+    let mode = prop_oneof![16 => mode, 1 => Just(CreateMode::ContainerSequential)];
     let ttl = prop_oneof![8 => 1..20i64, 1 => Just(0), 1 => Just(1 << 40)];
     (path(), data(), acl(), mode, ttl, 0..30u8).prop_map(|(path, data, acl, mode, ttl, odd)| {
-        let mode = CreateMode::from_flags(mode).unwrap();
         let timed = matches!(mode, CreateMode::Ttl | CreateMode::TtlSequential);
         Create { path, data, acl, mode, ttl_ms: if timed != (odd == 0) { ttl } else { -1 } }
     })
@@ -119,7 +120,9 @@ fn operation() -> impl Strategy<Value = Operation> {
 
 fn operation_of_multi() -> impl Strategy<Value = Operation> {
     let check = (path(), version()).prop_map(|(path, version)| Operation::Check { path, version });
-    prop_oneof![9 => operation(), 2 => check]
+    let refused =
+        prop_oneof![Just(ZnodeError::BadArguments), Just(ZnodeError::Malformed)].prop_map(Operation::Refused);
+    prop_oneof![27 => operation(), 6 => check, 1 => refused]
 }
 
 pub fn command() -> impl Strategy<Value = Command> {

@@ -161,6 +161,7 @@ impl Model {
                 bump(self.nodes[path].stat.version, *version)?;
                 Ok(OperationReply::Checked)
             }
+            Operation::Refused(error) => Err(*error),
         }
     }
 
@@ -175,7 +176,7 @@ impl Model {
         let above = normal(above);
         self.allowed(caller, above, 4)?;
         let mut path = create.path.clone();
-        if [2, 3, 6].contains(&(create.mode as i32)) {
+        if [2, 3, 6, 7].contains(&(create.mode as i32)) {
             path += &format!("{:010}", self.nodes[above].creations);
         }
         if !valid(&path) {
@@ -195,7 +196,7 @@ impl Model {
         let kind = match create.mode as i32 {
             0 | 2 => Kind::Persistent,
             1 | 3 => Kind::Ephemeral(caller.session),
-            4 => Kind::Container,
+            4 | 7 => Kind::Container,
             _ => Kind::Ttl(create.ttl_ms),
         };
         let time = caller.time_ms;
@@ -398,7 +399,9 @@ impl Model {
         for (at, operation) in operations.iter().enumerate() {
             match self.operation(zxid, caller, operation) {
                 Ok(reply) => replies.push(reply),
-                Err(ZnodeError::SessionMoved) => return (Err(ZnodeError::SessionMoved), false),
+                Err(error @ (ZnodeError::SessionMoved | ZnodeError::Malformed)) => {
+                    return (Err(error), false);
+                }
                 Err(error) => {
                     let (at, operations) = (at as u32, operations.len() as u32);
                     return (Ok(Reply::MultiFailed(MultiFailure { at, operations, error })), false);

@@ -279,7 +279,7 @@ impl Client {
 }
 
 pub fn create(path: &str, data: &'static [u8], flags: i32) -> Request {
-    let acl = vec![Acl { permissions: 31, id: Id { scheme: "world".into(), id: "anyone".into() } }];
+    let acl = vec![Acl { permissions: 31, id: Id::new("world", "anyone") }];
     Request::Create(CreateRequest { path: path.into(), data: Some(Bytes::from_static(data)), acl, flags })
 }
 

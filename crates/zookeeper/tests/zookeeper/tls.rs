@@ -125,10 +125,7 @@ async fn k11_a_certificate_makes_its_holder_somebody_in_an_acl() {
     let of_app = |path: &str| {
         let mut create = create(path, b"secret", 0);
         if let Request::Create(request) = &mut create {
-            request.acl = vec![Acl {
-                permissions: 31,
-                id: Id { scheme: "x509".into(), id: "O=Example,CN=app".into() },
-            }];
+            request.acl = vec![Acl { permissions: 31, id: Id::new("x509", "O=Example,CN=app") }];
         }
         create
     };
