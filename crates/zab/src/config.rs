@@ -29,7 +29,7 @@ pub struct Config {
     pub uncommitted_bytes_max: u64,
     /// The longest command. Default 8 MiB.
     pub command_bytes_max: u64,
-    /// Entries kept in memory, in bytes, beside those not yet durable or committed. Default 32 MiB.
+    /// Entries kept in memory, in bytes, beside those not yet durable or committed. Default 8 MiB.
     pub tail_bytes_max: u64,
     /// The most read barriers that wait. Default 10,000.
     pub reads_waiting_max: usize,
@@ -54,7 +54,7 @@ impl Default for Config {
             inflight_bytes_max: 16 << 20,
             uncommitted_bytes_max: 64 << 20,
             command_bytes_max: 8 << 20,
-            tail_bytes_max: 32 << 20,
+            tail_bytes_max: 8 << 20,
             reads_waiting_max: 10_000,
             promotion_lag_max: 1_000,
             counter_max: u64::from(u32::MAX),
