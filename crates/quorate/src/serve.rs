@@ -217,7 +217,7 @@ async fn run(settings: &Settings, for_dev: bool) -> Result<ExitCode, Failed> {
 /// Which group must have a leader before clients are served, and who is served where, in words.
 fn serves(settings: &Settings, etcd: Option<&TcpListener>) -> Result<(GroupId, String), Failed> {
     let at = etcd.map(TcpListener::local_addr).transpose().map_err(listen_failed)?;
-    Ok(match (at, &settings.zookeeper.listen) {
+    Ok(match (at, settings.zookeeper.listen.as_ref().or(settings.zookeeper.secure.as_ref())) {
         (None, Some(zookeeper)) => (TREE, format!("serves ZooKeeper clients on {zookeeper}")),
         (Some(at), _) => (KEYS, format!("serves etcd clients on {at}")),
         (None, None) => (KEYS, "serves no clients".to_owned()),
@@ -248,7 +248,8 @@ fn serve_etcd(
 
 /// Says that clients are served, once they are: somebody leads, and this member knows who.
 async fn say_ready(handle: Handle<Reply>, name: String, (group, serves): (GroupId, String)) {
-    while handle.leader(group).await.is_err() {
+    // A read goes the way of all requests: once it is answered, everyone on that way knows the leader, the front ends too.
+    while handle.leader(group).await.is_err() || handle.read(group).await.is_err() {
         if handle.why_stopped().is_some() {
             return;
         }

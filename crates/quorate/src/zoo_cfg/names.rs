@@ -84,7 +84,7 @@ const FAMILIES: &[(&str, Meaning)] = &[
     ("autopurge.", Unneeded),
     ("learner.", Unneeded),
     ("admin.", Ignored("the admin page has no such choice")),
-    ("authProvider.", Ignored("world, digest and ip are the schemes that there are")),
+    ("authProvider.", Ignored("world, auth, digest, ip and x509 are the schemes that there are")),
     ("group.", Ignored("a majority of all voters decides")),
     ("metricsProvider.", Ignored("metrics are on the admin page, /metrics, and in mntr")),
     ("quorum.auth.", Ignored("SASL is not built yet")),

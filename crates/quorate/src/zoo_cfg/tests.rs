@@ -141,6 +141,8 @@ fn a_secure_port_an_admin_page_and_key_stores_in_pem() {
         value(&third("admin.serverPort=1\nadmin.enableServer=false", &[]).unwrap(), "listen-zookeeper-admin"),
         "nothing"
     );
+    let nobody = third(&text.replace("=want", "=none"), &[]).unwrap();
+    assert_eq!(value(&nobody, "zookeeper-tls-client-ca"), "nothing");
     assert!(refused(third("ssl.keyStore.location=/k.jks", &[])).contains("openssl"));
 }
 
