@@ -217,7 +217,7 @@ async fn run(settings: &Settings, for_dev: bool) -> Result<ExitCode, Failed> {
 /// Which group must have a leader before clients are served, and who is served where, in words.
 fn serves(settings: &Settings, etcd: Option<&TcpListener>) -> Result<(GroupId, String), Failed> {
     let at = etcd.map(TcpListener::local_addr).transpose().map_err(listen_failed)?;
-    Ok(match (at, settings.zookeeper.listen.as_ref().or(settings.zookeeper.secure.as_ref())) {
+    Ok(match (at, settings.zookeeper.listen.as_ref().or(settings.zookeeper.listen_secure.as_ref())) {
         (None, Some(zookeeper)) => (TREE, format!("serves ZooKeeper clients on {zookeeper}")),
         (Some(at), _) => (KEYS, format!("serves etcd clients on {at}")),
         (None, None) => (KEYS, "serves no clients".to_owned()),
