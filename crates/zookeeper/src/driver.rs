@@ -227,6 +227,8 @@ impl<B: Backend> Driver<B> {
             }
             // It was back before anybody noticed.
             (Standing::Serving, Standing::Serving) => self.isolated_at = None,
+            // Still none: whoever stands for election is told so with each attempt. What waits, waits on, and who reads, reads on.
+            (Standing::Isolated | Standing::ReadOnly, Standing::Isolated) => {}
             _ => self.stand(standing),
         }
     }

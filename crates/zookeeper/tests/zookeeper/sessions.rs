@@ -10,7 +10,7 @@ use quorate_service::{
 };
 use quorate_wire::zookeeper::*;
 use quorate_zookeeper::Options;
-use tokio::time::sleep;
+use tokio::time::{sleep, timeout};
 
 use crate::common::*;
 
@@ -159,13 +159,20 @@ async fn a_server_without_a_leader_lets_those_read_who_will_do_with_that_and_nev
     writer.ask(create("/a", b"1", 0)).await.expect("made");
     server.node.front.standing(Standing::Isolated);
     assert_eq!(server.socket().await.connect(0, Secret::default()).await, None, "not at once");
-    let mut reader = loop {
-        let mut reader = server.socket().await;
-        if reader.connect_read_only().await.is_some() {
-            break reader;
+    let mut reader = timeout(SOON, async {
+        loop {
+            let mut reader = server.socket().await;
+            if reader.connect_read_only().await.is_some() {
+                break reader;
+            }
+            // As a candidate's front end is, at each attempt.
+            server.node.front.standing(Standing::Isolated);
+            sleep(Duration::from_millis(50)).await;
         }
-        sleep(Duration::from_millis(50)).await;
-    };
+    })
+    .await
+    .expect("being told again does not begin the wait again");
+    server.node.front.standing(Standing::Isolated);
     assert_eq!(server.socket().await.connect(0, Secret::default()).await, None, "it would write");
     assert!(reader.ask(get("/a", false)).await.is_ok());
     assert_eq!(reader.ask(create("/b", b"", 0)).await, Err(ErrorCode::NotReadOnly.number()));
