@@ -17,6 +17,7 @@ pub mod cluster;
 mod error;
 pub mod kv;
 mod state;
+pub mod watch;
 pub mod zookeeper;
 
 use quorate_consensus::GroupId;
