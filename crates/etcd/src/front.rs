@@ -6,6 +6,7 @@ use std::{
         Arc,
         atomic::{AtomicU8, AtomicU64, Ordering},
     },
+    time::Duration,
 };
 
 use quorate_consensus::{GroupId, Role, RoleChange};
@@ -15,11 +16,12 @@ use quorate_service::{
     keyspace::View as KeysView,
     node::{Outcome, SessionTag},
     placement::View as MetaView,
+    watch,
 };
 use quorate_wire::{ApiError, Code, EtcdError, Limits, OtherError, etcdserverpb as pb};
 use tonic::{Status, metadata::MetadataMap};
 
-use crate::{Backend, Tuning};
+use crate::{Backend, Feed, Tuning, watching::Watching};
 
 /// The text of the answer to a write of a session that is not known any more, with code FailedPrecondition.
 pub const SESSION_EXPIRED: &str = "quorate: session expired";
@@ -45,6 +47,12 @@ pub struct Front<B = Handle<Reply>> {
     pub strict_reconfiguration: bool,
     /// What connections may take.
     pub tuning: Tuning,
+    /// What happens to the keys. Without the sink of this feed in the node's state, watches are told nothing.
+    pub feed: Feed,
+    /// What watches may take.
+    pub watches: watch::Settings,
+    /// Streams whose clients want a leader (`hasleader`) end when none has been known for so long. Default 3 s: three election timeouts of etcd's.
+    pub no_leader_after: Duration,
 }
 
 impl<B: Backend> Front<B> {
@@ -61,6 +69,9 @@ impl<B: Backend> Front<B> {
             learners_max: cluster::LEARNERS_MAX_DEFAULT,
             strict_reconfiguration: true,
             tuning: Tuning::default(),
+            feed: Feed::default(),
+            watches: watch::Settings::default(),
+            no_leader_after: Duration::from_secs(3),
         }
     }
 }
@@ -72,6 +83,7 @@ pub(crate) struct Serving<B>(pub(crate) Arc<Inner<B>>);
 #[derive(Debug)]
 pub(crate) struct Inner<B> {
     pub(crate) front: Front<B>,
+    watching: Watching,
     /// The term of `keys`, followed by a task, so that no request takes a lock for its header.
     term: AtomicU64,
     standing: AtomicU8,
@@ -91,7 +103,8 @@ pub(crate) enum OnLearner {
 impl<B: Backend> Serving<B> {
     pub(crate) fn new(front: Front<B>) -> Serving<B> {
         let roles = front.backend.role_changes();
-        let inner = Inner { front, term: AtomicU64::new(0), standing: AtomicU8::new(0) };
+        let watching = Watching::new(front.feed.clone(), front.watches);
+        let inner = Inner { front, watching, term: AtomicU64::new(0), standing: AtomicU8::new(0) };
         inner.saw(&roles.borrow());
         Serving(Arc::new(inner))
     }
@@ -109,6 +122,14 @@ impl<B: Backend> Serving<B> {
 
     pub(crate) fn backend(&self) -> &B {
         &self.0.front.backend
+    }
+
+    pub(crate) fn watching(&self) -> &Watching {
+        &self.0.watching
+    }
+
+    pub(crate) fn no_leader_after(&self) -> Duration {
+        self.0.front.no_leader_after
     }
 
     pub(crate) fn limits(&self) -> &Limits {

@@ -32,7 +32,7 @@ pub use hub::Hub;
 pub use response::{NO_WATCH, Response, What};
 
 /// A client's stream.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct StreamId(pub u64);
 
 /// What a server allows.
