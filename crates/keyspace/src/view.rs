@@ -3,12 +3,16 @@
 use std::ops::Bound;
 use std::sync::Arc;
 
+use bytes::Bytes;
+
 use crate::digest::hash_words;
 use crate::range::At;
 use crate::record::{Dated, Rev};
 use crate::store::Store;
 use crate::tree::Iter;
-use crate::{AlarmMember, Command, Event, KeyValue, KeyspaceError, Range, RangeReply, Txn, TxnReply};
+use crate::{
+    AlarmMember, Command, Event, KeyValue, KeyspaceError, Lease, LeaseId, Range, RangeReply, Txn, TxnReply,
+};
 
 /// The keyspace as it stood when the view was taken. Cheap to copy, safe to keep, readable from any thread; the writer never waits for
 /// it. An old view keeps what has been overwritten since in memory.
@@ -135,7 +139,8 @@ impl View {
         self.0.quota_bytes
     }
 
-    /// The size of all versions that are stored, in bytes: [`RECORD_BYTES`](crate::RECORD_BYTES) and the key and the value of each.
+    /// The size of all versions that are stored, in bytes: [`RECORD_BYTES`](crate::RECORD_BYTES) and the key and the value of each;
+    /// and [`LEASE_BYTES`](crate::LEASE_BYTES) for each lease.
     #[must_use]
     pub fn size_bytes(&self) -> u64 {
         self.0.size_bytes
@@ -155,6 +160,28 @@ impl View {
     /// [`NoSpace`](KeyspaceError::NoSpace), [`Corrupt`](KeyspaceError::Corrupt).
     pub fn admits(&self, command: &Command) -> Result<(), KeyspaceError> {
         self.0.admits(command)
+    }
+
+    /// The lease with this id, if it was granted and has not ended.
+    #[must_use]
+    pub fn lease(&self, id: LeaseId) -> Option<Lease> {
+        self.0.leases.get(&id).copied()
+    }
+
+    /// The leases, in the order of their ids.
+    pub fn leases(&self) -> impl Iterator<Item = Lease> + '_ {
+        self.0.leases.iter().copied()
+    }
+
+    /// How many leases there are.
+    #[must_use]
+    pub fn lease_count(&self) -> u64 {
+        self.0.leases.weight() as u64
+    }
+
+    /// The keys that hang on a lease, in order.
+    pub fn lease_keys(&self, id: LeaseId) -> impl Iterator<Item = Bytes> + '_ {
+        self.0.lease_keys(id).cloned()
     }
 
     /// How many keys live.
