@@ -3,7 +3,7 @@
 use std::{error::Error, fs, path::PathBuf};
 
 /// Services that this crate implements. Others are answered by `routes.rs` without a trait.
-const SERVED: [&str; 4] = ["KV", "Watch", "Cluster", "Maintenance"];
+const SERVED: [&str; 5] = ["KV", "Watch", "Lease", "Cluster", "Maintenance"];
 /// Services that this crate calls on other members.
 const CALLED: [&str; 1] = ["Cluster"];
 

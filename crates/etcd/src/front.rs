@@ -21,7 +21,7 @@ use quorate_service::{
 use quorate_wire::{ApiError, Code, EtcdError, Limits, OtherError, etcdserverpb as pb};
 use tonic::{Status, metadata::MetadataMap};
 
-use crate::{Backend, Feed, Tuning, watching::Watching};
+use crate::{Backend, Feed, Tuning, leasing::Leasing, watching::Watching};
 
 /// The text of the answer to a write of a session that is not known any more, with code FailedPrecondition.
 pub const SESSION_EXPIRED: &str = "quorate: session expired";
@@ -53,6 +53,11 @@ pub struct Front<B = Handle<Reply>> {
     pub watches: watch::Settings,
     /// Streams whose clients want a leader (`hasleader`) end when none has been known for so long. Default 3 s: three election timeouts of etcd's.
     pub no_leader_after: Duration,
+    /// The shortest time that a lease is granted for, in seconds, at least 1; shorter ones are raised to it. Default 2: etcd's, one and a half election
+    /// timeouts rounded up.
+    pub lease_ttl_min_s: i64,
+    /// Which life of the process this is: answers to questions of another are not for it. Default 0; a node's handle knows it.
+    pub life: u64,
 }
 
 impl<B: Backend> Front<B> {
@@ -72,6 +77,8 @@ impl<B: Backend> Front<B> {
             feed: Feed::default(),
             watches: watch::Settings::default(),
             no_leader_after: Duration::from_secs(3),
+            lease_ttl_min_s: 2,
+            life: 0,
         }
     }
 }
@@ -84,6 +91,7 @@ pub(crate) struct Serving<B>(pub(crate) Arc<Inner<B>>);
 pub(crate) struct Inner<B> {
     pub(crate) front: Front<B>,
     watching: Watching,
+    leasing: Leasing,
     /// The term of `keys`, followed by a task, so that no request takes a lock for its header.
     term: AtomicU64,
     standing: AtomicU8,
@@ -104,7 +112,8 @@ impl<B: Backend> Serving<B> {
     pub(crate) fn new(front: Front<B>) -> Serving<B> {
         let roles = front.backend.role_changes();
         let watching = Watching::new(front.feed.clone(), front.watches);
-        let inner = Inner { front, watching, term: AtomicU64::new(0), standing: AtomicU8::new(0) };
+        let leasing = Leasing::new(front.feed.clone(), front.life);
+        let inner = Inner { front, watching, leasing, term: AtomicU64::new(0), standing: AtomicU8::new(0) };
         inner.saw(&roles.borrow());
         Serving(Arc::new(inner))
     }
@@ -126,6 +135,19 @@ impl<B: Backend> Serving<B> {
 
     pub(crate) fn watching(&self) -> &Watching {
         &self.0.watching
+    }
+
+    pub(crate) fn leasing(&self) -> &Leasing {
+        &self.0.leasing
+    }
+
+    pub(crate) fn lease_ttl_min_s(&self) -> i64 {
+        self.0.front.lease_ttl_min_s
+    }
+
+    /// The store's revision, as far as anybody was told of it here.
+    pub(crate) fn revision(&self) -> u64 {
+        self.0.front.feed.revision()
     }
 
     pub(crate) fn no_leader_after(&self) -> Duration {

@@ -31,6 +31,8 @@ pub(crate) mod codec;
 mod feed;
 mod front;
 mod kv;
+mod lease;
+mod leasing;
 mod maintenance;
 mod plain_http;
 mod routes;

@@ -19,8 +19,8 @@ use crate::{
     plain_http,
     rpc::{
         etcdserverpb::{
-            cluster_server::ClusterServer, kv_server::KvServer, maintenance_server::MaintenanceServer,
-            watch_server::WatchServer,
+            cluster_server::ClusterServer, kv_server::KvServer, lease_server::LeaseServer,
+            maintenance_server::MaintenanceServer, watch_server::WatchServer,
         },
         health::{
             HealthCheckRequest, HealthCheckResponse,
@@ -39,6 +39,7 @@ const LATER: [&str; 4] =
 pub(crate) struct Routes<B> {
     kv: KvServer<Serving<B>>,
     watch: WatchServer<Serving<B>>,
+    lease: LeaseServer<Serving<B>>,
     cluster: ClusterServer<Serving<B>>,
     maintenance: MaintenanceServer<Serving<B>>,
     health: HealthServer<Serving<B>>,
@@ -50,6 +51,7 @@ impl<B: Clone> Clone for Routes<B> {
         Routes {
             kv: self.kv.clone(),
             watch: self.watch.clone(),
+            lease: self.lease.clone(),
             cluster: self.cluster.clone(),
             maintenance: self.maintenance.clone(),
             health: self.health.clone(),
@@ -66,6 +68,9 @@ impl<B: Backend> Routes<B> {
                 .max_decoding_message_size(receive)
                 .max_encoding_message_size(send),
             watch: WatchServer::new(serving.clone())
+                .max_decoding_message_size(receive)
+                .max_encoding_message_size(send),
+            lease: LeaseServer::new(serving.clone())
                 .max_decoding_message_size(receive)
                 .max_encoding_message_size(send),
             cluster: ClusterServer::new(serving.clone()).max_decoding_message_size(receive),
@@ -92,6 +97,7 @@ impl<B: Backend> hyper::service::Service<Request<Incoming>> for Routes<B> {
         Answer(match service {
             "etcdserverpb.KV" => self.kv.clone().call(request),
             "etcdserverpb.Watch" => self.watch.clone().call(request),
+            "etcdserverpb.Lease" => self.lease.clone().call(request),
             "etcdserverpb.Maintenance" => self.maintenance.clone().call(request),
             "etcdserverpb.Cluster" => self.cluster.clone().call(request),
             "grpc.health.v1.Health" => self.health.clone().call(request),

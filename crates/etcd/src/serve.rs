@@ -12,7 +12,7 @@ use tokio::{
     time::{sleep, timeout},
 };
 
-use crate::{Backend, Front, front::Serving, routes::Routes, watching};
+use crate::{Backend, Front, front::Serving, leasing, routes::Routes, watching};
 
 /// What a connection may take.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -87,6 +87,7 @@ pub async fn serve<B: Backend>(
     let mut follower = JoinSet::new();
     follower.spawn(serving.clone().follow_roles());
     follower.spawn(watching::follow(serving.clone()));
+    follower.spawn(leasing::keep(serving.clone()));
     let mut connections = JoinSet::new();
     let mut shutdown = pin!(shutdown);
     loop {

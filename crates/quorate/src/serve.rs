@@ -167,6 +167,7 @@ async fn run(settings: &Settings, for_dev: bool) -> Result<ExitCode, Failed> {
     front.limits.request_bytes_max = settings.request_bytes_max;
     front.limits.txn_ops_max = settings.txn_ops_max;
     front.feed = feed;
+    front.life = handle.life();
     let front = client_listener.map(|listener| serve_etcd(listener, front, stopping)).transpose()?;
     let zookeeper =
         has_tree.then(|| tree::serve(settings, tree_listeners, tree_front, &handle, stop.subscribe()));

@@ -16,6 +16,7 @@
 pub mod cluster;
 mod error;
 pub mod kv;
+pub mod lease;
 mod state;
 pub mod watch;
 pub mod zookeeper;

@@ -110,7 +110,8 @@ impl Cluster {
                 State::new(identity, bootstrap).with_keys_sink(sink)
             })
             .expect("the node starts");
-        let front = Front { feed, ..Front::new(handle.clone(), self.cluster.0, id.0, TOKEN) };
+        let front =
+            Front { feed, life: handle.life(), ..Front::new(handle.clone(), self.cluster.0, id.0, TOKEN) };
         let serving = tokio::spawn(async move {
             serve(listener, front, std::future::pending()).await.expect("serving goes on");
         });

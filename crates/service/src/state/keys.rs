@@ -4,7 +4,7 @@ use std::fmt;
 
 use bytes::Bytes;
 use quorate_consensus::{NodeId, RoleChange, StateMachine as _};
-use quorate_keyspace::{Event, Keyspace};
+use quorate_keyspace::{Keyspace, News};
 use quorate_node::Replica;
 
 use super::State;
@@ -19,7 +19,7 @@ pub enum KeysNews {
         /// And after.
         revision: u64,
         /// All that happened in between, in order.
-        news: Vec<Event>,
+        news: Vec<News>,
     },
     /// A snapshot took the state's place: nobody knows what happened in between.
     Replaced {
@@ -64,12 +64,12 @@ impl Listener {
     pub(super) fn applied(
         &mut self,
         keys: &Replica<Keyspace>,
-        events: &mut Vec<(u64, Vec<Event>)>,
+        events: &mut Vec<(u64, Vec<News>)>,
         jumped: bool,
     ) {
         let revision = keys.machine().number();
         let before = std::mem::replace(&mut self.told, revision);
-        let news: Vec<Event> = events.drain(..).flat_map(|(_, events)| events).collect();
+        let news: Vec<News> = events.drain(..).flat_map(|(_, events)| events).collect();
         if jumped {
             self.tell(KeysNews::Replaced { revision });
         } else if !news.is_empty() {

@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use prost::Message as _;
 use quorate_consensus::{Instant, Position, StateMachine as _};
-use quorate_keyspace::{Command, DeleteRange, Event, Keyspace, Operation, Put, Txn};
+use quorate_keyspace::{Command, DeleteRange, Event, Keyspace, News, Operation, Put, Txn};
 use quorate_service::HeaderBase;
 use quorate_service::watch::{Hub, Settings, StreamId};
 use quorate_wire::etcdserverpb as pb;
@@ -100,8 +100,12 @@ impl World {
 }
 
 /// The changes of keys among what happened.
-fn changed(events: Vec<Event>) -> Vec<Event> {
-    events
+fn changed(news: Vec<News>) -> Vec<Event> {
+    let change = |news| match news {
+        News::Changed(event) => Some(event),
+        News::Granted(_) | News::Checkpointed(_) | News::Ended { .. } => None,
+    };
+    news.into_iter().filter_map(change).collect()
 }
 
 pub(crate) fn put(key: &str, value: &str) -> Command {
