@@ -27,6 +27,8 @@ use crate::{
             health_check_response::ServingStatus,
             health_server::{Health, HealthServer},
         },
+        v3electionpb::election_server::ElectionServer,
+        v3lockpb::lock_server::LockServer,
     },
 };
 
@@ -40,6 +42,8 @@ pub(crate) struct Routes<B> {
     kv: KvServer<Serving<B>>,
     watch: WatchServer<Serving<B>>,
     lease: LeaseServer<Serving<B>>,
+    lock: LockServer<Serving<B>>,
+    election: ElectionServer<Serving<B>>,
     cluster: ClusterServer<Serving<B>>,
     maintenance: MaintenanceServer<Serving<B>>,
     health: HealthServer<Serving<B>>,
@@ -52,6 +56,8 @@ impl<B: Clone> Clone for Routes<B> {
             kv: self.kv.clone(),
             watch: self.watch.clone(),
             lease: self.lease.clone(),
+            lock: self.lock.clone(),
+            election: self.election.clone(),
             cluster: self.cluster.clone(),
             maintenance: self.maintenance.clone(),
             health: self.health.clone(),
@@ -71,6 +77,10 @@ impl<B: Backend> Routes<B> {
                 .max_decoding_message_size(receive)
                 .max_encoding_message_size(send),
             lease: LeaseServer::new(serving.clone())
+                .max_decoding_message_size(receive)
+                .max_encoding_message_size(send),
+            lock: LockServer::new(serving.clone()).max_decoding_message_size(receive),
+            election: ElectionServer::new(serving.clone())
                 .max_decoding_message_size(receive)
                 .max_encoding_message_size(send),
             cluster: ClusterServer::new(serving.clone()).max_decoding_message_size(receive),
@@ -98,6 +108,8 @@ impl<B: Backend> hyper::service::Service<Request<Incoming>> for Routes<B> {
             "etcdserverpb.KV" => self.kv.clone().call(request),
             "etcdserverpb.Watch" => self.watch.clone().call(request),
             "etcdserverpb.Lease" => self.lease.clone().call(request),
+            "v3lockpb.Lock" => self.lock.clone().call(request),
+            "v3electionpb.Election" => self.election.clone().call(request),
             "etcdserverpb.Maintenance" => self.maintenance.clone().call(request),
             "etcdserverpb.Cluster" => self.cluster.clone().call(request),
             "grpc.health.v1.Health" => self.health.clone().call(request),

@@ -300,7 +300,9 @@ fn txn_body(reply: TxnReply, header: Option<pb::ResponseHeader>) -> pb::TxnRespo
     }
 }
 
-pub(crate) fn key_value(kv: KeyValue) -> mvccpb::KeyValue {
+/// A key-value as the wire has it.
+#[must_use]
+pub fn key_value(kv: KeyValue) -> mvccpb::KeyValue {
     mvccpb::KeyValue {
         key: kv.key,
         create_revision: signed(kv.create_revision),

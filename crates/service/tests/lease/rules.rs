@@ -84,8 +84,7 @@ fn a_question_that_came_before_the_end_was_decided_is_answered_first() {
     // It takes long, and another asks meanwhile.
     world.pass(0.2);
     world.ask(2, keep_alive(7));
-    let commands =
-        world.steward.barrier_done(&world.store.view(), world.now);
+    let commands = world.steward.barrier_done(&world.store.view(), world.now);
     assert_eq!(commands, []);
     world.settle();
     assert_eq!(world.answers(), [(1, Some(10)), (2, Some(10))]);
