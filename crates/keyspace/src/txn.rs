@@ -7,8 +7,8 @@ use crate::record::{Record, Rev};
 use crate::span::Span;
 use crate::store::{Change, Store};
 use crate::{
-    Compare, CompareResult, CompareTarget, DeleteRange, DeleteRangeReply, KeyspaceError, LeaseId, News,
-    Operation, OperationReply, Put, PutReply, Range, Reply, Txn, TxnReply,
+    Compare, CompareResult, CompareTarget, DeleteRange, DeleteRangeReply, EventKind, KeyspaceError, LeaseId,
+    News, Operation, OperationReply, Put, PutReply, Range, Reply, Txn, TxnReply,
 };
 
 /// Which branch each transaction on the way takes, in the order in which execution comes to them.
@@ -171,7 +171,12 @@ impl Writing<'_> {
     }
 
     pub(crate) fn range(&self, range: &Range) -> Result<Reply, KeyspaceError> {
-        if quorate_consensus::planted!("M02") && range.revision == 0 {
+        let deleted =
+            matches!(self.news.last(), Some(News::Changed(event)) if event.kind == EventKind::Delete);
+        if quorate_consensus::planted!("M02") && range.revision == 0
+            // A deletion of the same transaction is not seen, although a put is.
+            || range.revision == 0 && deleted && quorate_consensus::planted!("M01")
+        {
             let before = Range { revision: self.store.revision as i64, ..range.clone() };
             return self.store.range(&before, self.store.revision).map(Reply::Range);
         }
