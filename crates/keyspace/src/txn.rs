@@ -170,13 +170,14 @@ impl Writing<'_> {
         Some(change)
     }
 
+    /// M01: does a range not see that the change before it was a deletion?
+    fn overlooks_deletion(&self) -> bool {
+        matches!(self.news.last(), Some(News::Changed(event)) if event.kind == EventKind::Delete)
+            && quorate_consensus::planted!("M01")
+    }
+
     pub(crate) fn range(&self, range: &Range) -> Result<Reply, KeyspaceError> {
-        let deleted =
-            matches!(self.news.last(), Some(News::Changed(event)) if event.kind == EventKind::Delete);
-        if quorate_consensus::planted!("M02") && range.revision == 0
-            // A deletion of the same transaction is not seen, although a put is.
-            || range.revision == 0 && deleted && quorate_consensus::planted!("M01")
-        {
+        if (quorate_consensus::planted!("M02") || self.overlooks_deletion()) && range.revision == 0 {
             let before = Range { revision: self.store.revision as i64, ..range.clone() };
             return self.store.range(&before, self.store.revision).map(Reply::Range);
         }
