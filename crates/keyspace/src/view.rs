@@ -96,6 +96,26 @@ impl View {
         Ok(Changes(self.0.log.iter_from(Bound::Included(&Rev::first_of(from_revision)))))
     }
 
+    /// The changes of one key from `from_revision` on, as [`View::changes`] shows those of all.
+    ///
+    /// # Errors
+    /// [`Compacted`](KeyspaceError::Compacted), as there.
+    pub fn key_changes(
+        &self,
+        key: &[u8],
+        from_revision: u64,
+    ) -> Result<impl Iterator<Item = Event> + use<'_>, KeyspaceError> {
+        if from_revision < self.0.compacted {
+            return Err(KeyspaceError::Compacted { compacted: self.0.compacted });
+        }
+        let records = self.0.keys.get(key).into_iter().flat_map(move |versions| {
+            let older = versions.older.iter_from(Bound::Included(&Rev::first_of(from_revision)));
+            let newest = Some(&versions.newest).filter(|newest| newest.rev.main >= from_revision);
+            older.map(|dated| &dated.record).chain(newest)
+        });
+        Ok(records.map(|record| record.event(None)))
+    }
+
     /// What `prev` of an event shows: the key-value at the revision before the event's. None for the put that creates a key, and
     /// none if that revision has been compacted.
     #[must_use]

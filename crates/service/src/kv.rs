@@ -300,7 +300,7 @@ fn txn_body(reply: TxnReply, header: Option<pb::ResponseHeader>) -> pb::TxnRespo
     }
 }
 
-fn key_value(kv: KeyValue) -> mvccpb::KeyValue {
+pub(crate) fn key_value(kv: KeyValue) -> mvccpb::KeyValue {
     mvccpb::KeyValue {
         key: kv.key,
         create_revision: signed(kv.create_revision),
