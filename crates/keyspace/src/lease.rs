@@ -18,6 +18,7 @@ use bytes::Bytes;
 use quorate_consensus::{Position, planted};
 
 use crate::digest::hash_words;
+use crate::record::Record;
 use crate::store::{Change, Store};
 use crate::tree::{Item, Keyed, Probe};
 use crate::txn::Writing;
@@ -165,14 +166,18 @@ impl Store {
     ///
     /// The old lease is that of the version that lived until now, one of the same transaction perhaps. A key without a lease that
     /// is put without one is the common case, and no tree is touched.
+    #[inline]
     pub(crate) fn reattach(&mut self, change: &Change) {
         let old = change.replaced.as_ref().map_or(LeaseId::NONE, |replaced| replaced.lease);
-        let (new, key) = (change.record.lease, &change.record.key);
-        if old == new {
-            return;
+        if old != change.record.lease {
+            self.move_attachment(old, &change.record);
         }
+    }
+
+    fn move_attachment(&mut self, old: LeaseId, record: &Record) {
+        let (new, key) = (record.lease, &record.key);
         // Without this, the old lease's end takes a key that has since been put without it (M06).
-        if old != LeaseId::NONE && !(change.record.is_live() && planted!("M06")) {
+        if old != LeaseId::NONE && !(record.is_live() && planted!("M06")) {
             self.attachments.remove(&Attachment { lease: old, key: key.clone() });
         }
         if new != LeaseId::NONE {

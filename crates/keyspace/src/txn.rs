@@ -7,8 +7,8 @@ use crate::record::{Record, Rev};
 use crate::span::Span;
 use crate::store::{Change, Store};
 use crate::{
-    Compare, CompareResult, CompareTarget, DeleteRange, DeleteRangeReply, KeyspaceError, LeaseId, News,
-    Operation, OperationReply, Put, PutReply, Range, Reply, Txn, TxnReply,
+    Compare, CompareResult, CompareTarget, DeleteRange, DeleteRangeReply, EventKind, KeyspaceError, LeaseId,
+    News, Operation, OperationReply, Put, PutReply, Range, Reply, Txn, TxnReply,
 };
 
 /// Which branch each transaction on the way takes, in the order in which execution comes to them.
@@ -170,8 +170,14 @@ impl Writing<'_> {
         Some(change)
     }
 
+    /// M01: does a range not see that the change before it was a deletion?
+    fn overlooks_deletion(&self) -> bool {
+        matches!(self.news.last(), Some(News::Changed(event)) if event.kind == EventKind::Delete)
+            && quorate_consensus::planted!("M01")
+    }
+
     pub(crate) fn range(&self, range: &Range) -> Result<Reply, KeyspaceError> {
-        if quorate_consensus::planted!("M02") && range.revision == 0 {
+        if (quorate_consensus::planted!("M02") || self.overlooks_deletion()) && range.revision == 0 {
             let before = Range { revision: self.store.revision as i64, ..range.clone() };
             return self.store.range(&before, self.store.revision).map(Reply::Range);
         }

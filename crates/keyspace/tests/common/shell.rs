@@ -14,6 +14,30 @@ pub fn put(key: &'static str, value: &'static str) -> Put {
     Put { key: key.into(), value: value.into(), ..Put::default() }
 }
 
+/// A put that hangs the key on a lease.
+pub fn hang(key: &'static str, lease: i64) -> Put {
+    Put { lease: LeaseId(lease), ..put(key, "") }
+}
+
+pub fn revoke(id: i64) -> Command {
+    Command::LeaseRevoke { id: LeaseId(id) }
+}
+
+/// The steward of `epoch` says that these are over.
+pub fn expire(epoch: u64, leases: &[Lease]) -> Command {
+    Command::LeaseExpire { epoch, leases: leases.iter().map(|lease| (lease.id, lease.granted)).collect() }
+}
+
+/// The steward of `epoch` says how much is left.
+pub fn checkpoint(epoch: u64, lease: Lease, remaining_s: i64) -> Command {
+    Command::LeaseCheckpoint { epoch, checkpoints: vec![(lease.id, lease.granted, remaining_s)] }
+}
+
+pub fn unhex(hex: &str) -> Bytes {
+    let digits = hex.as_bytes().chunks(2).map(|two| str::from_utf8(two).unwrap());
+    digits.map(|two| u8::from_str_radix(two, 16).unwrap()).collect()
+}
+
 pub fn range(key: &'static str, range_end: &'static str) -> Range {
     Range { key: key.into(), range_end: range_end.into(), ..Range::default() }
 }
@@ -74,6 +98,23 @@ impl Shell {
         let after = (self.keyspace.number(), self.keyspace.size_bytes(), self.keyspace.view().lease_count());
         assert_eq!(after, before, "a refused command changes nothing");
         response.result.unwrap_err()
+    }
+
+    pub fn grant(&mut self, id: i64, ttl_s: i64) -> Lease {
+        match self.ok(Command::LeaseGrant { id: LeaseId(id), ttl_s }) {
+            Reply::LeaseGrant(lease) => lease,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    /// The keys that hang on a lease, with a space after each.
+    pub fn attached(&self, id: i64) -> String {
+        let view = self.keyspace.view();
+        view.lease_keys(LeaseId(id)).map(|key| format!("{} ", str::from_utf8(&key).unwrap())).collect()
+    }
+
+    pub fn restored(&self) -> Keyspace {
+        Keyspace::restore(&mut self.keyspace.snapshot()).unwrap()
     }
 
     pub fn compact(&mut self, revision: i64) -> Result<Reply, KeyspaceError> {
