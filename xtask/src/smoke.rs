@@ -11,6 +11,7 @@ pub(crate) fn run() -> Fallible<()> {
     foreign::run()?;
     for engine in ["zab", "raft"] {
         kazoo::run(engine)?;
+        foreign::zookeeper(engine)?;
     }
     differential::smoke(1)?;
     for (engine, seeds) in [("raft", "60"), ("zab", "40")] {
