@@ -31,7 +31,16 @@ pub(crate) fn zookeeper(engine: &str) -> Fallible<()> {
 fn build(client: &str) -> Fallible<String> {
     let manifest = format!("foreign/{client}/Cargo.toml");
     let built = Command::new(env!("CARGO"))
-        .args(["build", "--quiet", "--release", "--locked", "--manifest-path", &manifest, "--target-dir", TARGET])
+        .args([
+            "build",
+            "--quiet",
+            "--release",
+            "--locked",
+            "--manifest-path",
+            &manifest,
+            "--target-dir",
+            TARGET,
+        ])
         .status()?;
     if built.success() {
         Ok(format!("{TARGET}/release/foreign-{client}"))

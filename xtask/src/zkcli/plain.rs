@@ -22,7 +22,8 @@ impl Plain {
         }
         zxids.sort_unstable();
         zxids.dedup();
-        let (events, said): (Vec<_>, Vec<_>) = lines.iter().partition(|line| line.starts_with("WatchedEvent "));
+        let (events, said): (Vec<_>, Vec<_>) =
+            lines.iter().partition(|line| line.starts_with("WatchedEvent "));
         let mut plain: Vec<String> = said.into_iter().map(|line| self.line(line, &zxids)).collect();
         // Who somebody is has no order; ZooKeeper's is that of a hash.
         if plain.first().is_some_and(|line| line == "Auth scheme: User") {

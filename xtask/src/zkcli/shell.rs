@@ -25,12 +25,12 @@ impl Shell {
     /// Connected to one of these servers.
     pub(super) fn start(servers: &str) -> Fallible<Shell> {
         let (said, to) = std::io::pipe()?;
-        let mut process = real::shell(servers)?
-            .stdin(Stdio::piped())
-            .stdout(to.try_clone()?)
-            .stderr(to)
-            .spawn()
-            .map_err(|error| format!("cannot start java: {error}; Debian has it in the package default-jre-headless"))?;
+        let mut process =
+            real::shell(servers)?.stdin(Stdio::piped()).stdout(to.try_clone()?).stderr(to).spawn().map_err(
+                |error| {
+                    format!("cannot start java: {error}; Debian has it in the package default-jre-headless")
+                },
+            )?;
         let commands = process.stdin.take().ok_or("the shell has no standard input")?;
         let (sender, lines) = mpsc::channel();
         thread::spawn(move || {
