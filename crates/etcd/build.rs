@@ -3,7 +3,7 @@
 use std::{error::Error, fs, path::PathBuf};
 
 /// Services that this crate implements. Others are answered by `routes.rs` without a trait.
-const SERVED: [&str; 3] = ["KV", "Cluster", "Maintenance"];
+const SERVED: [&str; 5] = ["KV", "Watch", "Lease", "Cluster", "Maintenance"];
 /// Services that this crate calls on other members.
 const CALLED: [&str; 1] = ["Cluster"];
 
@@ -32,7 +32,12 @@ fn main() -> Result<(), Box<dyn Error>> {
             .extern_path(".mvccpb", "::quorate_wire::mvccpb")
             .extern_path(".authpb", "::quorate_wire::authpb")
     };
-    generator().build_client(false).codec_path("crate::codec::Codec").compile_fds(served)?;
+    generator()
+        // Its events are encoded before, once for all watchers.
+        .extern_path(".etcdserverpb.WatchResponse", "crate::watch::Frame")
+        .build_client(false)
+        .codec_path("crate::codec::Codec")
+        .compile_fds(served)?;
     let calls = out.join("calls");
     fs::create_dir_all(&calls)?;
     generator().build_server(false).out_dir(calls).compile_fds(called)?;

@@ -111,20 +111,32 @@ impl<B: Backend> Serving<B> {
         command: &Command,
         session: Option<SessionTag>,
     ) -> Result<(keyspace::Reply, u64), Status> {
+        match self.try_write(command, session).await? {
+            (Ok(reply), revision) => Ok((reply, revision)),
+            (Err(error), _) => Err(self.refused(error).await),
+        }
+    }
+
+    /// Proposes; what the keyspace says to it, and the revision for the response's header.
+    pub(crate) async fn try_write(
+        &self,
+        command: &Command,
+        session: Option<SessionTag>,
+    ) -> Result<(Result<keyspace::Reply, KeyspaceError>, u64), Status> {
         let reply = self.backend().propose(KEYS, session, |to| to.raw(&command.encode())).await;
         let Reply::Keys(outcome) = reply.map_err(|error| call_error(&error))? else {
             return Err(wrong_reply());
         };
         let keyspace::Response { revision, result } = done(outcome)?;
-        match result {
-            Ok(reply) => Ok((reply, revision)),
-            Err(error) => {
-                if error == KeyspaceError::NoSpace {
-                    self.raise_no_space().await;
-                }
-                Err(status(&keyspace_error(error)))
-            }
+        Ok((result, revision))
+    }
+
+    /// What the client is told, and what follows from it for this member.
+    pub(crate) async fn refused(&self, error: KeyspaceError) -> Status {
+        if error == KeyspaceError::NoSpace {
+            self.raise_no_space().await;
         }
+        status(&keyspace_error(error))
     }
 
     /// The first to be refused for want of space raises this member's alarm, as in etcd; operators look for it.

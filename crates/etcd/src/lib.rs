@@ -28,14 +28,20 @@
 mod backend;
 mod cluster;
 pub(crate) mod codec;
+mod feed;
 mod front;
 mod kv;
+mod lease;
+mod leasing;
 mod maintenance;
 mod plain_http;
 mod routes;
 mod serve;
+mod watch;
+mod watching;
 
 pub use backend::Backend;
+pub use feed::Feed;
 pub use front::{Front, SESSION_EXPIRED};
 pub use serve::{Tuning, runtime, serve};
 

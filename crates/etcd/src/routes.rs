@@ -19,7 +19,8 @@ use crate::{
     plain_http,
     rpc::{
         etcdserverpb::{
-            cluster_server::ClusterServer, kv_server::KvServer, maintenance_server::MaintenanceServer,
+            cluster_server::ClusterServer, kv_server::KvServer, lease_server::LeaseServer,
+            maintenance_server::MaintenanceServer, watch_server::WatchServer,
         },
         health::{
             HealthCheckRequest, HealthCheckResponse,
@@ -30,18 +31,15 @@ use crate::{
 };
 
 /// Services of etcd that are not here yet.
-const LATER: [&str; 5] = [
-    "etcdserverpb.Watch",
-    "etcdserverpb.Lease",
-    "etcdserverpb.Auth",
-    "v3lockpb.Lock",
-    "v3electionpb.Election",
-];
+const LATER: [&str; 4] =
+    ["etcdserverpb.Lease", "etcdserverpb.Auth", "v3lockpb.Lock", "v3electionpb.Election"];
 
 /// Every service, for one connection. Clones are cheap: one per connection, and one per request of the service that it is for.
 #[derive(Debug)]
 pub(crate) struct Routes<B> {
     kv: KvServer<Serving<B>>,
+    watch: WatchServer<Serving<B>>,
+    lease: LeaseServer<Serving<B>>,
     cluster: ClusterServer<Serving<B>>,
     maintenance: MaintenanceServer<Serving<B>>,
     health: HealthServer<Serving<B>>,
@@ -52,6 +50,8 @@ impl<B: Clone> Clone for Routes<B> {
     fn clone(&self) -> Self {
         Routes {
             kv: self.kv.clone(),
+            watch: self.watch.clone(),
+            lease: self.lease.clone(),
             cluster: self.cluster.clone(),
             maintenance: self.maintenance.clone(),
             health: self.health.clone(),
@@ -65,6 +65,12 @@ impl<B: Backend> Routes<B> {
         let (receive, send) = (serving.limits().recv_bytes_max(), GRPC_SEND_BYTES_MAX);
         Routes {
             kv: KvServer::new(serving.clone())
+                .max_decoding_message_size(receive)
+                .max_encoding_message_size(send),
+            watch: WatchServer::new(serving.clone())
+                .max_decoding_message_size(receive)
+                .max_encoding_message_size(send),
+            lease: LeaseServer::new(serving.clone())
                 .max_decoding_message_size(receive)
                 .max_encoding_message_size(send),
             cluster: ClusterServer::new(serving.clone()).max_decoding_message_size(receive),
@@ -90,6 +96,8 @@ impl<B: Backend> hyper::service::Service<Request<Incoming>> for Routes<B> {
             path.strip_prefix('/').and_then(|path| path.split_once('/')).unwrap_or_default();
         Answer(match service {
             "etcdserverpb.KV" => self.kv.clone().call(request),
+            "etcdserverpb.Watch" => self.watch.clone().call(request),
+            "etcdserverpb.Lease" => self.lease.clone().call(request),
             "etcdserverpb.Maintenance" => self.maintenance.clone().call(request),
             "etcdserverpb.Cluster" => self.cluster.clone().call(request),
             "grpc.health.v1.Health" => self.health.clone().call(request),

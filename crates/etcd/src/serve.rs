@@ -12,7 +12,7 @@ use tokio::{
     time::{sleep, timeout},
 };
 
-use crate::{Backend, Front, front::Serving, routes::Routes};
+use crate::{Backend, Front, front::Serving, leasing, routes::Routes, watching};
 
 /// What a connection may take.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -85,7 +85,9 @@ pub async fn serve<B: Backend>(
     let routes = Routes::new(serving.clone());
     let (stop, stopping) = watch::channel(false);
     let mut follower = JoinSet::new();
-    follower.spawn(serving.follow_roles());
+    follower.spawn(serving.clone().follow_roles());
+    follower.spawn(watching::follow(serving.clone()));
+    follower.spawn(leasing::keep(serving.clone()));
     let mut connections = JoinSet::new();
     let mut shutdown = pin!(shutdown);
     loop {
@@ -102,6 +104,8 @@ pub async fn serve<B: Backend>(
     }
     drop(listener);
     let _ = stop.send(true);
+    // They would never end by themselves.
+    serving.watching().end_all();
     let all_ended = async { while connections.join_next().await.is_some() {} };
     if timeout(tuning.shutdown_grace, all_ended).await.is_err() {
         tracing::info!(left = connections.len(), "closing connections whose calls did not finish in time");

@@ -13,8 +13,9 @@ use quorate_keyspace::*;
 fn agrees(log: &[Command]) -> bool {
     let (mut keyspace, mut model) = (Keyspace::new(), Model::new());
     for (index, command) in log.iter().enumerate() {
-        let placed = keyspace.apply(Position::new(1, index as u64 + 1), &command.encode());
-        if (placed.response, placed.events) != model.apply(command) {
+        let at = Position::new(1, index as u64 + 1);
+        let placed = keyspace.apply(at, &command.encode());
+        if (placed.response, placed.events) != model.apply(at, command) {
             return false;
         }
     }

@@ -8,7 +8,7 @@ use std::{
 };
 
 use quorate_consensus::{GroupId, Role};
-use quorate_etcd::Front;
+use quorate_etcd::{Feed, Front};
 use quorate_server::{CallError, Handle, Network, Options, Security, Stopped, Storage, systemd};
 use quorate_service::{Identity, KEYS, Reply, State, TREE, keyspace};
 use tokio::{
@@ -145,6 +145,7 @@ async fn run(settings: &Settings, for_dev: bool) -> Result<ExitCode, Failed> {
         admin: listen("listen-zookeeper-admin", &settings.zookeeper.listen_admin)?,
     };
     let (tree_front, tree_sink) = tree::front();
+    let feed = Feed::default();
     let handle = quorate_server::start(options, config, |config| {
         let identity = Identity {
             cluster: config.cluster,
@@ -154,7 +155,7 @@ async fn run(settings: &Settings, for_dev: bool) -> Result<ExitCode, Failed> {
             name: settings.name.clone(),
             client_urls: settings.advertise_client.iter().cloned().collect(),
         };
-        let state = State::new(identity, start.bootstrap.clone());
+        let state = State::new(identity, start.bootstrap.clone()).with_keys_sink(feed.sink());
         if has_tree { state.with_tree(Some(tree_sink)) } else { state }
     })
     .map_err(|error| failed(format!("{} does not start: {error}", settings.name)))?;
@@ -165,6 +166,8 @@ async fn run(settings: &Settings, for_dev: bool) -> Result<ExitCode, Failed> {
     let mut front = Front::new(handle.clone(), cluster.0, node.0, settings.token.clone());
     front.limits.request_bytes_max = settings.request_bytes_max;
     front.limits.txn_ops_max = settings.txn_ops_max;
+    front.feed = feed;
+    front.life = handle.life();
     let front = client_listener.map(|listener| serve_etcd(listener, front, stopping)).transpose()?;
     let zookeeper =
         has_tree.then(|| tree::serve(settings, tree_listeners, tree_front, &handle, stop.subscribe()));

@@ -16,8 +16,11 @@ use quorate_placement::{Command as MetaCommand, Placement, View as MetaView};
 
 use crate::{KEYS, META, TREE};
 
+mod keys;
 mod tree;
 
+use keys::Listener;
+pub use keys::{KeysNews, KeysSink};
 use tree::Tree;
 pub use tree::{TOUCHES_MAX, TreeNews, TreeSink, touch};
 
@@ -71,6 +74,7 @@ pub struct State {
     bootstrap: Option<MetaCommand>,
     meta: Replica<Placement>,
     keys: Replica<Keyspace>,
+    keys_listener: Listener,
     tree: Option<Tree>,
     leads_meta: bool,
     /// Answers to changes of members that wait until every group has followed.
@@ -102,6 +106,7 @@ impl State {
         State {
             meta: Replica::new(Placement::new(), birth.clone(), node, life),
             keys: Replica::new(Keyspace::new(), birth, node, life),
+            keys_listener: Listener::default(),
             tree: None,
             identity,
             bootstrap: bootstrap.map(|bootstrap| bootstrap.initialise),
@@ -174,9 +179,9 @@ impl State {
     fn keys_done(&mut self, jumped: bool, out: &mut StateOutputs<Reply>) {
         let applied = &mut self.keys_applied;
         self.keys.release_reads(applied);
+        // Before anybody is answered: whoever is told of a write finds it in what the front end has heard of.
+        self.keys_listener.applied(&self.keys, &mut applied.events, jumped);
         out.replies.extend(applied.replies.drain(..).map(|(ticket, outcome)| (ticket, Reply::Keys(outcome))));
-        // Events are for watchers, which come with the whole etcd API; until then nobody listens.
-        applied.events.clear();
         let own = std::mem::take(&mut applied.own);
         Self::serve_keys(&self.keys, &mut self.keys_applied, out);
         out.core.push(Self::report(KEYS, &self.keys, own, jumped));
@@ -458,8 +463,15 @@ impl State {
                     tree.hear(input);
                 }
             }
-            ToState::Relayed { .. } => {}
+            ToState::Relayed { group, from, bytes } => {
+                if group == KEYS {
+                    self.keys_listener.tell(KeysNews::Word { from, bytes });
+                }
+            }
             ToState::Role { group, change } => {
+                if group == KEYS {
+                    self.keys_listener.tell(KeysNews::Role(change));
+                }
                 if group == META {
                     self.leads_meta = change.role == Role::Leader;
                 }

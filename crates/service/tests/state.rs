@@ -219,7 +219,7 @@ fn the_tree_is_published_and_touches_and_roles_with_it() {
     let change = RoleChange { role: Role::Leader, epoch: Epoch(1), leader: Some(NodeId(1)) };
     node.state.handle(ToState::Role { group: TREE, change }, &mut node.out);
     for word in touch(&[SessionId(5)]) {
-        let NodeInput::Relay { group, bytes } = word else { panic!("{word:?}") };
+        let NodeInput::Relay { group, bytes, .. } = word else { panic!("{word:?}") };
         node.state.handle(ToState::Relayed { group, from: NodeId(2), bytes }, &mut node.out);
     }
     let forged = Bytes::from_static(b"whatever");

@@ -10,3 +10,5 @@ mod cluster;
 mod etcdctl;
 #[path = "../kv.rs"]
 mod kv;
+#[path = "../watch.rs"]
+mod watch;

@@ -10,7 +10,7 @@ use quorate_client::{
     wire::etcdserverpb as pb,
 };
 use quorate_consensus::{ClusterId, Incarnation, Membership, NodeId};
-use quorate_etcd::{Front, serve};
+use quorate_etcd::{Feed, Front, serve};
 use quorate_server::{Handle, Hub};
 use quorate_service::{
     Bootstrap, Identity, KEYS, META, Reply, State,
@@ -95,6 +95,8 @@ impl Cluster {
             explain: false,
         };
         let client_url = url.clone();
+        let feed = Feed::default();
+        let sink = feed.sink();
         let handle =
             quorate_server::start(quorate_server::Options::in_process(&self.hub), config, move |config| {
                 let identity = Identity {
@@ -105,10 +107,11 @@ impl Cluster {
                     name: format!("node-{}", config.node),
                     client_urls: vec![client_url],
                 };
-                State::new(identity, bootstrap)
+                State::new(identity, bootstrap).with_keys_sink(sink)
             })
             .expect("the node starts");
-        let front = Front::new(handle.clone(), self.cluster.0, id.0, TOKEN);
+        let front =
+            Front { feed, life: handle.life(), ..Front::new(handle.clone(), self.cluster.0, id.0, TOKEN) };
         let serving = tokio::spawn(async move {
             serve(listener, front, std::future::pending()).await.expect("serving goes on");
         });

@@ -48,8 +48,18 @@ impl Shell {
     }
 
     pub fn apply(&mut self, command: Command) -> (Response, Vec<Event>) {
+        let (response, news) = self.apply_at(1, command);
+        let events = news.into_iter().filter_map(|news| match news {
+            News::Changed(event) => Some(event),
+            News::Granted(_) | News::Checkpointed(_) | News::Ended { .. } => None,
+        });
+        (response, events.collect())
+    }
+
+    /// Applies a command in an epoch; all that it tells.
+    pub fn apply_at(&mut self, epoch: u64, command: Command) -> (Response, Vec<News>) {
         self.index += 1;
-        let placed = self.keyspace.apply(Position::new(1, self.index), &command.encode());
+        let placed = self.keyspace.apply(Position::new(epoch, self.index), &command.encode());
         (placed.response, placed.events)
     }
 
@@ -58,14 +68,11 @@ impl Shell {
     }
 
     pub fn refused(&mut self, command: Command) -> KeyspaceError {
-        let before = (self.keyspace.number(), self.keyspace.size_bytes());
-        let (response, events) = self.apply(command);
-        assert!(events.is_empty());
-        assert_eq!(
-            (self.keyspace.number(), self.keyspace.size_bytes()),
-            before,
-            "a refused command changes nothing"
-        );
+        let before = (self.keyspace.number(), self.keyspace.size_bytes(), self.keyspace.view().lease_count());
+        let (response, news) = self.apply_at(1, command);
+        assert!(news.is_empty());
+        let after = (self.keyspace.number(), self.keyspace.size_bytes(), self.keyspace.view().lease_count());
+        assert_eq!(after, before, "a refused command changes nothing");
         response.result.unwrap_err()
     }
 

@@ -202,7 +202,7 @@ impl State {
 pub fn touch(sessions: &[SessionId]) -> Vec<NodeInput> {
     sessions
         .chunks(TOUCHES_MAX)
-        .map(|some| NodeInput::Relay { group: TREE, bytes: touch_word(some) })
+        .map(|some| NodeInput::Relay { group: TREE, to: None, bytes: touch_word(some) })
         .collect()
 }
 
