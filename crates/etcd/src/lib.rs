@@ -15,7 +15,7 @@
 //! may hold is bounded by [`Tuning`].
 //!
 //! Served: KV, Watch, Lease, Cluster, Lock, Election, Maintenance except Snapshot, `grpc.health.v1.Health/Check`, and over HTTP/1 `GET /health` and
-//! `GET /version`. Auth answers `Unimplemented` and says so. No TLS and no compression yet. Calls whose `:authority` is no authority are reset by the
+//! `GET /version`. Auth answers `Unimplemented` and says so. No compression yet. Calls whose `:authority` is no authority are reset by the
 //! HTTP/2 library: so etcdctl 3.4 (not 3.5 and later) fails at `endpoint status`, `endpoint hashkv` and `move-leader`.
 #![forbid(unsafe_code)]
 #![allow(
@@ -27,6 +27,8 @@
 mod backend;
 mod cluster;
 pub(crate) mod codec;
+mod connection;
+mod door;
 mod election;
 mod feed;
 mod front;
@@ -44,6 +46,7 @@ mod watch;
 mod watching;
 
 pub use backend::Backend;
+pub use door::PROTOCOLS;
 pub use feed::Feed;
 pub use front::{Front, SESSION_EXPIRED};
 pub use serve::{Tuning, runtime, serve};

@@ -11,6 +11,7 @@ use quorate_consensus::{GroupId, Role};
 use quorate_etcd::{Feed, Front};
 use quorate_server::{CallError, Handle, Network, Options, Security, Stopped, Storage, systemd};
 use quorate_service::{Identity, KEYS, Reply, State, TREE, keyspace};
+use quorate_tls::Tls;
 use tokio::{
     signal::unix::{Signal, SignalKind, signal},
     sync::watch,
@@ -131,6 +132,8 @@ async fn run(settings: &Settings, for_dev: bool) -> Result<ExitCode, Failed> {
     start.peers.extend(addresses(&settings.data_dir));
 
     let config = node_config(settings, &start)?;
+    let client_tls = settings.client_tls.clone().map(Tls::load).transpose();
+    let client_tls = client_tls.map_err(|error| Failed::usage(format!("client-tls: {error}")))?;
     let network =
         Network::Tcp { listener: peer_listener, peers: start.peers.clone(), security: Security::Plaintext };
     let mut options = Options::new(Storage::Directory(settings.data_dir.clone()), network);
@@ -168,6 +171,8 @@ async fn run(settings: &Settings, for_dev: bool) -> Result<ExitCode, Failed> {
     front.limits.txn_ops_max = settings.txn_ops_max;
     front.feed = feed;
     front.life = handle.life();
+    front.client_names.clone_from(&settings.client_names);
+    front.tls = client_tls;
     let front = client_listener.map(|listener| serve_etcd(listener, front, stopping)).transpose()?;
     let zookeeper =
         has_tree.then(|| tree::serve(settings, tree_listeners, tree_front, &handle, stop.subscribe()));
