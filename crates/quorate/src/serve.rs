@@ -28,6 +28,7 @@ mod members;
 mod start;
 
 use members::follow_members;
+pub(crate) use start::founding;
 use start::{addresses, engines, found, join, node_config};
 
 /// What the process says on standard output once it serves; `dev` waits for it.

@@ -13,6 +13,7 @@
 //! Architecture Invariant: no request to `keys` waits for `meta`.
 #![forbid(unsafe_code)]
 
+pub mod backup;
 pub mod cluster;
 pub mod compactor;
 mod error;
