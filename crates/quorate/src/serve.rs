@@ -137,7 +137,6 @@ async fn run(settings: &Settings, for_dev: bool) -> Result<ExitCode, Failed> {
     options.unsafe_no_sync = settings.no_sync;
     options.calls_waiting_max = settings.waiting_max;
     let (cluster, node) = (start.cluster, start.node);
-    let has_tree = settings.tree_engine.is_some();
     let listen = |key: &'static str, at: &Option<String>| at.as_ref().map(|at| bind(key, at)).transpose();
     let tree_listeners = tree::Listeners {
         clients: listen("listen-zookeeper", &settings.zookeeper.listen)?,
@@ -154,8 +153,7 @@ async fn run(settings: &Settings, for_dev: bool) -> Result<ExitCode, Failed> {
             name: settings.name.clone(),
             client_urls: settings.advertise_client.iter().cloned().collect(),
         };
-        let state = State::new(identity, start.bootstrap.clone());
-        if has_tree { state.with_tree(Some(tree_sink)) } else { state }
+        State::new(identity, start.bootstrap.clone()).with_tree(Some(tree_sink))
     })
     .map_err(|error| failed(format!("{} does not start: {error}", settings.name)))?;
 
@@ -166,10 +164,10 @@ async fn run(settings: &Settings, for_dev: bool) -> Result<ExitCode, Failed> {
     front.limits.request_bytes_max = settings.request_bytes_max;
     front.limits.txn_ops_max = settings.txn_ops_max;
     let front = client_listener.map(|listener| serve_etcd(listener, front, stopping)).transpose()?;
-    let zookeeper =
-        has_tree.then(|| tree::serve(settings, tree_listeners, tree_front, &handle, stop.subscribe()));
-    let zookeeper = zookeeper.transpose()?;
-    let members = follow_members(handle.clone(), settings.data_dir.clone(), start.peers, engines(settings));
+    let clients_of_tree = tree_listeners.clients.is_some() || tree_listeners.secure.is_some();
+    let zookeeper = tree::serve(settings, tree_listeners, tree_front, &handle, stop.subscribe())?;
+    let (directory, engines) = (settings.data_dir.clone(), engines(settings));
+    let members = follow_members(handle.clone(), directory, start.peers, engines, clients_of_tree);
     let mut members = tokio::spawn(members);
     let lead = follow_lead(handle.clone(), settings.name.clone(), settings.quota_bytes, for_dev);
     let lead = tokio::spawn(lead);
@@ -198,9 +196,7 @@ async fn run(settings: &Settings, for_dev: bool) -> Result<ExitCode, Failed> {
                 if let Some(front) = front {
                     let _ = front.await;
                 }
-                if let Some(zookeeper) = zookeeper {
-                    let _ = zookeeper.await;
-                }
+                let _ = zookeeper.await;
             };
             tokio::select! {
                 () = leave => ExitCode::SUCCESS,
