@@ -3,7 +3,7 @@
 use std::{error::Error, fs, path::PathBuf};
 
 /// Services that this crate implements. Others are answered by `routes.rs` without a trait.
-const SERVED: [&str; 3] = ["KV", "Cluster", "Maintenance"];
+const SERVED: [&str; 7] = ["KV", "Watch", "Lease", "Cluster", "Maintenance", "Lock", "Election"];
 /// Services that this crate calls on other members.
 const CALLED: [&str; 1] = ["Cluster"];
 
@@ -14,7 +14,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         std::env::var_os("OUT_DIR").ok_or("cargo sets OUT_DIR for build scripts; run this through cargo")?,
     );
 
-    let mut served = protox::compile(["rpc.proto"], ["../wire/proto"])?;
+    let mut served = protox::compile(["rpc.proto", "lock.proto", "election.proto"], ["../wire/proto"])?;
     for file in &mut served.file {
         // Comments on the services would become documentation that is not ours to check.
         file.source_code_info = None;
@@ -31,8 +31,15 @@ fn main() -> Result<(), Box<dyn Error>> {
             .extern_path(".etcdserverpb", "::quorate_wire::etcdserverpb")
             .extern_path(".mvccpb", "::quorate_wire::mvccpb")
             .extern_path(".authpb", "::quorate_wire::authpb")
+            .extern_path(".v3lockpb", "::quorate_wire::v3lockpb")
+            .extern_path(".v3electionpb", "::quorate_wire::v3electionpb")
     };
-    generator().build_client(false).codec_path("crate::codec::Codec").compile_fds(served)?;
+    generator()
+        // Its events are encoded before, once for all watchers.
+        .extern_path(".etcdserverpb.WatchResponse", "crate::watch::Frame")
+        .build_client(false)
+        .codec_path("crate::codec::Codec")
+        .compile_fds(served)?;
     let calls = out.join("calls");
     fs::create_dir_all(&calls)?;
     generator().build_server(false).out_dir(calls).compile_fds(called)?;

@@ -1,28 +1,50 @@
-//! Clients that we did not write, beside `etcdctl`: the `etcd-client` crate, in a package of its own because its build needs `protoc`.
+//! Clients that we did not write, as crates: `etcd-client`, whose build needs `protoc`, and `zookeeper-client`; each in a package of its own.
 
 use std::process::Command;
 
 use crate::{
     Fallible,
     cluster::{Cluster, Kind, Options, Scratch},
+    scripted,
 };
 
-const MANIFEST: &str = "foreign/etcd-client/Cargo.toml";
 const TARGET: &str = "target/foreign";
 
+/// etcd's API, with the `etcd-client` crate.
 pub(crate) fn run() -> Fallible<()> {
     if Command::new("protoc").arg("--version").output().is_err() {
         return Err("protoc is not installed, and the etcd-client crate needs it to build; Debian has it in the package protobuf-compiler".into());
     }
-    let built = Command::new(env!("CARGO"))
-        .args(["build", "--quiet", "--release", "--manifest-path", MANIFEST, "--target-dir", TARGET])
-        .status()?;
-    if !built.success() {
-        return Err(format!("{MANIFEST} does not build").into());
-    }
+    let program = build("etcd-client")?;
     let scratch = Scratch::new("foreign")?;
     let cluster = Cluster::start(Kind::Quorate, &scratch.directories(3)?, &Options::default())?;
-    let content =
-        Command::new(format!("{TARGET}/release/foreign-etcd-client")).args(cluster.endpoints()).status()?;
+    let content = Command::new(program).args(cluster.endpoints()).status()?;
     if content.success() { Ok(()) } else { Err("the etcd-client crate found something".into()) }
+}
+
+/// ZooKeeper's API, with the `zookeeper-client` crate, through kills of the leader. `engine` replicates the tree: `zab` or `raft`.
+pub(crate) fn zookeeper(engine: &str) -> Fallible<()> {
+    scripted::play(Command::new(build("zookeeper-client")?), "zookeeper-client", engine)
+}
+
+/// The program that drives a cluster through this client.
+fn build(client: &str) -> Fallible<String> {
+    let manifest = format!("foreign/{client}/Cargo.toml");
+    let built = Command::new(env!("CARGO"))
+        .args([
+            "build",
+            "--quiet",
+            "--release",
+            "--locked",
+            "--manifest-path",
+            &manifest,
+            "--target-dir",
+            TARGET,
+        ])
+        .status()?;
+    if built.success() {
+        Ok(format!("{TARGET}/release/foreign-{client}"))
+    } else {
+        Err(format!("{manifest} does not build").into())
+    }
 }

@@ -24,9 +24,11 @@ mod plants;
 mod power;
 mod process;
 mod saturate;
+mod scripted;
 mod smoke;
 mod torture;
 mod workload;
+mod zkcli;
 mod zookeeper;
 
 use std::{env, process::ExitCode};
@@ -39,6 +41,8 @@ cargo xtask smoke                      a little of everything below; part of .ci
 cargo xtask etcdctl                    the etcdctl that people have, against our cluster, through a kill of the leader
 cargo xtask foreign                    the etcd-client crate, which we did not write, against our cluster (needs protoc)
 cargo xtask kazoo [zab|raft]            kazoo, Python's ZooKeeper client, against our cluster, through kills of the leader (needs python3-venv)
+cargo xtask zookeeper-client [zab|raft] the zookeeper-client crate, likewise
+cargo xtask zkcli [zab|raft|zookeeper]  ZooKeeper's shell, every answer compared with ZooKeeper's own in foreign/zkcli/everyday.txt (--write: asks it anew)
 cargo xtask differential --operations N --seeds M --first-seed S   the same random operations against ours and a real ZooKeeper (needs Debian's libzookeeper-java and default-jre-headless)
 cargo xtask differential --smoke       fifteen hundred of them, not for the ledger
 cargo xtask sim --engine E --seeds N --first-seed S   a campaign of the simulator; a rare state that was never reached fails it
@@ -68,6 +72,8 @@ fn main() -> ExitCode {
         Some("etcdctl") => etcdctl::run(),
         Some("foreign") => foreign::run(),
         Some("kazoo") => kazoo::run(arguments.get(1).map_or("zab", String::as_str)),
+        Some("zookeeper-client") => foreign::zookeeper(arguments.get(1).map_or("zab", String::as_str)),
+        Some("zkcli") => zkcli::run(arguments.get(1).map_or("zab", String::as_str)),
         Some("differential") if arguments.iter().any(|argument| argument == "--smoke") => {
             differential::smoke(number("--first-seed", 1))
         }

@@ -4,6 +4,7 @@ use std::process::Command;
 
 use crate::{
     Fallible, cluster::binary, differential, etcdctl, foreign, full_disk, kazoo, plants, power, torture,
+    zkcli,
 };
 
 pub(crate) fn run() -> Fallible<()> {
@@ -11,6 +12,10 @@ pub(crate) fn run() -> Fallible<()> {
     foreign::run()?;
     for engine in ["zab", "raft"] {
         kazoo::run(engine)?;
+        foreign::zookeeper(engine)?;
+    }
+    for on in ["zookeeper", "zab", "raft"] {
+        zkcli::run(on)?;
     }
     differential::smoke(1)?;
     for (engine, seeds) in [("raft", "60"), ("zab", "40")] {

@@ -10,6 +10,8 @@ pub struct Instant(u64);
 impl Instant {
     /// The clock's start.
     pub const START: Instant = Instant(0);
+    /// The last moment that can be told: what is set for it never comes.
+    pub const END: Instant = Instant(u64::MAX);
 
     /// The moment `nanos` nanoseconds after the clock's start.
     #[must_use]

@@ -2,11 +2,12 @@
 
 use std::{collections::BTreeMap, future::Future};
 
+use bytes::Bytes;
 use quorate_consensus::{GroupId, NodeId, RoleChange, Writer};
 use quorate_server::{CallError, Handle};
 use quorate_service::{
-    Reply,
-    node::{GroupStatus, SessionTag},
+    KEYS, Reply,
+    node::{GroupStatus, NodeInput, SessionTag},
 };
 use tokio::sync::watch;
 
@@ -34,6 +35,9 @@ pub trait Backend: Clone + Send + Sync + 'static {
     /// # Errors
     /// The node takes no more inputs.
     fn transfer_leadership(&self, group: GroupId, to: NodeId) -> Result<(), CallError>;
+
+    /// A word for the front end of another member, or of whoever leads the keys; it may be lost.
+    fn relay(&self, to: Option<NodeId>, word: Bytes);
 
     /// Role, epoch and leader of each group, now and whenever they change.
     fn role_changes(&self) -> watch::Receiver<BTreeMap<GroupId, RoleChange>>;
@@ -63,6 +67,11 @@ impl Backend for Handle<Reply> {
 
     fn transfer_leadership(&self, group: GroupId, to: NodeId) -> Result<(), CallError> {
         Handle::transfer_leadership(self, group, Some(to))
+    }
+
+    fn relay(&self, to: Option<NodeId>, word: Bytes) {
+        // A node that takes no more inputs has no more words to say either.
+        let _ = self.input(NodeInput::Relay { group: KEYS, to, bytes: word });
     }
 
     fn role_changes(&self) -> watch::Receiver<BTreeMap<GroupId, RoleChange>> {

@@ -6,6 +6,7 @@ use std::{
         Arc,
         atomic::{AtomicU8, AtomicU64, Ordering},
     },
+    time::Duration,
 };
 
 use quorate_consensus::{GroupId, Role, RoleChange};
@@ -15,11 +16,13 @@ use quorate_service::{
     keyspace::View as KeysView,
     node::{Outcome, SessionTag},
     placement::View as MetaView,
+    watch,
 };
+use quorate_tls::Tls;
 use quorate_wire::{ApiError, Code, EtcdError, Limits, OtherError, etcdserverpb as pb};
 use tonic::{Status, metadata::MetadataMap};
 
-use crate::{Backend, Tuning};
+use crate::{Backend, Feed, Tuning, leasing::Leasing, watching::Watching};
 
 /// The text of the answer to a write of a session that is not known any more, with code FailedPrecondition.
 pub const SESSION_EXPIRED: &str = "quorate: session expired";
@@ -45,6 +48,21 @@ pub struct Front<B = Handle<Reply>> {
     pub strict_reconfiguration: bool,
     /// What connections may take.
     pub tuning: Tuning,
+    /// What happens to the keys. Without the sink of this feed in the node's state, watches are told nothing.
+    pub feed: Feed,
+    /// What watches may take.
+    pub watches: watch::Settings,
+    /// Streams whose clients want a leader (`hasleader`) end when none has been known for so long. Default 3 s: three election timeouts of etcd's.
+    pub no_leader_after: Duration,
+    /// The shortest time that a lease is granted for, in seconds, at least 1; shorter ones are raised to it. Default 2: etcd's, one and a half election
+    /// timeouts rounded up.
+    pub lease_ttl_min_s: i64,
+    /// With it, clients come through TLS alone; [`PROTOCOLS`](crate::PROTOCOLS) are spoken inside. Default none.
+    pub tls: Option<Tls>,
+    /// Of these (common names, hosts) a client's certificate must have one; empty, the default: any will do.
+    pub client_names: Vec<String>,
+    /// Which life of the process this is: answers to questions of another are not for it. Default 0; a node's handle knows it.
+    pub life: u64,
 }
 
 impl<B: Backend> Front<B> {
@@ -61,6 +79,13 @@ impl<B: Backend> Front<B> {
             learners_max: cluster::LEARNERS_MAX_DEFAULT,
             strict_reconfiguration: true,
             tuning: Tuning::default(),
+            feed: Feed::default(),
+            watches: watch::Settings::default(),
+            no_leader_after: Duration::from_secs(3),
+            lease_ttl_min_s: 2,
+            tls: None,
+            client_names: Vec::new(),
+            life: 0,
         }
     }
 }
@@ -72,6 +97,8 @@ pub(crate) struct Serving<B>(pub(crate) Arc<Inner<B>>);
 #[derive(Debug)]
 pub(crate) struct Inner<B> {
     pub(crate) front: Front<B>,
+    watching: Watching,
+    leasing: Leasing,
     /// The term of `keys`, followed by a task, so that no request takes a lock for its header.
     term: AtomicU64,
     standing: AtomicU8,
@@ -91,7 +118,9 @@ pub(crate) enum OnLearner {
 impl<B: Backend> Serving<B> {
     pub(crate) fn new(front: Front<B>) -> Serving<B> {
         let roles = front.backend.role_changes();
-        let inner = Inner { front, term: AtomicU64::new(0), standing: AtomicU8::new(0) };
+        let watching = Watching::new(front.feed.clone(), front.watches);
+        let leasing = Leasing::new(front.feed.clone(), front.life);
+        let inner = Inner { front, watching, leasing, term: AtomicU64::new(0), standing: AtomicU8::new(0) };
         inner.saw(&roles.borrow());
         Serving(Arc::new(inner))
     }
@@ -109,6 +138,27 @@ impl<B: Backend> Serving<B> {
 
     pub(crate) fn backend(&self) -> &B {
         &self.0.front.backend
+    }
+
+    pub(crate) fn watching(&self) -> &Watching {
+        &self.0.watching
+    }
+
+    pub(crate) fn leasing(&self) -> &Leasing {
+        &self.0.leasing
+    }
+
+    pub(crate) fn lease_ttl_min_s(&self) -> i64 {
+        self.0.front.lease_ttl_min_s
+    }
+
+    /// The store's revision, as far as anybody was told of it here.
+    pub(crate) fn revision(&self) -> u64 {
+        self.0.front.feed.revision()
+    }
+
+    pub(crate) fn no_leader_after(&self) -> Duration {
+        self.0.front.no_leader_after
     }
 
     pub(crate) fn limits(&self) -> &Limits {

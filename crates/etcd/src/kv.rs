@@ -1,5 +1,6 @@
 //! The service KV.
 
+use futures_util::stream;
 use quorate_service::{
     KEYS, Reply, keyspace,
     keyspace::{Alarm, AlarmAction, AlarmKind, AlarmMember, Command, KeyspaceError, Operation},
@@ -12,7 +13,8 @@ use tonic::{Request, Response, Status, codegen::BoxStream};
 
 use crate::{
     Backend,
-    front::{OnLearner, Serving, call_error, done, not_yet, session, status, wrong_reply},
+    front::{OnLearner, Serving, call_error, done, session, status, wrong_reply},
+    range_stream::{self, Chunks},
     rpc::etcdserverpb::kv_server::Kv,
 };
 
@@ -37,12 +39,24 @@ impl<B: Backend> Kv for Serving<B> {
         }
     }
 
-    /// Not served yet: clients fall back to Range, as with servers before 3.7.
     async fn range_stream(
         &self,
-        _: Request<pb::RangeRequest>,
+        request: Request<pb::RangeRequest>,
     ) -> Result<Response<Self::RangeStreamStream>, Status> {
-        Err(not_yet("KV/RangeStream"))
+        let on_learner = if request.get_ref().serializable { OnLearner::Served } else { OnLearner::Refused };
+        self.admit(request.metadata(), on_learner)?;
+        let plan = kv::range(request.into_inner()).map_err(|error| status(&error))?;
+        let Plan::Read { query: Query::Range(range), serializable } = plan else { return Err(wrong_reply()) };
+        range_stream::check(&range)?;
+        let view = self.keys(serializable).await?;
+        let chunks = Chunks::new(view, range, self.limits().request_bytes_max, self.header())?;
+        let told = stream::unfold(chunks, |mut chunks| async move {
+            let next = chunks.next()?;
+            // Others want to run as well.
+            tokio::task::yield_now().await;
+            Some((next, chunks))
+        });
+        Ok(Response::new(Box::pin(told)))
     }
 
     async fn put(&self, request: Request<pb::PutRequest>) -> Result<Response<pb::PutResponse>, Status> {
@@ -111,20 +125,32 @@ impl<B: Backend> Serving<B> {
         command: &Command,
         session: Option<SessionTag>,
     ) -> Result<(keyspace::Reply, u64), Status> {
+        match self.try_write(command, session).await? {
+            (Ok(reply), revision) => Ok((reply, revision)),
+            (Err(error), _) => Err(self.refused(error).await),
+        }
+    }
+
+    /// Proposes; what the keyspace says to it, and the revision for the response's header.
+    pub(crate) async fn try_write(
+        &self,
+        command: &Command,
+        session: Option<SessionTag>,
+    ) -> Result<(Result<keyspace::Reply, KeyspaceError>, u64), Status> {
         let reply = self.backend().propose(KEYS, session, |to| to.raw(&command.encode())).await;
         let Reply::Keys(outcome) = reply.map_err(|error| call_error(&error))? else {
             return Err(wrong_reply());
         };
         let keyspace::Response { revision, result } = done(outcome)?;
-        match result {
-            Ok(reply) => Ok((reply, revision)),
-            Err(error) => {
-                if error == KeyspaceError::NoSpace {
-                    self.raise_no_space().await;
-                }
-                Err(status(&keyspace_error(error)))
-            }
+        Ok((result, revision))
+    }
+
+    /// What the client is told, and what follows from it for this member.
+    pub(crate) async fn refused(&self, error: KeyspaceError) -> Status {
+        if error == KeyspaceError::NoSpace {
+            self.raise_no_space().await;
         }
+        status(&keyspace_error(error))
     }
 
     /// The first to be refused for want of space raises this member's alarm, as in etcd; operators look for it.

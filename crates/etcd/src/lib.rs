@@ -14,10 +14,9 @@
 //! Architecture Invariant: bytes from a client hurt that client at most. Whatever comes, other connections go on; what one connection
 //! may hold is bounded by [`Tuning`].
 //!
-//! Served: KV except RangeStream, Cluster, Maintenance except Defragment, Snapshot and Downgrade, `grpc.health.v1.Health/Check`, and
-//! over HTTP/1 `GET /health` and `GET /version`. Watch, Lease, Auth, Lock and Election answer `Unimplemented` and say so. No TLS and no
-//! compression yet. Calls whose `:authority` is no authority are reset by the HTTP/2 library: so etcdctl 3.4 (not 3.5 and later) fails at
-//! `endpoint status`, `endpoint hashkv` and `move-leader`.
+//! Served: KV, Watch, Lease, Cluster, Lock, Election, Maintenance except Snapshot, `grpc.health.v1.Health/Check`, and over HTTP/1 `GET /health` and
+//! `GET /version`. Auth answers `Unimplemented` and says so. No compression yet. Calls whose `:authority` is no authority are reset by the
+//! HTTP/2 library: so etcdctl 3.4 (not 3.5 and later) fails at `endpoint status`, `endpoint hashkv` and `move-leader`.
 #![forbid(unsafe_code)]
 #![allow(
     clippy::disallowed_types,
@@ -28,14 +27,27 @@
 mod backend;
 mod cluster;
 pub(crate) mod codec;
+mod connection;
+mod door;
+mod election;
+mod feed;
 mod front;
 mod kv;
+mod lease;
+mod leasing;
+mod lock;
 mod maintenance;
 mod plain_http;
+mod range_stream;
+mod recipes;
 mod routes;
 mod serve;
+mod watch;
+mod watching;
 
 pub use backend::Backend;
+pub use door::PROTOCOLS;
+pub use feed::Feed;
 pub use front::{Front, SESSION_EXPIRED};
 pub use serve::{Tuning, runtime, serve};
 
@@ -44,6 +56,12 @@ pub use serve::{Tuning, runtime, serve};
 mod rpc {
     pub mod etcdserverpb {
         include!(concat!(env!("OUT_DIR"), "/etcdserverpb.rs"));
+    }
+    pub mod v3lockpb {
+        include!(concat!(env!("OUT_DIR"), "/v3lockpb.rs"));
+    }
+    pub mod v3electionpb {
+        include!(concat!(env!("OUT_DIR"), "/v3electionpb.rs"));
     }
     pub mod health {
         include!(concat!(env!("OUT_DIR"), "/grpc.health.v1.rs"));

@@ -100,12 +100,14 @@ impl<B: Backend> Maintenance for Serving<B> {
         }))
     }
 
-    /// Not served yet. There is no file here that would have to be defragmented.
+    /// Nothing to do and nothing that would have to stop: what a compaction removes is free at once, and the log's old segments are deleted as they
+    /// are. Without a header, as in etcd.
     async fn defragment(
         &self,
-        _: Request<pb::DefragmentRequest>,
+        request: Request<pb::DefragmentRequest>,
     ) -> Result<Response<pb::DefragmentResponse>, Status> {
-        Err(not_yet("Maintenance/Defragment"))
+        self.admit(request.metadata(), OnLearner::Refused)?;
+        Ok(Response::new(pb::DefragmentResponse { header: None }))
     }
 
     /// A hash of this member's whole state. Not etcd's function: compare members of one cluster, at equal applied indices.
@@ -179,12 +181,45 @@ impl<B: Backend> Maintenance for Serving<B> {
         Ok(Response::new(pb::MoveLeaderResponse { header: None }))
     }
 
-    /// Not served yet.
+    /// There is nothing that this server could be downgraded to: a valid target passes the validation as it does in etcd, and is refused then.
     async fn downgrade(
         &self,
-        _: Request<pb::DowngradeRequest>,
+        request: Request<pb::DowngradeRequest>,
     ) -> Result<Response<pb::DowngradeResponse>, Status> {
-        Err(not_yet("Maintenance/Downgrade"))
+        use pb::downgrade_request::DowngradeAction;
+        self.admit(request.metadata(), OnLearner::Refused)?;
+        let version = &self.0.front.version;
+        match request.get_ref().action() {
+            DowngradeAction::Validate => {}
+            DowngradeAction::Enable => {
+                check_downgrade(&request.get_ref().version, version)?;
+                return Err(Status::failed_precondition(
+                    "quorate: the members run one release of quorate, and none is older in the way that a downgrade prepares for; nothing was changed",
+                ));
+            }
+            DowngradeAction::Cancel => return Err(table(EtcdError::NoInflightDowngrade)),
+        }
+        check_downgrade(&request.get_ref().version, version)?;
+        let view = self.keys(false).await?;
+        Ok(Response::new(pb::DowngradeResponse {
+            header: self.header_at(&view),
+            version: storage_version(version),
+        }))
+    }
+}
+
+/// The target is a version, and the one minor release below.
+fn check_downgrade(target: &str, version: &str) -> Result<(), Status> {
+    let numbers = |text: &str| -> Option<(u64, u64)> {
+        let mut parts = text.split('.').map(|part| part.parse::<u64>().ok());
+        let (major, minor) = (parts.next()??, parts.next()??);
+        // A patch may follow, and nothing after it.
+        (parts.next().is_none_or(|patch| patch.is_some()) && parts.next().is_none()).then_some((major, minor))
+    };
+    let target = numbers(target).ok_or_else(|| table(EtcdError::WrongDowngradeVersionFormat))?;
+    match numbers(version) {
+        Some((major, minor)) if minor > 0 && target == (major, minor - 1) => Ok(()),
+        _ => Err(table(EtcdError::InvalidDowngradeTargetVersion)),
     }
 }
 

@@ -15,47 +15,57 @@ use tower_service::Service as _;
 
 use crate::{
     Backend,
+    door::CommonName,
     front::{Serving, not_yet},
     plain_http,
     rpc::{
         etcdserverpb::{
-            cluster_server::ClusterServer, kv_server::KvServer, maintenance_server::MaintenanceServer,
+            cluster_server::ClusterServer, kv_server::KvServer, lease_server::LeaseServer,
+            maintenance_server::MaintenanceServer, watch_server::WatchServer,
         },
         health::{
             HealthCheckRequest, HealthCheckResponse,
             health_check_response::ServingStatus,
             health_server::{Health, HealthServer},
         },
+        v3electionpb::election_server::ElectionServer,
+        v3lockpb::lock_server::LockServer,
     },
 };
 
 /// Services of etcd that are not here yet.
-const LATER: [&str; 5] = [
-    "etcdserverpb.Watch",
-    "etcdserverpb.Lease",
-    "etcdserverpb.Auth",
-    "v3lockpb.Lock",
-    "v3electionpb.Election",
-];
+const LATER: [&str; 4] =
+    ["etcdserverpb.Lease", "etcdserverpb.Auth", "v3lockpb.Lock", "v3electionpb.Election"];
 
 /// Every service, for one connection. Clones are cheap: one per connection, and one per request of the service that it is for.
 #[derive(Debug)]
 pub(crate) struct Routes<B> {
     kv: KvServer<Serving<B>>,
+    watch: WatchServer<Serving<B>>,
+    lease: LeaseServer<Serving<B>>,
+    lock: LockServer<Serving<B>>,
+    election: ElectionServer<Serving<B>>,
     cluster: ClusterServer<Serving<B>>,
     maintenance: MaintenanceServer<Serving<B>>,
     health: HealthServer<Serving<B>>,
     serving: Serving<B>,
+    /// Whom the certificate of this connection's client names.
+    name: Option<CommonName>,
 }
 
 impl<B: Clone> Clone for Routes<B> {
     fn clone(&self) -> Self {
         Routes {
             kv: self.kv.clone(),
+            watch: self.watch.clone(),
+            lease: self.lease.clone(),
+            lock: self.lock.clone(),
+            election: self.election.clone(),
             cluster: self.cluster.clone(),
             maintenance: self.maintenance.clone(),
             health: self.health.clone(),
             serving: self.serving.clone(),
+            name: self.name.clone(),
         }
     }
 }
@@ -67,11 +77,27 @@ impl<B: Backend> Routes<B> {
             kv: KvServer::new(serving.clone())
                 .max_decoding_message_size(receive)
                 .max_encoding_message_size(send),
+            watch: WatchServer::new(serving.clone())
+                .max_decoding_message_size(receive)
+                .max_encoding_message_size(send),
+            lease: LeaseServer::new(serving.clone())
+                .max_decoding_message_size(receive)
+                .max_encoding_message_size(send),
+            lock: LockServer::new(serving.clone()).max_decoding_message_size(receive),
+            election: ElectionServer::new(serving.clone())
+                .max_decoding_message_size(receive)
+                .max_encoding_message_size(send),
             cluster: ClusterServer::new(serving.clone()).max_decoding_message_size(receive),
             maintenance: MaintenanceServer::new(serving.clone()).max_decoding_message_size(receive),
             health: HealthServer::new(serving.clone()).max_decoding_message_size(receive),
             serving,
+            name: None,
         }
+    }
+
+    /// For a connection whose client's certificate names somebody.
+    pub(crate) fn of(self, name: Option<CommonName>) -> Routes<B> {
+        Routes { name, ..self }
     }
 }
 
@@ -80,7 +106,10 @@ impl<B: Backend> hyper::service::Service<Request<Incoming>> for Routes<B> {
     type Error = Infallible;
     type Future = Answer;
 
-    fn call(&self, request: Request<Incoming>) -> Answer {
+    fn call(&self, mut request: Request<Incoming>) -> Answer {
+        if let Some(name) = &self.name {
+            request.extensions_mut().insert(name.clone());
+        }
         if request.version() < Version::HTTP_2 || request.method() == Method::GET {
             let (serving, request) = (self.serving.clone(), request.map(drop));
             return Answer(Box::pin(async move { Ok(plain_http::answer(&serving, &request).await) }));
@@ -90,6 +119,10 @@ impl<B: Backend> hyper::service::Service<Request<Incoming>> for Routes<B> {
             path.strip_prefix('/').and_then(|path| path.split_once('/')).unwrap_or_default();
         Answer(match service {
             "etcdserverpb.KV" => self.kv.clone().call(request),
+            "etcdserverpb.Watch" => self.watch.clone().call(request),
+            "etcdserverpb.Lease" => self.lease.clone().call(request),
+            "v3lockpb.Lock" => self.lock.clone().call(request),
+            "v3electionpb.Election" => self.election.clone().call(request),
             "etcdserverpb.Maintenance" => self.maintenance.clone().call(request),
             "etcdserverpb.Cluster" => self.cluster.clone().call(request),
             "grpc.health.v1.Health" => self.health.clone().call(request),

@@ -2,17 +2,17 @@
 
 use std::{future::Future, io, pin::pin, time::Duration};
 
-use hyper::server::conn::{http1, http2};
-use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use tokio::{
-    net::{TcpListener, TcpStream},
+    net::TcpListener,
     runtime::{Builder, Runtime},
     sync::watch,
     task::JoinSet,
     time::{sleep, timeout},
 };
 
-use crate::{Backend, Front, front::Serving, routes::Routes};
+use crate::{
+    Backend, Front, connection::connection, door::Door, front::Serving, leasing, routes::Routes, watching,
+};
 
 /// What a connection may take.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -81,11 +81,14 @@ pub async fn serve<B: Backend>(
     shutdown: impl Future<Output = ()>,
 ) -> io::Result<()> {
     let tuning = front.tuning;
+    let door = Door::new(front.tls.clone(), front.client_names.clone());
     let serving = Serving::new(front);
     let routes = Routes::new(serving.clone());
     let (stop, stopping) = watch::channel(false);
     let mut follower = JoinSet::new();
-    follower.spawn(serving.follow_roles());
+    follower.spawn(serving.clone().follow_roles());
+    follower.spawn(watching::follow(serving.clone()));
+    follower.spawn(leasing::keep(serving.clone()));
     let mut connections = JoinSet::new();
     let mut shutdown = pin!(shutdown);
     loop {
@@ -94,7 +97,7 @@ pub async fn serve<B: Backend>(
             Some(_) = connections.join_next() => {}
             accepted = listener.accept(), if connections.len() < tuning.connections_max => match accepted {
                 Ok((stream, _)) => {
-                    connections.spawn(connection(stream, routes.clone(), tuning, stopping.clone()));
+                    connections.spawn(connection(stream, door.clone(), routes.clone(), tuning, stopping.clone()));
                 }
                 Err(error) => refused(error).await?,
             },
@@ -102,6 +105,8 @@ pub async fn serve<B: Backend>(
     }
     drop(listener);
     let _ = stop.send(true);
+    // They would never end by themselves.
+    serving.watching().end_all();
     let all_ended = async { while connections.join_next().await.is_some() {} };
     if timeout(tuning.shutdown_grace, all_ended).await.is_err() {
         tracing::info!(left = connections.len(), "closing connections whose calls did not finish in time");
@@ -121,93 +126,5 @@ async fn refused(error: io::Error) -> io::Result<()> {
             sleep(Duration::from_millis(50)).await;
             Ok(())
         }
-    }
-}
-
-enum Speaks {
-    Http1,
-    Http2,
-}
-
-/// The first bytes tell: HTTP/2 with prior knowledge begins with `PRI `, which no HTTP/1 request does.
-async fn sniff(stream: &TcpStream) -> io::Result<Option<Speaks>> {
-    const PREFACE: &[u8] = b"PRI ";
-    let mut first = [0; PREFACE.len()];
-    loop {
-        let count = stream.peek(&mut first).await?;
-        let bytes = &first[..count];
-        if bytes.is_empty() {
-            return Ok(None);
-        }
-        if !PREFACE.starts_with(bytes) {
-            return Ok(Some(Speaks::Http1));
-        }
-        if bytes.len() == PREFACE.len() {
-            return Ok(Some(Speaks::Http2));
-        }
-        // A peek returns at once while there is anything; the rest of four bytes is waited for by looking again.
-        sleep(Duration::from_millis(10)).await;
-    }
-}
-
-async fn stops(stopping: &mut watch::Receiver<bool>) {
-    let _ = stopping.wait_for(|stop| *stop).await;
-}
-
-async fn connection<B: Backend>(
-    stream: TcpStream,
-    routes: Routes<B>,
-    tuning: Tuning,
-    mut stopping: watch::Receiver<bool>,
-) {
-    let _ = stream.set_nodelay(true);
-    let speaks = tokio::select! {
-        speaks = timeout(tuning.first_bytes_timeout, sniff(&stream)) => speaks,
-        () = stops(&mut stopping) => return,
-    };
-    let Ok(Ok(Some(speaks))) = speaks else { return };
-    let stream = TokioIo::new(stream);
-    // What a connection ends with is its client's doing, or the network's.
-    let ended = match speaks {
-        Speaks::Http2 => {
-            let connection = http2::Builder::new(TokioExecutor::new())
-                .timer(TokioTimer::new())
-                .initial_stream_window_size(tuning.stream_window_bytes)
-                .initial_connection_window_size(tuning.connection_window_bytes)
-                .max_concurrent_streams(tuning.streams_max)
-                .max_header_list_size(tuning.metadata_bytes_max)
-                .max_send_buf_size(tuning.send_buffer_bytes)
-                .keep_alive_interval(tuning.keepalive_interval)
-                .keep_alive_timeout(tuning.keepalive_timeout)
-                .serve_connection(stream, routes);
-            let mut connection = pin!(connection);
-            tokio::select! {
-                biased;
-                ended = connection.as_mut() => ended,
-                () = stops(&mut stopping) => {
-                    connection.as_mut().graceful_shutdown();
-                    connection.await
-                }
-            }
-        }
-        Speaks::Http1 => {
-            let connection = http1::Builder::new()
-                .timer(TokioTimer::new())
-                .header_read_timeout(tuning.first_bytes_timeout)
-                .max_buf_size(tuning.metadata_bytes_max as usize)
-                .serve_connection(stream, routes);
-            let mut connection = pin!(connection);
-            tokio::select! {
-                biased;
-                ended = connection.as_mut() => ended,
-                () = stops(&mut stopping) => {
-                    connection.as_mut().graceful_shutdown();
-                    connection.await
-                }
-            }
-        }
-    };
-    if let Err(error) = ended {
-        tracing::debug!(%error, "a connection ended");
     }
 }

@@ -4,11 +4,7 @@ mod support;
 
 use std::time::Duration;
 
-use quorate_client::{
-    rpc::{LeaseClient, LockClient, WatchClient},
-    tonic::{Code, Request},
-    wire::{etcdserverpb as pb, v3lockpb},
-};
+use quorate_client::{rpc::AuthClient, tonic::Code, wire::etcdserverpb as pb};
 use quorate_consensus::NodeId;
 use support::{Cluster, assert_error, delete, peer_urls, put, range};
 
@@ -173,27 +169,8 @@ async fn what_is_not_there_yet_says_so_by_name() {
         assert_eq!(status.code(), Code::Unimplemented);
         assert!(status.message().contains(name), "{status:?}");
     };
-    let none = || Request::new(ChannelOfNothing);
-    later(WatchClient::new(channel.clone()).watch(none()).await.unwrap_err(), "Watch/Watch");
-    let grant = pb::LeaseGrantRequest { ttl: 1, id: 0 };
-    later(LeaseClient::new(channel.clone()).lease_grant(grant).await.unwrap_err(), "Lease/LeaseGrant");
-    let lock = v3lockpb::LockRequest { name: "a".into(), lease: 0 };
-    later(LockClient::new(channel).lock(lock).await.unwrap_err(), "Lock/Lock");
-    later(
-        cluster.maintenance(0).defragment(pb::DefragmentRequest {}).await.unwrap_err(),
-        "Maintenance/Defragment",
-    );
-}
-
-struct ChannelOfNothing;
-
-impl quorate_client::tonic::codegen::tokio_stream::Stream for ChannelOfNothing {
-    type Item = pb::WatchRequest;
-
-    fn poll_next(
-        self: std::pin::Pin<&mut Self>,
-        _: &mut std::task::Context<'_>,
-    ) -> std::task::Poll<Option<pb::WatchRequest>> {
-        std::task::Poll::Ready(None)
-    }
+    let status = AuthClient::new(channel).auth_status(pb::AuthStatusRequest {}).await.unwrap_err();
+    later(status, "Auth/AuthStatus");
+    let snapshot = cluster.maintenance(0).snapshot(pb::SnapshotRequest {}).await.unwrap_err();
+    later(snapshot, "Maintenance/Snapshot");
 }

@@ -8,7 +8,10 @@ use std::collections::BTreeSet;
 
 use crate::codec::{OPERATIONS_MAX, TXN_DEPTH_MAX};
 use crate::span::{Span, SpanSet};
-use crate::{Command, DeleteRange, KeyspaceError, LeaseId, Operation, Put, Range, Txn};
+use crate::{
+    Command, DeleteRange, KeyspaceError, LEASE_TTL_S_MAX, LEASES_PER_COMMAND_MAX, LeaseId, Operation, Put,
+    Range, Txn,
+};
 
 /// What a member allows. Not part of the state: members may differ.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -40,8 +43,33 @@ pub fn check(command: &Command, limits: &Limits) -> Result<(), KeyspaceError> {
         Command::DeleteRange(delete) => check_delete_range(delete),
         Command::Range(range) => check_range(range),
         Command::Txn(txn) => check_txn(txn, limits),
-        Command::Compact(_) | Command::Alarm(_) | Command::SetQuota(_) | Command::Sweep => Ok(()),
+        Command::LeaseGrant { id, ttl_s } => check_lease_grant(*id, *ttl_s),
+        Command::LeaseExpire { leases, .. } => well_formed(leases.len() <= LEASES_PER_COMMAND_MAX),
+        Command::LeaseCheckpoint { checkpoints, .. } => {
+            let count = checkpoints.len() <= LEASES_PER_COMMAND_MAX;
+            well_formed(count && checkpoints.iter().all(|(_, _, remaining_s)| *remaining_s >= 0))
+        }
+        Command::LeaseRevoke { .. }
+        | Command::Compact(_)
+        | Command::Alarm(_)
+        | Command::SetQuota(_)
+        | Command::Sweep => Ok(()),
     }
+}
+
+fn well_formed(is: bool) -> Result<(), KeyspaceError> {
+    if is { Ok(()) } else { Err(KeyspaceError::Malformed) }
+}
+
+/// May this grant be proposed? A lease without an id gets one, and a time to live that is too short is raised, before this is asked.
+///
+/// # Errors
+/// [`LeaseTtlTooLarge`](KeyspaceError::LeaseTtlTooLarge); [`Malformed`](KeyspaceError::Malformed) for no id or less than a second.
+pub fn check_lease_grant(id: LeaseId, ttl_s: i64) -> Result<(), KeyspaceError> {
+    if ttl_s > LEASE_TTL_S_MAX {
+        return Err(KeyspaceError::LeaseTtlTooLarge);
+    }
+    well_formed(id != LeaseId::NONE && ttl_s >= 1)
 }
 
 /// May this put be proposed?

@@ -8,6 +8,7 @@
 //! txn       = compares · success · failure               each a count, then so many
 //! compare   = result | target << 4 · key · range_end · right-hand side
 //! operation = tag · fields
+//! grant, revoke = lease · [time to live]                 expire, checkpoint = epoch · count · (lease · granted · [remaining])…
 //! ```
 //!
 //! Every value has one encoding (a number that is zero is left out by its mask, a present zero is refused), so that equal commands
@@ -19,8 +20,8 @@ use quorate_consensus::{DecodeError, Reader, Writer};
 
 use crate::response::{read_alarm, write_alarm};
 use crate::{
-    Alarm, AlarmAction, Command, Compact, Compare, CompareResult, CompareTarget, DeleteRange, LeaseId,
-    Operation, Put, Range, SetQuota, SortOrder, SortTarget, Txn,
+    Alarm, AlarmAction, Command, Compact, Compare, CompareResult, CompareTarget, DeleteRange,
+    LEASES_PER_COMMAND_MAX, LeaseId, Operation, Put, Range, SetQuota, SortOrder, SortTarget, Txn,
 };
 
 /// The first byte of every command.
@@ -73,6 +74,34 @@ impl Command {
                 write_signed(&mut to, quota.bytes);
             }
             Command::Sweep => to.u8(9),
+            Command::LeaseGrant { id, ttl_s } => {
+                to.u8(10);
+                write_signed(&mut to, id.0);
+                write_signed(&mut to, *ttl_s);
+            }
+            Command::LeaseRevoke { id } => {
+                to.u8(11);
+                write_signed(&mut to, id.0);
+            }
+            Command::LeaseExpire { epoch, leases } => {
+                to.u8(12);
+                to.varint(*epoch);
+                to.varint(leases.len() as u64);
+                for (id, granted) in leases {
+                    write_signed(&mut to, id.0);
+                    to.varint(*granted);
+                }
+            }
+            Command::LeaseCheckpoint { epoch, checkpoints } => {
+                to.u8(13);
+                to.varint(*epoch);
+                to.varint(checkpoints.len() as u64);
+                for (id, granted, remaining_s) in checkpoints {
+                    write_signed(&mut to, id.0);
+                    to.varint(*granted);
+                    write_signed(&mut to, *remaining_s);
+                }
+            }
         }
         to.finish()
     }
@@ -100,6 +129,20 @@ impl Command {
             7 => Command::Alarm(Alarm { action: AlarmAction::Deactivate, alarm: read_alarm(&mut from)? }),
             8 => Command::SetQuota(SetQuota { bytes: read_signed(&mut from)? }),
             9 => Command::Sweep,
+            10 => {
+                Command::LeaseGrant { id: LeaseId(read_signed(&mut from)?), ttl_s: read_signed(&mut from)? }
+            }
+            11 => Command::LeaseRevoke { id: LeaseId(read_signed(&mut from)?) },
+            12 => Command::LeaseExpire {
+                epoch: from.varint()?,
+                leases: read_leases(&mut from, 2, |from| Ok((LeaseId(read_signed(from)?), from.varint()?)))?,
+            },
+            13 => Command::LeaseCheckpoint {
+                epoch: from.varint()?,
+                checkpoints: read_leases(&mut from, 3, |from| {
+                    Ok((LeaseId(read_signed(from)?), from.varint()?, read_signed(from)?))
+                })?,
+            },
             value => return Err(DecodeError::Unknown { what: "command", value: value.into() }),
         };
         from.finish()?;
@@ -111,6 +154,9 @@ impl Command {
             Command::Put(put) => put.key.len() + put.value.len() + 24,
             Command::DeleteRange(delete) => delete.key.len() + delete.range_end.len() + 16,
             Command::Range(_) | Command::Txn(_) => 256,
+            Command::LeaseExpire { leases, .. } => leases.len() * 16 + 16,
+            Command::LeaseCheckpoint { checkpoints, .. } => checkpoints.len() * 20 + 16,
+            Command::LeaseGrant { .. } | Command::LeaseRevoke { .. } => 24,
             Command::Compact(_) | Command::Alarm(_) | Command::SetQuota(_) | Command::Sweep => 16,
         }
     }
@@ -147,6 +193,19 @@ fn read_signed_not_zero(from: &mut Reader) -> Result<i64, DecodeError> {
         0 => Err(DecodeError::Invalid { what: "zero that should be left out" }),
         value => Ok(value),
     }
+}
+
+/// A list of at most [`LEASES_PER_COMMAND_MAX`], each of at least `bytes_min`.
+fn read_leases<T>(
+    from: &mut Reader,
+    bytes_min: usize,
+    mut read: impl FnMut(&mut Reader) -> Result<T, DecodeError>,
+) -> Result<Vec<T>, DecodeError> {
+    let count = from.count(bytes_min)?;
+    if count > LEASES_PER_COMMAND_MAX {
+        return Err(DecodeError::Invalid { what: "number of leases in a command" });
+    }
+    (0..count).map(|_| read(from)).collect()
 }
 
 fn write_put(put: &Put, to: &mut Writer) {

@@ -33,6 +33,34 @@ pub enum Command {
     Alarm(Alarm),
     /// Sets the quota of the whole store.
     SetQuota(SetQuota),
+    /// Grants a lease. Takes no revision.
+    LeaseGrant {
+        /// The id that it shall have; never zero.
+        id: LeaseId,
+        /// Its time to live in seconds, 1 to [`LEASE_TTL_S_MAX`](crate::LEASE_TTL_S_MAX); a front end raises what is too short.
+        ttl_s: i64,
+    },
+    /// Ends a lease at a client's word. Takes a revision if keys hang on it.
+    LeaseRevoke {
+        /// Which one.
+        id: LeaseId,
+    },
+    /// Ends leases whose time is over, at the word of the steward. Takes a revision if keys hang on one of them.
+    LeaseExpire {
+        /// The epoch of the leader whose steward it is; refused in any other.
+        epoch: u64,
+        /// Which ones, and the index of each one's grant: at most [`LEASES_PER_COMMAND_MAX`](crate::LEASES_PER_COMMAND_MAX). One
+        /// that is gone, or was granted at another index, is left out.
+        leases: Vec<(LeaseId, u64)>,
+    },
+    /// Notes how much is left of leases, so that the next steward need not begin anew. Takes no revision.
+    LeaseCheckpoint {
+        /// As in an expiry.
+        epoch: u64,
+        /// Lease, index of its grant, and the seconds that are left, never below zero; zero, or all of its time, forgets what was
+        /// noted. As many as in an expiry, and left out as there.
+        checkpoints: Vec<(LeaseId, u64, i64)>,
+    },
     /// Carries the physical side of a compaction on, a bounded step; proposed by the steward while
     /// [`View::compaction_pending`](crate::View::compaction_pending) says so and no other entries do the work in passing.
     Sweep,

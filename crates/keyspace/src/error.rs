@@ -25,6 +25,12 @@ pub enum KeyspaceError {
     KeyNotFound,
     /// The lease of a put does not exist.
     LeaseNotFound(LeaseId),
+    /// A lease with this id exists.
+    LeaseExists,
+    /// The time to live of a lease is above [`LEASE_TTL_S_MAX`](crate::LEASE_TTL_S_MAX).
+    LeaseTtlTooLarge,
+    /// The word of a steward of leases came into the log in another epoch than its own.
+    StaleSteward,
     /// The revision has been compacted.
     Compacted {
         /// The oldest revision that can be read, or watched from.
@@ -65,6 +71,9 @@ impl KeyspaceError {
             KeyspaceError::TooManyAlarms => 13,
             KeyspaceError::NotReadOnly => 14,
             KeyspaceError::Malformed => 15,
+            KeyspaceError::LeaseExists => 16,
+            KeyspaceError::LeaseTtlTooLarge => 17,
+            KeyspaceError::StaleSteward => 18,
         });
         match self {
             KeyspaceError::LeaseNotFound(lease) => codec::write_signed(to, lease.0),
@@ -79,6 +88,9 @@ impl KeyspaceError {
             | KeyspaceError::DuplicateKey
             | KeyspaceError::InvalidSortOption
             | KeyspaceError::KeyNotFound
+            | KeyspaceError::LeaseExists
+            | KeyspaceError::LeaseTtlTooLarge
+            | KeyspaceError::StaleSteward
             | KeyspaceError::NoSpace
             | KeyspaceError::Corrupt
             | KeyspaceError::TooManyAlarms
@@ -104,6 +116,9 @@ impl KeyspaceError {
             13 => KeyspaceError::TooManyAlarms,
             14 => KeyspaceError::NotReadOnly,
             15 => KeyspaceError::Malformed,
+            16 => KeyspaceError::LeaseExists,
+            17 => KeyspaceError::LeaseTtlTooLarge,
+            18 => KeyspaceError::StaleSteward,
             value => return Err(DecodeError::Unknown { what: "keyspace error", value: value.into() }),
         })
     }
@@ -137,6 +152,19 @@ impl fmt::Display for KeyspaceError {
             }
             KeyspaceError::LeaseNotFound(lease) => {
                 write!(f, "lease {:x} does not exist; grant one and put again", lease.0)
+            }
+            KeyspaceError::LeaseExists => {
+                write!(f, "a lease with this id exists; choose another id, or none and let the server choose")
+            }
+            KeyspaceError::LeaseTtlTooLarge => {
+                write!(
+                    f,
+                    "the time to live is above {} seconds; choose a shorter one",
+                    crate::LEASE_TTL_S_MAX
+                )
+            }
+            KeyspaceError::StaleSteward => {
+                write!(f, "the decision on leases is that of an earlier leader; the present one decides anew")
             }
             KeyspaceError::Compacted { compacted } => {
                 write!(f, "the revision has been compacted; the oldest that can be read is {compacted}")

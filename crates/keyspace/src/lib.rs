@@ -1,17 +1,18 @@
-//! etcd's data model as a pure, deterministic state machine: keys with revisions, transactions, compaction, quota and alarms.
+//! etcd's data model as a pure, deterministic state machine: keys with revisions, transactions, leases, compaction, quota
+//! and alarms.
 //!
 //! ```text
 //!   request ──► check ──► Command ──► bytes ──► the log
 //!                                                  │
 //!                     Keyspace::evaluate ◄─────────┘      decides everything, writes nothing
 //!                            │ Effect: does it change anything?
-//!   the revision ──► Keyspace::place ──► Response, Events (in the order of revision and sub)
+//!   the revision ──► Keyspace::place ──► Response, News: events (in order of revision, sub), leases
 //!                            │
 //!         View (reads, watches from the past) · Snapshot · digest · size
 //! ```
 //!
 //! One idea a file: `command`, `codec` and `response` are what goes in and out; `check` what is refused; `tree` the persistent tree
-//! that everything is kept in; `record`, `store`, `range`, `txn`, `compaction`, `quota` the model; `machine`, `view` and
+//! that everything is kept in; `record`, `store`, `range`, `txn`, `lease`, `compaction`, `quota` the model; `machine`, `view` and
 //! `snapshot` its three faces.
 //!
 //! Architecture Invariant: what a command does follows from the state and the command's bytes, nothing else. No clock, no
@@ -26,13 +27,13 @@
 //!
 //! ```
 //! use quorate_consensus::{Position, StateMachine};
-//! use quorate_keyspace::{Command, Keyspace, Put, Range};
+//! use quorate_keyspace::{Command, Keyspace, News, Put, Range};
 //!
 //! let mut keyspace = Keyspace::new();
 //! let put = Command::Put(Put { key: "name".into(), value: "Ada".into(), ..Put::default() });
 //! let placed = keyspace.apply(Position::new(1, 1), &put.encode());
 //! assert_eq!(placed.response.revision, 2);
-//! assert_eq!(placed.events[0].kv.version, 1);
+//! assert!(matches!(&placed.events[0], News::Changed(event) if event.kv.version == 1));
 //!
 //! let view = keyspace.view();
 //! let reply = view.range(&Range { key: "name".into(), ..Range::default() }).unwrap();
@@ -46,6 +47,7 @@ mod command;
 mod compaction;
 mod digest;
 mod error;
+mod lease;
 mod machine;
 mod quota;
 mod range;
@@ -58,17 +60,18 @@ mod tree;
 mod txn;
 mod view;
 
-pub use check::{Limits, check, check_delete_range, check_put, check_range, check_txn};
+pub use check::{Limits, check, check_delete_range, check_lease_grant, check_put, check_range, check_txn};
 pub use codec::{OPERATIONS_MAX, TXN_DEPTH_MAX};
 pub use command::{
     Alarm, AlarmAction, AlarmKind, AlarmMember, Command, Compact, Compare, CompareResult, CompareTarget,
     DeleteRange, LeaseId, Operation, Put, Range, SetQuota, SortOrder, SortTarget, Txn,
 };
 pub use error::KeyspaceError;
+pub use lease::Lease;
 pub use machine::{Effect, Keyspace};
 pub use response::{
-    DeleteRangeReply, Event, EventKind, KeyValue, OperationReply, PutReply, RangeReply, Reply, Response,
-    TxnReply,
+    DeleteRangeReply, Event, EventKind, KeyValue, News, OperationReply, PutReply, RangeReply, Reply,
+    Response, TxnReply,
 };
 pub use snapshot::Snapshot;
 pub use view::{Changes, HashKv, View};
@@ -76,6 +79,15 @@ pub use view::{Changes, HashKv, View};
 /// What a stored version counts besides its key and its value, in bytes: etcd's constant for the cost of a put, and about what our
 /// trees and records take.
 pub const RECORD_BYTES: u64 = 256;
+
+/// What a lease counts against the quota, in bytes: etcd's constant.
+pub const LEASE_BYTES: u64 = 64;
+
+/// The longest time to live of a lease, in seconds: etcd's constant, some 285 years.
+pub const LEASE_TTL_S_MAX: i64 = 9_000_000_000;
+
+/// The most leases that one command ends, or checkpoints.
+pub const LEASES_PER_COMMAND_MAX: usize = 1024;
 
 /// The quota of a store that was told none, in bytes: etcd's 2 GiB.
 pub const QUOTA_BYTES_DEFAULT: u64 = 2 << 30;

@@ -4,23 +4,28 @@ use std::sync::Arc;
 
 use crate::store::Store;
 use crate::{
-    Alarm, AlarmAction, AlarmKind, AlarmMember, Command, KeyspaceError, Operation, Put, RECORD_BYTES, Txn,
+    Alarm, AlarmAction, AlarmKind, AlarmMember, Command, KeyspaceError, LEASE_BYTES, Operation, Put,
+    RECORD_BYTES, Txn,
 };
 
 impl Command {
     /// What this command may add to the size of the store, at most, in bytes; etcd's formula (256 and the key and the value of each
-    /// put, of a transaction's costlier branch). Zero for what needs no room: a deletion is let through although its tombstone takes
+    /// put, of a transaction's costlier branch; 64 of a grant). Zero for what needs no room: a deletion is let through although its tombstone takes
     /// some, or nobody could ever get below the quota again.
     #[must_use]
     pub fn cost_bytes(&self) -> u64 {
         match self {
             Command::Put(put) => cost_of_put(put),
             Command::Txn(txn) => cost_of_txn(txn),
+            Command::LeaseGrant { .. } => LEASE_BYTES,
             Command::DeleteRange(_)
             | Command::Range(_)
             | Command::Compact(_)
             | Command::Alarm(_)
             | Command::SetQuota(_)
+            | Command::LeaseRevoke { .. }
+            | Command::LeaseExpire { .. }
+            | Command::LeaseCheckpoint { .. }
             | Command::Sweep => 0,
         }
     }
@@ -65,14 +70,23 @@ impl Store {
 
     /// Do the alarms and the quota let this command through?
     ///
-    /// NOSPACE refuses what may put: by the worst branch of a transaction, not by the one it takes, as in etcd. CORRUPT refuses all
-    /// that writes. Past the quota a put is refused and changes nothing. (etcd applies it and reports the error nevertheless; a
+    /// NOSPACE refuses what may put, and grants: by the worst branch of a transaction, not by the one it takes, as in etcd. CORRUPT refuses all
+    /// that writes; what is left of a lease may be noted, as in etcd, or it would live longer for it. Past the quota a put is refused and changes nothing. (etcd applies it and reports the error nevertheless; a
     /// client that believes the error would be wrong.)
     pub(crate) fn admits(&self, command: &Command) -> Result<(), KeyspaceError> {
         let writes = match command {
-            Command::Put(_) | Command::DeleteRange(_) | Command::Compact(_) => true,
+            Command::Put(_)
+            | Command::DeleteRange(_)
+            | Command::Compact(_)
+            | Command::LeaseGrant { .. }
+            | Command::LeaseRevoke { .. }
+            | Command::LeaseExpire { .. } => true,
             Command::Txn(txn) => !txn.is_read_only(),
-            Command::Range(_) | Command::Alarm(_) | Command::SetQuota(_) | Command::Sweep => false,
+            Command::Range(_)
+            | Command::Alarm(_)
+            | Command::SetQuota(_)
+            | Command::LeaseCheckpoint { .. }
+            | Command::Sweep => false,
         };
         if writes && !self.alarms.is_empty() && self.has_alarm(AlarmKind::Corrupt) {
             return Err(KeyspaceError::Corrupt);

@@ -4,7 +4,7 @@ use bytes::Bytes;
 use quorate_consensus::{DecodeError, Reader, Writer};
 
 use crate::codec::{TXN_DEPTH_MAX, read_signed, write_signed};
-use crate::{AlarmKind, AlarmMember, KeyspaceError, LeaseId};
+use crate::{AlarmKind, AlarmMember, KeyspaceError, Lease, LeaseId};
 
 /// A key with its value, as etcd shows it. In the event of a deletion only `key` and `mod_revision` are set.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -34,6 +34,24 @@ pub struct Event {
     pub kv: KeyValue,
     /// The key-value at the revision before. As in etcd, none for the put that creates a key.
     pub prev: Option<KeyValue>,
+}
+
+/// What applying an entry tells whoever listens, in the order in which it happened.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum News {
+    /// A key was put or deleted: what watchers are told.
+    Changed(Event),
+    /// A lease was granted.
+    Granted(Lease),
+    /// It was noted how much is left of a lease.
+    Checkpointed(Lease),
+    /// A lease ended, revoked or expired; the deletions of its keys were told before.
+    Ended {
+        /// Which one.
+        id: LeaseId,
+        /// The index of its grant.
+        granted: u64,
+    },
 }
 
 /// What a change did.
@@ -73,6 +91,14 @@ pub enum Reply {
     SetQuota,
     /// To a step of the sweep.
     Sweep,
+    /// To a grant: the lease.
+    LeaseGrant(Lease),
+    /// To a revocation.
+    LeaseRevoke,
+    /// To an expiry: how many leases it ended.
+    LeaseExpire(u64),
+    /// To a checkpoint.
+    LeaseCheckpoint,
 }
 
 /// The answer to a put.
@@ -184,6 +210,16 @@ fn write_reply(reply: &Reply, to: &mut Writer) {
         }
         Reply::SetQuota => to.u8(8),
         Reply::Sweep => to.u8(9),
+        Reply::LeaseGrant(lease) => {
+            to.u8(10);
+            write_lease(lease, to);
+        }
+        Reply::LeaseRevoke => to.u8(11),
+        Reply::LeaseExpire(ended) => {
+            to.u8(12);
+            to.varint(*ended);
+        }
+        Reply::LeaseCheckpoint => to.u8(13),
     }
 }
 
@@ -211,6 +247,15 @@ fn read_reply(tag: u8, from: &mut Reader, depth: usize) -> Result<Reply, DecodeE
         7 => Reply::Alarm(Some(read_alarm(from)?)),
         8 => Reply::SetQuota,
         9 => Reply::Sweep,
+        10 => Reply::LeaseGrant(Lease {
+            id: LeaseId(read_signed(from)?),
+            ttl_s: read_signed(from)?,
+            granted: from.varint()?,
+            remaining_s: read_signed(from)?,
+        }),
+        11 => Reply::LeaseRevoke,
+        12 => Reply::LeaseExpire(from.varint()?),
+        13 => Reply::LeaseCheckpoint,
         value => return Err(DecodeError::Unknown { what: "reply", value: value.into() }),
     })
 }
@@ -249,6 +294,13 @@ fn read_kv(from: &mut Reader) -> Result<KeyValue, DecodeError> {
         version: from.varint()?,
         lease: LeaseId(read_signed(from)?),
     })
+}
+
+pub(crate) fn write_lease(lease: &Lease, to: &mut Writer) {
+    write_signed(to, lease.id.0);
+    write_signed(to, lease.ttl_s);
+    to.varint(lease.granted);
+    write_signed(to, lease.remaining_s);
 }
 
 pub(crate) fn write_alarm(alarm: AlarmMember, to: &mut Writer) {

@@ -1,13 +1,16 @@
 //! The state as bytes: written from a copy while applying goes on, read back on another node.
 //!
 //! ```text
-//! snapshot = version · revision · compacted · sweep (main, sub) · quota (0 | 1, bytes) · alarms · records · 0 · digest (u64)
+//! snapshot = version · revision · compacted · sweep (main, sub) · quota (0 | 1, bytes) · alarms · leases · records · 0 · digest (u64)
+//! leases   = count · (id · time to live · granted · remaining)…        ids ascending
 //! record   = 1 · key · body  (a key's oldest version)  |  2 · body  (the same key's next)      keys ascending, versions ascending
 //! body     = main · sub · version · [create · lease · value  if version > 0]
 //! ```
 //!
 //! What a compaction has still to remove is in it: a restored replica must go on with the same size, quota and digest as those that
-//! never stopped. The log of changes is not; it follows from the records.
+//! never stopped. The log of changes is not, nor what hangs on which lease; they follow from the records.
+//!
+//! Version 1 has no leases, not even their count, and is otherwise the same. It is still read.
 //!
 //! The bytes are cut into chunks of at most 64 KiB without regard to what they mean.
 
@@ -19,20 +22,28 @@ use bytes::Bytes;
 use quorate_consensus::{DecodeError, RestoreError, StateMachine, Writer};
 
 use crate::codec::write_signed;
+use crate::lease::{Attachment, Lease};
 use crate::record::{Dated, Record, Rev, Versions};
-use crate::response::{alarm_kind, write_alarm};
+use crate::response::{alarm_kind, write_alarm, write_lease};
 use crate::store::Store;
 use crate::tree::{Keyed, Tree};
 use crate::{ALARMS_MAX, AlarmMember, Keyspace, LeaseId};
 
 /// The first number of every snapshot.
-const VERSION: u64 = 1;
+const VERSION: u64 = 2;
+
+/// The version before there were leases.
+const VERSION_WITHOUT_LEASES: u64 = 1;
 
 const CHUNK_BYTES_MAX: usize = Keyspace::CHUNK_BYTES_MAX;
 
 /// A snapshot being written out.
 #[derive(Debug)]
 pub struct Snapshot {
+    /// Empty once all are written.
+    leases: Tree<Lease>,
+    /// The lease that was written last.
+    lease_after: Option<LeaseId>,
     keys: Tree<Versions>,
     digest: u64,
     /// The record that was written last.
@@ -59,7 +70,10 @@ impl Snapshot {
         for alarm in store.alarms.iter() {
             write_alarm(*alarm, &mut head);
         }
+        head.varint(store.leases.weight() as u64);
         Snapshot {
+            leases: store.leases.clone(),
+            lease_after: None,
             keys: store.keys.clone(),
             digest: store.digest(),
             after: None,
@@ -72,6 +86,29 @@ impl Snapshot {
     fn fill(&mut self) {
         let mut to = Writer::with_capacity(CHUNK_BYTES_MAX + 1024);
         to.raw(&self.ready);
+        self.fill_leases(&mut to);
+        if to.len() < CHUNK_BYTES_MAX {
+            self.fill_records(&mut to);
+        }
+        self.ready = to.finish();
+    }
+
+    /// Leases come before the records, so that whoever reads the records knows which leases there are.
+    fn fill_leases(&mut self, to: &mut Writer) {
+        let from = self.lease_after.as_ref().map_or(Bound::Unbounded, Bound::Excluded);
+        let mut last = None;
+        for lease in self.leases.iter_from(from) {
+            if to.len() >= CHUNK_BYTES_MAX {
+                self.lease_after = last;
+                return;
+            }
+            write_lease(lease, to);
+            last = Some(lease.id);
+        }
+        self.leases = Tree::default();
+    }
+
+    fn fill_records(&mut self, to: &mut Writer) {
         let from = self.after.as_ref().map_or(Bound::Unbounded, |(key, _)| Bound::Included(&key[..]));
         let mut last = None;
         'full: for versions in self.keys.iter_from(from) {
@@ -94,7 +131,7 @@ impl Snapshot {
                 } else {
                     to.u8(2);
                 }
-                write_record(record, &mut to);
+                write_record(record, to);
                 begun = Some(record.rev);
                 last = Some(record);
             }
@@ -108,7 +145,6 @@ impl Snapshot {
             self.complete = true;
             self.keys = Tree::default();
         }
-        self.ready = to.finish();
     }
 }
 
@@ -139,7 +175,7 @@ fn write_record(record: &Record, to: &mut Writer) {
 pub(crate) fn restore(chunks: &mut dyn Iterator<Item = Bytes>) -> Result<Store, RestoreError> {
     let mut from = Source { chunks, chunk: Bytes::new() };
     let version = from.varint()?;
-    if version != VERSION {
+    if version != VERSION && version != VERSION_WITHOUT_LEASES {
         return Err(RestoreError::Version(version));
     }
     let mut store = Store::new();
@@ -158,8 +194,12 @@ pub(crate) fn restore(chunks: &mut dyn Iterator<Item = Bytes>) -> Result<Store, 
         }
     }
     store.alarms = Arc::new(alarms);
+    if version != VERSION_WITHOUT_LEASES {
+        read_leases(&mut from, &mut store)?;
+    }
 
     let mut changes = Vec::new();
+    let mut attachments = Vec::new();
     let mut current: Option<Versions> = None;
     loop {
         let key = match (from.u8()?, &current) {
@@ -195,23 +235,64 @@ pub(crate) fn restore(chunks: &mut dyn Iterator<Item = Bytes>) -> Result<Store, 
             }
             Some(_) | None => {
                 if let Some(versions) = current.replace(Versions::new(record)) {
-                    store.keys.insert(versions);
+                    add_key(&mut store, versions, &mut attachments)?;
                 }
             }
         }
     }
     if let Some(versions) = current {
-        store.keys.insert(versions);
+        add_key(&mut store, versions, &mut attachments)?;
     }
     changes.sort_unstable_by_key(|record| record.rev);
     for record in changes {
         store.log.insert(Dated::new(record));
+    }
+    attachments.sort_unstable();
+    for attachment in attachments {
+        store.attachments.insert(attachment);
     }
 
     let expected = from.u64()?;
     from.finish()?;
     let found = store.digest();
     if found == expected { Ok(store) } else { Err(RestoreError::Digest { expected, found }) }
+}
+
+fn read_leases(from: &mut Source<'_>, store: &mut Store) -> Result<(), RestoreError> {
+    let mut before = None;
+    for _ in 0..from.varint()? {
+        let lease = Lease {
+            id: LeaseId(from.signed()?),
+            ttl_s: from.signed()?,
+            granted: from.varint()?,
+            remaining_s: from.signed()?,
+        };
+        if before.is_some_and(|before| before >= lease.id) {
+            return Err(invalid("order of leases"));
+        }
+        if !lease.is_possible() {
+            return Err(invalid("lease"));
+        }
+        before = Some(lease.id);
+        store.set_lease(lease);
+    }
+    Ok(())
+}
+
+/// Adds a key whose versions are all there. If it lives and names a lease, that lease must be there: what hangs on nothing would never
+/// be deleted. Older versions may well name leases that have ended since.
+fn add_key(
+    store: &mut Store,
+    versions: Versions,
+    attachments: &mut Vec<Attachment>,
+) -> Result<(), RestoreError> {
+    let newest = &versions.newest;
+    if newest.lease != LeaseId::NONE {
+        store.check_lease(newest.lease).map_err(|_| invalid("lease of a key"))?;
+        attachments.push(Attachment { lease: newest.lease, key: newest.key.clone() });
+    }
+    store.keys.insert(versions);
+    Ok(())
 }
 
 fn read_record(from: &mut Source<'_>, key: Bytes) -> Result<Record, RestoreError> {

@@ -3,6 +3,7 @@
 //! ```text
 //! keys   key → its versions: the newest, and a tree of the older ones     reads at any revision, counts
 //! log    (revision, sub) → the same records                               watchers that start in the past, and compaction
+//! leases, attachments                                                     see `lease.rs`
 //! ```
 //!
 //! All of it is persistent trees and small numbers, so a copy costs a few counters, and a copy is what a view is.
@@ -13,14 +14,19 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use crate::digest::hash_words;
+use crate::lease::{Attachment, Lease};
 use crate::record::{Dated, Record, Rev, Versions};
 use crate::tree::Tree;
-use crate::{AlarmKind, AlarmMember, Event, KeyspaceError, Put, QUOTA_BYTES_DEFAULT};
+use crate::{AlarmKind, AlarmMember, Event, KeyspaceError, LeaseId, Put, QUOTA_BYTES_DEFAULT};
 
 /// The state of the keyspace.
 #[derive(Clone, Debug)]
 pub(crate) struct Store {
     pub(crate) keys: Tree<Versions>,
+    /// Those that have not ended.
+    pub(crate) leases: Tree<Lease>,
+    /// The living keys of `keys` whose newest version has a lease, which is one of `leases`, and no other.
+    pub(crate) attachments: Tree<Attachment>,
     /// Every record of `keys` from [`Store::log_start`] on, and no other.
     pub(crate) log: Tree<Dated>,
     /// The last revision. A store is born with revision 1, which nobody wrote.
@@ -29,9 +35,9 @@ pub(crate) struct Store {
     pub(crate) compacted: u64,
     /// Where the sweep goes on: every change before it, up to `compacted`, has been swept. See `compaction.rs`.
     pub(crate) sweep_at: Rev,
-    /// The sum of the hashes of all records in `keys`.
+    /// The sum of the hashes of all records in `keys` and all `leases`.
     pub(crate) sum: u64,
-    /// The sum of the sizes of all records in `keys`.
+    /// The sum of the sizes of all records in `keys` and all `leases`.
     pub(crate) size_bytes: u64,
     /// None: no quota.
     pub(crate) quota_bytes: Option<u64>,
@@ -57,6 +63,8 @@ impl Store {
     pub(crate) fn new() -> Store {
         Store {
             keys: Tree::default(),
+            leases: Tree::default(),
+            attachments: Tree::default(),
             log: Tree::default(),
             revision: 1,
             compacted: 0,
@@ -77,9 +85,8 @@ impl Store {
     ///
     /// Must be asked of every put before the first write of its command: a transaction that finds out half-way has written half.
     pub(crate) fn check_put(&self, put: &Put) -> Result<(), KeyspaceError> {
-        if put.lease != crate::LeaseId::NONE {
-            // No lease can be granted in this release, so none exists.
-            return Err(KeyspaceError::LeaseNotFound(put.lease));
+        if put.lease != LeaseId::NONE {
+            self.check_lease(put.lease)?;
         }
         if (put.ignore_value || put.ignore_lease) && self.live(&put.key).is_none() {
             return Err(KeyspaceError::KeyNotFound);
@@ -124,6 +131,7 @@ impl Store {
             }
         });
         self.add(&change.record);
+        self.reattach(&change);
         change
     }
 
@@ -138,6 +146,7 @@ impl Store {
             (None, Some(Change { record, replaced: Some(replaced), before }))
         })?;
         self.add(&change.record);
+        self.reattach(&change);
         Some(change)
     }
 
@@ -157,7 +166,8 @@ impl Store {
         self.alarms.iter().any(|alarm| alarm.kind == kind)
     }
 
-    /// A digest of all of the state: every record through `sum`, everything else by itself. `log` follows from the two.
+    /// A digest of all of the state: every record and every lease through `sum`, everything else by itself. `log` and `attachments`
+    /// follow from these. Without leases it is what it was before there were any: snapshots of that time carry it.
     pub(crate) fn digest(&self) -> u64 {
         let quota = self.quota_bytes.map_or([0, 0], |bytes| [1, bytes]);
         let words = [

@@ -7,8 +7,8 @@ use crate::record::{Record, Rev};
 use crate::span::Span;
 use crate::store::{Change, Store};
 use crate::{
-    Compare, CompareResult, CompareTarget, DeleteRange, DeleteRangeReply, Event, KeyspaceError, LeaseId,
-    Operation, OperationReply, Put, PutReply, Range, Reply, Txn, TxnReply,
+    Compare, CompareResult, CompareTarget, DeleteRange, DeleteRangeReply, EventKind, KeyspaceError, LeaseId,
+    News, Operation, OperationReply, Put, PutReply, Range, Reply, Txn, TxnReply,
 };
 
 /// Which branch each transaction on the way takes, in the order in which execution comes to them.
@@ -121,22 +121,25 @@ pub(crate) struct Writing<'a> {
     pub(crate) number: u64,
     /// The length of the command, see [`Store::put`].
     pub(crate) command_bytes: usize,
-    pub(crate) events: Vec<Event>,
+    pub(crate) news: Vec<News>,
+    /// Changes of keys among the news.
+    pub(crate) changes: usize,
 }
 
 impl Writing<'_> {
     /// The revision for a header now, and the last one that a range may see: that of the command once it has changed something.
     fn current(&self) -> u64 {
-        if self.events.is_empty() { self.store.revision } else { self.number }
+        if self.changes == 0 { self.store.revision } else { self.number }
     }
 
     fn next(&self) -> Rev {
         // A revision with more than four thousand million changes does not fit in memory.
-        Rev { main: self.number, sub: self.events.len() as u32 }
+        Rev { main: self.number, sub: self.changes as u32 }
     }
 
     fn tell(&mut self, change: &Change) {
-        self.events.push(change.event());
+        self.news.push(News::Changed(change.event()));
+        self.changes += 1;
     }
 
     pub(crate) fn put(&mut self, put: &Put) -> PutReply {
@@ -150,8 +153,7 @@ impl Writing<'_> {
         let keys: Vec<_> = self.store.live_in(span, At::Latest).map(|record| record.key.clone()).collect();
         let mut reply = DeleteRangeReply::default();
         for key in keys {
-            if let Some(change) = self.store.delete(self.next(), &key) {
-                self.tell(&change);
+            if let Some(change) = self.delete(&key) {
                 reply.deleted += 1;
                 reply
                     .prev_kvs
@@ -161,8 +163,21 @@ impl Writing<'_> {
         reply
     }
 
+    /// Deletes a key, if it lives.
+    pub(crate) fn delete(&mut self, key: &[u8]) -> Option<Change> {
+        let change = self.store.delete(self.next(), key)?;
+        self.tell(&change);
+        Some(change)
+    }
+
+    /// M01: does a range not see that the change before it was a deletion?
+    fn overlooks_deletion(&self) -> bool {
+        matches!(self.news.last(), Some(News::Changed(event)) if event.kind == EventKind::Delete)
+            && quorate_consensus::planted!("M01")
+    }
+
     pub(crate) fn range(&self, range: &Range) -> Result<Reply, KeyspaceError> {
-        if quorate_consensus::planted!("M02") && range.revision == 0 {
+        if (quorate_consensus::planted!("M02") || self.overlooks_deletion()) && range.revision == 0 {
             let before = Range { revision: self.store.revision as i64, ..range.clone() };
             return self.store.range(&before, self.store.revision).map(Reply::Range);
         }

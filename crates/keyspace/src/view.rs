@@ -3,12 +3,16 @@
 use std::ops::Bound;
 use std::sync::Arc;
 
+use bytes::Bytes;
+
 use crate::digest::hash_words;
 use crate::range::At;
 use crate::record::{Dated, Rev};
 use crate::store::Store;
 use crate::tree::Iter;
-use crate::{AlarmMember, Command, Event, KeyValue, KeyspaceError, Range, RangeReply, Txn, TxnReply};
+use crate::{
+    AlarmMember, Command, Event, KeyValue, KeyspaceError, Lease, LeaseId, Range, RangeReply, Txn, TxnReply,
+};
 
 /// The keyspace as it stood when the view was taken. Cheap to copy, safe to keep, readable from any thread; the writer never waits for
 /// it. An old view keeps what has been overwritten since in memory.
@@ -92,6 +96,26 @@ impl View {
         Ok(Changes(self.0.log.iter_from(Bound::Included(&Rev::first_of(from_revision)))))
     }
 
+    /// The changes of one key from `from_revision` on, as [`View::changes`] shows those of all.
+    ///
+    /// # Errors
+    /// [`Compacted`](KeyspaceError::Compacted), as there.
+    pub fn key_changes(
+        &self,
+        key: &[u8],
+        from_revision: u64,
+    ) -> Result<impl Iterator<Item = Event> + use<'_>, KeyspaceError> {
+        if from_revision < self.0.compacted {
+            return Err(KeyspaceError::Compacted { compacted: self.0.compacted });
+        }
+        let records = self.0.keys.get(key).into_iter().flat_map(move |versions| {
+            let older = versions.older.iter_from(Bound::Included(&Rev::first_of(from_revision)));
+            let newest = Some(&versions.newest).filter(|newest| newest.rev.main >= from_revision);
+            older.map(|dated| &dated.record).chain(newest)
+        });
+        Ok(records.map(|record| record.event(None)))
+    }
+
     /// What `prev` of an event shows: the key-value at the revision before the event's. None for the put that creates a key, and
     /// none if that revision has been compacted.
     #[must_use]
@@ -115,7 +139,8 @@ impl View {
         self.0.quota_bytes
     }
 
-    /// The size of all versions that are stored, in bytes: [`RECORD_BYTES`](crate::RECORD_BYTES) and the key and the value of each.
+    /// The size of all versions that are stored, in bytes: [`RECORD_BYTES`](crate::RECORD_BYTES) and the key and the value of each;
+    /// and [`LEASE_BYTES`](crate::LEASE_BYTES) for each lease.
     #[must_use]
     pub fn size_bytes(&self) -> u64 {
         self.0.size_bytes
@@ -135,6 +160,28 @@ impl View {
     /// [`NoSpace`](KeyspaceError::NoSpace), [`Corrupt`](KeyspaceError::Corrupt).
     pub fn admits(&self, command: &Command) -> Result<(), KeyspaceError> {
         self.0.admits(command)
+    }
+
+    /// The lease with this id, if it was granted and has not ended.
+    #[must_use]
+    pub fn lease(&self, id: LeaseId) -> Option<Lease> {
+        self.0.leases.get(&id).copied()
+    }
+
+    /// The leases, in the order of their ids.
+    pub fn leases(&self) -> impl Iterator<Item = Lease> + '_ {
+        self.0.leases.iter().copied()
+    }
+
+    /// How many leases there are.
+    #[must_use]
+    pub fn lease_count(&self) -> u64 {
+        self.0.leases.weight() as u64
+    }
+
+    /// The keys that hang on a lease, in order.
+    pub fn lease_keys(&self, id: LeaseId) -> impl Iterator<Item = Bytes> + '_ {
+        self.0.lease_keys(id).cloned()
     }
 
     /// How many keys live.

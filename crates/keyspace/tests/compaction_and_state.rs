@@ -4,7 +4,7 @@
 mod common;
 
 use bytes::Bytes;
-use common::shell::{Shell, alarm, compare, delete, nested, put, range, then};
+use common::shell::{Shell, alarm, compare, delete, nested, put, range, then, unhex};
 use quorate_consensus::{Position, StateMachine};
 use quorate_keyspace::*;
 
@@ -278,15 +278,17 @@ fn the_formats_of_commands_and_snapshots_stay_readable() {
     shell.compact(3).unwrap();
     let bytes: Vec<u8> = shell.keyspace.snapshot().flatten().collect();
     assert_eq!(hex(&bytes), SNAPSHOT);
-    assert_eq!(
-        Keyspace::restore(&mut [Bytes::from(bytes)].into_iter()).unwrap().digest(),
-        shell.keyspace.digest()
-    );
+    for snapshot in [SNAPSHOT, SNAPSHOT_VERSION_1] {
+        let restored = Keyspace::restore(&mut std::iter::once(unhex(snapshot))).unwrap();
+        assert_eq!(restored.digest(), shell.keyspace.digest());
+    }
 }
 
 const TXN: &str = "01040121016b00d804020101016b01760200017801000203b001016b016c0604000000";
 const PUT: &str = "010108016b017603";
-const SNAPSHOT: &str = "0105030301018080808008010101010161020001020001310204000202000132010162030001030001310205000000d75df3d45b8124eb";
+const SNAPSHOT: &str = "020503030101808080800801010100010161020001020001310204000202000132010162030001030001310205000000d75df3d45b8124eb";
+/// Before there were leases.
+const SNAPSHOT_VERSION_1: &str = "0105030301018080808008010101010161020001020001310204000202000132010162030001030001310205000000d75df3d45b8124eb";
 
 #[test]
 fn a_snapshot_of_many_chunks_is_whole_wherever_it_is_cut() {

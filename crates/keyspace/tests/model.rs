@@ -19,6 +19,7 @@ fn same_history(view: &View, model: &Model) {
     assert_eq!(view.revision(), model.revision());
     assert_eq!(view.compacted(), model.compacted);
     assert_eq!(view.key_count() as usize, now.len());
+    same_leases(view, model);
     for revision in 0..=model.revision() + 1 {
         let range = everything(revision as i64);
         assert_eq!(view.range(&range), model.range(&range, now), "at revision {revision}");
@@ -35,6 +36,17 @@ fn same_history(view: &View, model: &Model) {
             _ => event,
         });
         assert_eq!(from.unwrap(), expected.collect::<Vec<_>>(), "changes from revision {revision}");
+    }
+}
+
+/// Compares the leases and what hangs on them with the oracle.
+fn same_leases(view: &View, model: &Model) {
+    let leases: Vec<Lease> = model.leases.values().copied().collect();
+    assert_eq!(view.leases().collect::<Vec<_>>(), leases);
+    assert_eq!(view.lease_count() as usize, leases.len());
+    for id in generate::LEASES.map(LeaseId) {
+        assert_eq!(view.lease(id), model.leases.get(&id).copied());
+        assert_eq!(view.lease_keys(id).collect::<Vec<_>>(), model.lease_keys(id), "keys of lease {id:?}");
     }
 }
 
@@ -65,18 +77,20 @@ proptest! {
             let bytes = command.encode();
             prop_assert_eq!(&Command::decode(&bytes).unwrap(), command);
 
-            let expected = model.apply(command);
+            let expected = model.apply(at, command);
             let placed = plain.apply(at, &bytes);
             prop_assert_eq!(&placed.response, &expected.0, "{:?}", command);
             prop_assert_eq!(&placed.events, &expected.1, "{:?}", command);
             prop_assert_eq!(plain.number(), model.revision());
             prop_assert_eq!(&busy.apply(at, &bytes), &placed);
             prop_assert_eq!(busy.digest(), plain.digest());
+            same_leases(&busy.view(), &model);
             prop_assert_eq!(busy.size_bytes(), plain.size_bytes());
             if let Some(restored) = &mut restored {
                 prop_assert_eq!(&restored.apply(at, &bytes), &placed);
                 prop_assert_eq!(restored.digest(), plain.digest());
                 prop_assert_eq!(restored.size_bytes(), plain.size_bytes());
+                same_leases(&restored.view(), &model);
             }
 
             let mut to = Writer::new();
@@ -86,7 +100,7 @@ proptest! {
             prop_assert_eq!(from.finish(), Ok(()));
 
             if index % 3 == 0 {
-                views.push((busy.view(), model.revision(), model.compacted));
+                views.push((busy.view(), model.revision(), model.compacted, model.leases.clone()));
             }
             if index % 17 == 0 {
                 slow = Some((busy.snapshot(), busy.digest()));
@@ -108,11 +122,17 @@ proptest! {
             prop_assert_eq!(view.read_only_txn(txn), model.read_only(txn), "{:?}", txn);
         }
         // Pictures of the past have not moved.
-        for (view, revision, compacted) in views {
+        for (view, revision, compacted, leases) in views {
             prop_assert_eq!(view.revision(), revision);
             prop_assert_eq!(view.compacted(), compacted);
             let kvs: Vec<KeyValue> = model.states[revision as usize].values().cloned().collect();
             prop_assert_eq!(view.range(&everything(0)).unwrap().kvs, kvs);
+            prop_assert_eq!(view.leases().collect::<Vec<_>>(), leases.into_values().collect::<Vec<_>>());
+            for id in generate::LEASES.map(LeaseId) {
+                let state = &model.states[revision as usize];
+                let keys = state.values().filter(|kv| id.0 != 0 && kv.lease == id).map(|kv| kv.key.clone());
+                prop_assert_eq!(view.lease_keys(id).collect::<Vec<_>>(), keys.collect::<Vec<_>>());
+            }
         }
         if let Some((snapshot, digest)) = slow {
             prop_assert_eq!(restore(snapshot.collect()).digest(), digest);

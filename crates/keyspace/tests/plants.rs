@@ -9,12 +9,23 @@ use common::Model;
 use quorate_consensus::{Position, StateMachine, activate_plant, plant_triggers};
 use quorate_keyspace::*;
 
-/// Does the keyspace answer as the oracle does, and end up with what the oracle has?
+/// Does the keyspace answer as the oracle does, and end up with what the oracle has? And does a replica that was restored half-way stay
+/// equal to it?
 fn agrees(log: &[Command]) -> bool {
     let (mut keyspace, mut model) = (Keyspace::new(), Model::new());
+    let mut restored = Keyspace::new();
     for (index, command) in log.iter().enumerate() {
-        let placed = keyspace.apply(Position::new(1, index as u64 + 1), &command.encode());
-        if (placed.response, placed.events) != model.apply(command) {
+        let at = Position::new(1, index as u64 + 1);
+        let placed = keyspace.apply(at, &command.encode());
+        if (placed.response, placed.events) != model.apply(at, command) {
+            return false;
+        }
+        if index == log.len() / 2 {
+            restored = Keyspace::restore(&mut keyspace.snapshot()).unwrap();
+        } else {
+            restored.apply(at, &command.encode());
+        }
+        if restored.digest() != keyspace.digest() {
             return false;
         }
     }
@@ -51,6 +62,22 @@ fn compact(revision: i64) -> Command {
     Command::Compact(Compact { revision, physical: true })
 }
 
+fn grant(id: i64) -> Command {
+    Command::LeaseGrant { id: LeaseId(id), ttl_s: 10 }
+}
+
+fn hang(key: &'static str, lease: i64) -> Command {
+    Command::Put(Put { key: key.into(), lease: LeaseId(lease), ..Put::default() })
+}
+
+#[test]
+fn m01_a_range_that_does_not_see_the_deletion_before_it_is_found() {
+    let deletion = Operation::DeleteRange(DeleteRange { key: "a".into(), ..DeleteRange::default() });
+    let read = Operation::Range(Range { key: "a".into(), ..Range::default() });
+    let txn = Command::Txn(Txn { success: vec![deletion, read], ..Txn::default() });
+    is_found("M01", &[put("a", "1"), txn]);
+}
+
 #[test]
 fn m02_a_range_at_a_compacted_revision_within_a_transaction_is_found() {
     let read = Operation::Range(Range { key: "a".into(), revision: 2, ..Range::default() });
@@ -72,4 +99,33 @@ fn m04_a_generation_that_does_not_begin_at_version_1_is_found() {
 #[test]
 fn m05_a_compaction_that_takes_the_living_version_is_found() {
     is_found("M05", &[put("a", "1"), put("b", "1"), put("a", "2"), compact(3), Command::Sweep]);
+}
+
+#[test]
+fn m06_a_key_deleted_by_the_lease_that_it_hung_on_once_is_found() {
+    for again in [put("a", "1"), hang("a", 8)] {
+        is_found("M06", &[grant(7), grant(8), hang("a", 7), again, Command::LeaseRevoke { id: LeaseId(7) }]);
+    }
+}
+
+#[test]
+fn m07_a_sweep_at_a_replicas_own_pace_is_found() {
+    let mut log = vec![put("a", "1"); 30];
+    log.push(compact(31));
+    log.extend(vec![put("a", "2"); 6]);
+    is_found("M07", &log);
+}
+
+#[test]
+fn e10_a_lease_ended_by_the_steward_of_an_earlier_leader_is_found() {
+    is_found("E10", &[grant(7), Command::LeaseExpire { epoch: 0, leases: vec![(LeaseId(7), 1)] }]);
+}
+
+#[test]
+fn e14_a_lease_ended_by_a_decision_on_an_earlier_one_of_its_id_is_found() {
+    let (revoke, expire) = (
+        Command::LeaseRevoke { id: LeaseId(7) },
+        Command::LeaseExpire { epoch: 1, leases: vec![(LeaseId(7), 1)] },
+    );
+    is_found("E14", &[grant(7), revoke, grant(7), hang("a", 7), expire]);
 }

@@ -61,6 +61,23 @@ fn nested_comparisons_see_the_state_before_the_outermost_transaction() {
     assert_eq!(shell.get("seen").unwrap().value, "before");
 }
 
+/// M01, etcd#17230.
+#[test]
+fn a_range_sees_what_its_transaction_deleted_before_it() {
+    let mut shell = Shell::with(&[("a", "1"), ("b", "1")]);
+    let read = || Operation::Range(range("a", "c"));
+    let txn = then(vec![read(), Operation::DeleteRange(delete("a", "")), read(), nested(vec![read()])]);
+    let Reply::Txn(reply) = shell.ok(Command::Txn(txn)) else { panic!("no answer to a transaction") };
+    let count = |reply: &Reply| match reply {
+        Reply::Range(range) => range.count,
+        other => panic!("{other:?}"),
+    };
+    let Reply::Txn(inner) = &reply.responses[3].reply else { panic!("no answer to the nested one") };
+    let counts = [&reply.responses[0], &reply.responses[2], &inner.responses[0]]
+        .map(|response| count(&response.reply));
+    assert_eq!(counts, [2, 1, 1]);
+}
+
 /// M02, etcd#18667: an unreadable revision is found out before the first write, at every depth, on the branch that is taken.
 #[test]
 fn a_transaction_with_an_unreadable_range_writes_nothing() {

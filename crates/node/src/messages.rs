@@ -59,10 +59,12 @@ pub enum NodeInput {
         /// What is wanted.
         change: MembershipChange,
     },
-    /// A word for the state half of whoever leads the group, such as which clients are alive. It may be lost.
+    /// A word for the state half of another member, such as which clients are alive. It may be lost.
     Relay {
         /// The group.
         group: GroupId,
+        /// For whom; `None`: for whoever leads the group.
+        to: Option<NodeId>,
         /// The word: short, since heartbeats go the same way.
         bytes: Bytes,
     },
@@ -154,7 +156,7 @@ pub enum ToState {
         /// To what.
         change: RoleChange,
     },
-    /// A member's state half has a word for the leader of the group, which this node is or was taken for; see [`NodeInput::Relay`].
+    /// A member's state half has a word for this node, or for the leader of the group, which this node is or was taken for; see [`NodeInput::Relay`].
     Relayed {
         /// The group.
         group: GroupId,

@@ -207,7 +207,7 @@ impl Node {
                 let desired = Desired { version, membership, more };
                 self.step(group, now, out, |group, around| group.wish(desired, around));
             }
-            NodeInput::Relay { group, bytes } => self.relay(group, bytes, out),
+            NodeInput::Relay { group, to, bytes } => self.relay(group, to, bytes, out),
             NodeInput::Open(group) => self.open(now, &group, out),
             NodeInput::State(report) => self.report(now, report, out),
             NodeInput::PeerLost(peer) => {

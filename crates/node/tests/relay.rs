@@ -16,7 +16,7 @@ const WORD: &[u8] = b"alive: 7";
 
 fn relay(world: &mut World) {
     let bytes = Bytes::from_static(WORD);
-    world.node.handle(world.now, NodeInput::Relay { group: GROUP, bytes }, &mut world.out);
+    world.node.handle(world.now, NodeInput::Relay { group: GROUP, to: None, bytes }, &mut world.out);
     world.settle(Duration::from_millis(1));
 }
 

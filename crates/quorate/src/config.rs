@@ -44,6 +44,9 @@ pub(crate) struct Settings {
     /// `None`: etcd's clients are not served.
     pub(crate) listen_client: Option<String>,
     pub(crate) advertise_client: Option<String>,
+    pub(crate) client_tls: Option<quorate_tls::Files>,
+    /// Of these a client's certificate must have one; empty: any will do.
+    pub(crate) client_names: Vec<String>,
     pub(crate) zookeeper: ZooKeeper,
     pub(crate) listen_peer: String,
     pub(crate) advertise_peer: String,
@@ -80,9 +83,22 @@ impl Sources {
         };
         let listen_client = self.address_or_none("listen-client")?;
         let listen_peer = self.address("listen-peer")?;
-        let advertise = |at: &String| self.advertised("advertise-client", ("listen-client", at));
+        let client_tls = self.tls(&tls::ETCD)?;
+        for key in ["listen-client", "advertise-client"] {
+            if self.wants_tls(key) && client_tls.is_none() {
+                let mend = "set client-tls-certificate and client-tls-key, or write http://";
+                return Err(self.refuse(key, "TLS takes a certificate", mend));
+            }
+        }
+        for key in ["listen-peer", "advertise-peer", "initial-cluster"] {
+            if self.wants_tls(key) {
+                return Err(self.refuse(key, "TLS between members is not built yet", "write http://"));
+            }
+        }
+        let scheme = if client_tls.is_some() { "https" } else { "http" };
+        let advertise = |at: &String| self.advertised("advertise-client", ("listen-client", at), scheme);
         let advertise_client = listen_client.as_ref().map(advertise).transpose()?;
-        let advertise_peer = self.advertised("advertise-peer", ("listen-peer", &listen_peer))?;
+        let advertise_peer = self.advertised("advertise-peer", ("listen-peer", &listen_peer), "http")?;
         let existing = self.word("initial-cluster-state")? == "existing";
         let mut initial_cluster = self.members("initial-cluster", &name, &advertise_peer)?;
         self.mark_learners("initial-learners", &mut initial_cluster)?;
@@ -179,6 +195,8 @@ impl Sources {
             data_dir,
             listen_client,
             advertise_client,
+            client_tls,
+            client_names: self.list("client-tls-client-names"),
             zookeeper,
             listen_peer,
             advertise_peer,

@@ -8,9 +8,10 @@ use std::{
 };
 
 use quorate_consensus::{GroupId, Role};
-use quorate_etcd::Front;
+use quorate_etcd::{Feed, Front};
 use quorate_server::{CallError, Handle, Network, Options, Security, Stopped, Storage, systemd};
 use quorate_service::{Identity, KEYS, Reply, State, TREE, keyspace};
+use quorate_tls::Tls;
 use tokio::{
     signal::unix::{Signal, SignalKind, signal},
     sync::watch,
@@ -131,6 +132,8 @@ async fn run(settings: &Settings, for_dev: bool) -> Result<ExitCode, Failed> {
     start.peers.extend(addresses(&settings.data_dir));
 
     let config = node_config(settings, &start)?;
+    let client_tls = settings.client_tls.clone().map(Tls::load).transpose();
+    let client_tls = client_tls.map_err(|error| Failed::usage(format!("client-tls: {error}")))?;
     let network =
         Network::Tcp { listener: peer_listener, peers: start.peers.clone(), security: Security::Plaintext };
     let mut options = Options::new(Storage::Directory(settings.data_dir.clone()), network);
@@ -144,6 +147,7 @@ async fn run(settings: &Settings, for_dev: bool) -> Result<ExitCode, Failed> {
         admin: listen("listen-zookeeper-admin", &settings.zookeeper.listen_admin)?,
     };
     let (tree_front, tree_sink) = tree::front();
+    let feed = Feed::default();
     let handle = quorate_server::start(options, config, |config| {
         let identity = Identity {
             cluster: config.cluster,
@@ -153,7 +157,8 @@ async fn run(settings: &Settings, for_dev: bool) -> Result<ExitCode, Failed> {
             name: settings.name.clone(),
             client_urls: settings.advertise_client.iter().cloned().collect(),
         };
-        State::new(identity, start.bootstrap.clone()).with_tree(Some(tree_sink))
+        let state = State::new(identity, start.bootstrap.clone()).with_keys_sink(feed.sink());
+        state.with_tree(Some(tree_sink))
     })
     .map_err(|error| failed(format!("{} does not start: {error}", settings.name)))?;
 
@@ -163,6 +168,10 @@ async fn run(settings: &Settings, for_dev: bool) -> Result<ExitCode, Failed> {
     let mut front = Front::new(handle.clone(), cluster.0, node.0, settings.token.clone());
     front.limits.request_bytes_max = settings.request_bytes_max;
     front.limits.txn_ops_max = settings.txn_ops_max;
+    front.feed = feed;
+    front.life = handle.life();
+    front.client_names.clone_from(&settings.client_names);
+    front.tls = client_tls;
     let front = client_listener.map(|listener| serve_etcd(listener, front, stopping)).transpose()?;
     let clients_of_tree = tree_listeners.clients.is_some() || tree_listeners.secure.is_some();
     let zookeeper = tree::serve(settings, tree_listeners, tree_front, &handle, stop.subscribe())?;

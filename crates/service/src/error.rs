@@ -17,14 +17,17 @@ pub fn keyspace_error(error: KeyspaceError) -> ApiError {
         KeyspaceError::DuplicateKey => EtcdError::DuplicateKey.into(),
         KeyspaceError::InvalidSortOption => EtcdError::InvalidSortOption.into(),
         KeyspaceError::KeyNotFound => EtcdError::KeyNotFound.into(),
+        KeyspaceError::LeaseExists => EtcdError::LeaseExists.into(),
+        KeyspaceError::LeaseTtlTooLarge => EtcdError::LeaseTtlTooLarge.into(),
         KeyspaceError::LeaseNotFound(_) => EtcdError::LeaseNotFound.into(),
         KeyspaceError::Compacted { .. } => EtcdError::Compacted.into(),
         KeyspaceError::FutureRevision { .. } => EtcdError::FutureRevision.into(),
         KeyspaceError::NoSpace => EtcdError::NoSpace.into(),
         KeyspaceError::Corrupt => EtcdError::Corrupt.into(),
-        KeyspaceError::TooManyAlarms | KeyspaceError::NotReadOnly | KeyspaceError::Malformed => {
-            ApiError::Other(OtherError::unmapped(error.to_string()))
-        }
+        KeyspaceError::TooManyAlarms
+        | KeyspaceError::NotReadOnly
+        | KeyspaceError::StaleSteward
+        | KeyspaceError::Malformed => ApiError::Other(OtherError::unmapped(error.to_string())),
     }
 }
 

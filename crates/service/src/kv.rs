@@ -282,7 +282,14 @@ fn txn_body(reply: TxnReply, header: Option<pb::ResponseHeader>) -> pb::TxnRespo
             Reply::Txn(txn) => {
                 Some(OpResponse::ResponseTxn(txn_body(txn, Some(pb::ResponseHeader::default()))))
             }
-            Reply::Compact | Reply::Alarm(_) | Reply::SetQuota | Reply::Sweep => None,
+            Reply::Compact
+            | Reply::Alarm(_)
+            | Reply::SetQuota
+            | Reply::Sweep
+            | Reply::LeaseGrant(_)
+            | Reply::LeaseRevoke
+            | Reply::LeaseExpire(_)
+            | Reply::LeaseCheckpoint => None,
         };
         pb::ResponseOp { response }
     };
@@ -293,7 +300,9 @@ fn txn_body(reply: TxnReply, header: Option<pb::ResponseHeader>) -> pb::TxnRespo
     }
 }
 
-fn key_value(kv: KeyValue) -> mvccpb::KeyValue {
+/// A key-value as the wire has it.
+#[must_use]
+pub fn key_value(kv: KeyValue) -> mvccpb::KeyValue {
     mvccpb::KeyValue {
         key: kv.key,
         create_revision: signed(kv.create_revision),

@@ -16,7 +16,9 @@
 pub mod cluster;
 mod error;
 pub mod kv;
+pub mod lease;
 mod state;
+pub mod watch;
 pub mod zookeeper;
 
 use quorate_consensus::GroupId;
@@ -27,7 +29,9 @@ pub use quorate_node as node;
 pub use quorate_placement as placement;
 pub use quorate_wire as wire;
 pub use quorate_znodes as znodes;
-pub use state::{Bootstrap, Identity, Reply, State, TOUCHES_MAX, TreeNews, TreeSink, touch, tree_word};
+pub use state::{
+    Bootstrap, Identity, KeysNews, KeysSink, Reply, State, TOUCHES_MAX, TreeNews, TreeSink, touch, tree_word,
+};
 
 /// The group that keeps the cluster's own records: members, groups, identities of disks.
 pub const META: GroupId = GroupId(1);

@@ -16,10 +16,13 @@ use quorate_placement::{Command as MetaCommand, Placement, View as MetaView};
 use crate::{KEYS, META, TREE};
 
 mod added;
+mod keys;
 mod tree;
 
 use added::Added;
 pub use added::tree_word;
+use keys::Listener;
+pub use keys::{KeysNews, KeysSink};
 use tree::Tree;
 pub use tree::{TOUCHES_MAX, TreeNews, TreeSink, touch};
 
@@ -73,6 +76,7 @@ pub struct State {
     bootstrap: Option<MetaCommand>,
     meta: Replica<Placement>,
     keys: Replica<Keyspace>,
+    keys_listener: Listener,
     tree: Option<Tree>,
     added: Added,
     leads_meta: bool,
@@ -105,6 +109,7 @@ impl State {
         State {
             meta: Replica::new(Placement::new(), birth.clone(), node, life),
             keys: Replica::new(Keyspace::new(), birth.clone(), node, life),
+            keys_listener: Listener::default(),
             tree: None,
             added: Added::new(birth),
             identity,
@@ -130,12 +135,6 @@ impl State {
     #[must_use]
     pub fn meta(&self) -> &Replica<Placement> {
         &self.meta
-    }
-
-    /// How many answers wait for the groups to follow a change of members.
-    #[must_use]
-    pub fn settling(&self) -> usize {
-        self.settling.len()
     }
 
     fn entries(
@@ -178,9 +177,9 @@ impl State {
     fn keys_done(&mut self, jumped: bool, out: &mut StateOutputs<Reply>) {
         let applied = &mut self.keys_applied;
         self.keys.release_reads(applied);
+        // Before anybody is answered: whoever is told of a write finds it in what the front end has heard of.
+        self.keys_listener.applied(&self.keys, &mut applied.events, jumped);
         out.replies.extend(applied.replies.drain(..).map(|(ticket, outcome)| (ticket, Reply::Keys(outcome))));
-        // Events are for watchers, which come with the whole etcd API; until then nobody listens.
-        applied.events.clear();
         let own = std::mem::take(&mut applied.own);
         Self::serve_keys(&self.keys, &mut self.keys_applied, out);
         out.core.push(Self::report(KEYS, &self.keys, own, jumped));
@@ -460,8 +459,14 @@ impl State {
                 }
             }
             ToState::Relayed { group: META, from, bytes } => self.hear_of_tree(from, bytes, out),
+            ToState::Relayed { group: KEYS, from, bytes } => {
+                self.keys_listener.tell(KeysNews::Word { from, bytes });
+            }
             ToState::Relayed { .. } => {}
             ToState::Role { group, change } => {
+                if group == KEYS {
+                    self.keys_listener.tell(KeysNews::Role(change));
+                }
                 if group == META {
                     self.leads_meta = change.role == Role::Leader;
                     self.added.new_lead();

@@ -243,7 +243,7 @@ fn the_tree_is_published_and_touches_and_roles_with_it() {
     let change = RoleChange { role: Role::Leader, epoch: Epoch(1), leader: Some(NodeId(1)) };
     node.state.handle(ToState::Role { group: TREE, change }, &mut node.out);
     for word in touch(&[SessionId(5)]) {
-        let NodeInput::Relay { group, bytes } = word else { panic!("{word:?}") };
+        let NodeInput::Relay { group, bytes, .. } = word else { panic!("{word:?}") };
         node.state.handle(ToState::Relayed { group, from: NodeId(2), bytes }, &mut node.out);
     }
     let forged = Bytes::from_static(b"whatever");
@@ -342,7 +342,7 @@ fn nobody_is_let_go_before_the_added_tree_has_followed() {
 
 impl Node {
     fn hear(&mut self, from: u64, engine: Option<EngineKind>, wants: bool) -> Vec<Command> {
-        let NodeInput::Relay { group, bytes } = tree_word(engine, wants) else { panic!("a word") };
+        let NodeInput::Relay { group, bytes, .. } = tree_word(engine, wants) else { panic!("a word") };
         self.state.handle(ToState::Relayed { group, from: NodeId(from), bytes }, &mut self.out);
         let proposed = self.said().into_iter().filter_map(|input| match input {
             NodeInput::Propose { group: META, command, .. } => {

@@ -119,12 +119,16 @@ const NOT_HUNTED: &[(&str, &str, &str)] = &[
         "not a bug but an assumption; runs with leases keep clocks within it",
     ),
     ("E09", "a read at the commit index instead of the applied one", "is E07 here"),
-    ("E10", "a deposed leader revokes a lease of keys", "the simulator's clients have no leases of keys yet"),
+    (
+        "E10",
+        "a deposed leader revokes a lease of keys",
+        "planted; `crates/keyspace/tests/plants.rs`. The simulator's clients have no leases of keys yet",
+    ),
     ("E11", "a keep-alive succeeds after the lease is revoked", "as E10"),
     ("E12", "a deposed leader answers a keep-alive", "as E10"),
     ("E13", "a time to live begins anew with every leader", "as E10"),
-    ("E14", "expiry is decided before all earlier entries", "as E10"),
-    ("E15", "negative or huge leases", "`crates/keyspace`"),
+    ("E14", "expiry is decided before all earlier entries", "planted; `crates/keyspace/tests/plants.rs`"),
+    ("E15", "negative or huge leases", "`crates/keyspace/tests/leases.rs`"),
     ("E16", "the holder of a lock is not looked at again after a wait", "locks are the clients'"),
     ("E17", "what is not synced can be read", "B21 and B23 plant its causes"),
     (
@@ -230,7 +234,9 @@ pub fn page(hunts: &[Hunt], seeds_max: u64) -> String {
     for (id, what, why) in NOT_HUNTED {
         let _ = writeln!(page, "| {id} | {what} | {why} |");
     }
-    page.push_str("\nBugs of the journal (F…, L01) and of the keyspace (M05) are planted for the tests of those crates.\n");
+    page.push_str(
+        "\nBugs of the journal (F…, L01) and of the keyspace (M01, M05, M06, M07) are planted for the tests of those crates.\n",
+    );
     page
 }
 

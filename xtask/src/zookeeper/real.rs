@@ -14,6 +14,8 @@ use crate::{Fallible, cluster::Options};
 const JARS: [&str; 2] = ["/usr/share/java/zookeeper.jar", "/usr/share/java/slf4j-nop.jar"];
 const MAIN: &str = "org.apache.zookeeper.server.quorum.QuorumPeerMain";
 
+const SHELL: &str = "org.apache.zookeeper.ZooKeeperMain";
+
 /// The heap that ZooKeeper's own scripts give it (`ZK_SERVER_HEAP`).
 pub(crate) const HEAP: &str = "-Xmx1000m";
 
@@ -35,9 +37,7 @@ pub(crate) fn command(
     ensemble: &Ensemble<'_>,
     options: &Options,
 ) -> Fallible<Vec<String>> {
-    if let Some(missing) = JARS.iter().find(|jar| !Path::new(jar).exists()) {
-        return Err(format!("there is no {missing}; Debian has it in the package libzookeeper-java").into());
-    }
+    check_installed()?;
     let data = directory.join("data");
     fs::create_dir_all(&data)?;
     fs::write(data.join("myid"), format!("{}\n", n + 1))?;
@@ -60,6 +60,23 @@ pub(crate) fn command(
     command.extend(options.flags.iter().cloned());
     command.extend([MAIN.to_owned(), configuration.display().to_string()]);
     Ok(command)
+}
+
+/// Its shell, as `zkCli.sh` starts it, connected to these servers.
+pub(crate) fn shell(servers: &str) -> Fallible<Command> {
+    check_installed()?;
+    let mut command = Command::new("java");
+    command.args(["-cp", &JARS.join(":"), SHELL, "-waitforconnection", "-server", servers]);
+    Ok(command)
+}
+
+fn check_installed() -> Fallible<()> {
+    match JARS.iter().find(|jar| !Path::new(jar).exists()) {
+        Some(missing) => {
+            Err(format!("there is no {missing}; Debian has it in the package libzookeeper-java").into())
+        }
+        None => Ok(()),
+    }
 }
 
 /// What the server at this address says it is: `leader`, `follower`, `standalone`; none before it serves.

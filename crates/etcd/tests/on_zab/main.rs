@@ -10,3 +10,9 @@ mod cluster;
 mod etcdctl;
 #[path = "../kv.rs"]
 mod kv;
+#[path = "../lease.rs"]
+mod lease;
+#[path = "../recipes.rs"]
+mod recipes;
+#[path = "../watch.rs"]
+mod watch;

@@ -10,7 +10,7 @@ use quorate_client::{
     wire::etcdserverpb as pb,
 };
 use quorate_consensus::{ClusterId, Incarnation, Membership, NodeId};
-use quorate_etcd::{Front, serve};
+use quorate_etcd::{Feed, Front, serve};
 use quorate_server::{Handle, Hub};
 use quorate_service::{
     Bootstrap, Identity, KEYS, META, Reply, State,
@@ -29,6 +29,8 @@ pub struct Node {
 }
 
 pub struct Cluster {
+    /// What its front ends are told beside the usual.
+    pub tuned: fn(&mut Front),
     hub: Hub,
     pub cluster: ClusterId,
     pub nodes: Vec<Node>,
@@ -45,6 +47,10 @@ fn engine_of(group: quorate_consensus::GroupId) -> EngineKind {
 
 impl Cluster {
     pub async fn start(size: usize) -> Cluster {
+        Cluster::start_tuned(size, |_| {}).await
+    }
+
+    pub async fn start_tuned(size: usize, tuned: fn(&mut Front)) -> Cluster {
         let ids: Vec<NodeId> = (0..size).map(|number| member_id(&peer_urls(number), TOKEN, 0)).collect();
         let cluster = cluster_id(ids.iter().copied());
         let members =
@@ -55,7 +61,7 @@ impl Cluster {
         ]);
         let birth = Membership::new(ids.iter().copied(), []);
         let bootstrap = Bootstrap { initialise: Command::Initialise { cluster, members, groups }, birth };
-        let mut all = Cluster { hub: Hub::new(), cluster, nodes: Vec::new() };
+        let mut all = Cluster { tuned, hub: Hub::new(), cluster, nodes: Vec::new() };
         for id in ids {
             all.add_node(id, Some(bootstrap.clone())).await;
         }
@@ -95,6 +101,8 @@ impl Cluster {
             explain: false,
         };
         let client_url = url.clone();
+        let feed = Feed::default();
+        let sink = feed.sink();
         let handle =
             quorate_server::start(quorate_server::Options::in_process(&self.hub), config, move |config| {
                 let identity = Identity {
@@ -105,10 +113,11 @@ impl Cluster {
                     name: format!("node-{}", config.node),
                     client_urls: vec![client_url],
                 };
-                State::new(identity, bootstrap)
+                State::new(identity, bootstrap).with_keys_sink(sink)
             })
             .expect("the node starts");
-        let front = Front::new(handle.clone(), self.cluster.0, id.0, TOKEN);
+        let front =
+            Front { feed, life: handle.life(), ..Front::new(handle.clone(), self.cluster.0, id.0, TOKEN) };
         let serving = tokio::spawn(async move {
             serve(listener, front, std::future::pending()).await.expect("serving goes on");
         });

@@ -2,7 +2,10 @@
 
 use bytes::Bytes;
 use proptest::prelude::*;
+use quorate_consensus::Position;
 use quorate_keyspace::*;
+
+use super::Model;
 
 fn pick(of: &'static [&'static [u8]]) -> impl Strategy<Value = Bytes> {
     (0..of.len()).prop_map(move |at| Bytes::from_static(of[at]))
@@ -31,8 +34,56 @@ fn value() -> impl Strategy<Value = Bytes> {
     ]
 }
 
+/// The ids of leases; zero is none.
+pub const LEASES: [i64; 5] = [i64::MIN, -7, 0, 7, 8];
+
+fn lease() -> impl Strategy<Value = i64> {
+    prop_oneof![1 => Just(0), 8 => Just(7), 4 => Just(8), 2 => Just(-7), 1 => Just(i64::MIN)]
+}
+
+/// Commands on leases. A `granted` of zero stands for the grant that is there, see [`with_grants`].
+fn lease_command() -> impl Strategy<Value = Command> {
+    let id = || lease().prop_map(LeaseId);
+    let ttl_s =
+        prop_oneof![20 => 1..20i64, 1 => Just(0), 1 => 9_000_000_000..9_000_000_002i64, 1 => any::<i64>()];
+    let epoch = || prop_oneof![8 => Just(1u64), 1 => 0..3u64];
+    let granted = || prop_oneof![3 => Just(0u64), 1 => 1..60u64];
+    let remaining_s = prop_oneof![20 => 0..20i64, 1 => any::<i64>()];
+    prop_oneof![
+        12 => (id(), ttl_s).prop_map(|(id, ttl_s)| Command::LeaseGrant { id, ttl_s }),
+        3 => id().prop_map(|id| Command::LeaseRevoke { id }),
+        3 => (epoch(), prop::collection::vec((id(), granted()), 0..4))
+            .prop_map(|(epoch, leases)| Command::LeaseExpire { epoch, leases }),
+        4 => (epoch(), prop::collection::vec((id(), granted(), remaining_s), 0..4))
+            .prop_map(|(epoch, checkpoints)| Command::LeaseCheckpoint { epoch, checkpoints }),
+    ]
+}
+
+/// Writes into what a steward says the grants that it would know of.
+fn with_grants(mut log: Vec<Command>) -> Vec<Command> {
+    let mut model = Model::new();
+    for (index, command) in log.iter_mut().enumerate() {
+        let there = |id: LeaseId| model.leases.get(&id).map_or(1, |lease| lease.granted);
+        match command {
+            Command::LeaseExpire { leases, .. } => {
+                for (id, granted) in leases.iter_mut().filter(|(_, granted)| *granted == 0) {
+                    *granted = there(*id);
+                }
+            }
+            Command::LeaseCheckpoint { checkpoints, .. } => {
+                for (id, granted, _) in checkpoints.iter_mut().filter(|(_, granted, _)| *granted == 0) {
+                    *granted = there(*id);
+                }
+            }
+            _ => {}
+        }
+        model.apply(Position::new(1, index as u64 + 1), command);
+    }
+    log
+}
+
 pub fn put() -> impl Strategy<Value = Put> {
-    let lease = prop_oneof![30 => Just(0), 1 => Just(7i64)];
+    let lease = prop_oneof![30 => Just(0), 25 => lease(), 1 => Just(99)];
     (some_key(), value(), lease, any::<bool>(), 0..20u8).prop_map(|(key, value, lease, prev_kv, odd)| Put {
         key,
         value: if odd == 0 { Bytes::new() } else { value },
@@ -88,7 +139,7 @@ fn compare() -> impl Strategy<Value = Compare> {
         (0..20i64).prop_map(CompareTarget::Create),
         (0..20i64).prop_map(CompareTarget::Mod),
         value().prop_map(CompareTarget::Value),
-        (0..2i64).prop_map(|lease| CompareTarget::Lease(LeaseId(lease))),
+        lease().prop_map(|lease| CompareTarget::Lease(LeaseId(lease))),
     ];
     let end = prop_oneof![3 => Just(Bytes::new()), 1 => range_end()];
     (some_key(), end, result, target).prop_map(|(key, range_end, result, target)| Compare {
@@ -166,6 +217,7 @@ pub fn command() -> impl Strategy<Value = Command> {
             .prop_map(|(revision, physical)| Command::Compact(Compact { revision, physical })),
         1 => any::<i64>().prop_map(|bytes| Command::SetQuota(SetQuota { bytes: bytes.saturating_abs().max(1 << 40) })),
         1 => Just(Command::Sweep),
+        7 => lease_command(),
     ]
 }
 
@@ -177,5 +229,5 @@ pub fn log() -> impl Strategy<Value = Vec<Command>> {
             [vec![Command::Alarm(alarm)], commands, clear].concat()
         }),
     ];
-    prop::collection::vec(stretch, 1..5).prop_map(|stretches| stretches.concat())
+    prop::collection::vec(stretch, 1..5).prop_map(|stretches| with_grants(stretches.concat()))
 }

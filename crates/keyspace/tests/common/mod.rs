@@ -3,11 +3,13 @@
 #![allow(dead_code, unreachable_pub, reason = "shared by tests, each of which uses its part")]
 
 pub mod generate;
+mod leases;
 pub mod shell;
 
 use std::collections::BTreeMap;
 
 use bytes::Bytes;
+use quorate_consensus::Position;
 use quorate_keyspace::*;
 
 pub type State = BTreeMap<Bytes, KeyValue>;
@@ -19,6 +21,7 @@ pub struct Model {
     pub events: Vec<Vec<Event>>,
     pub compacted: u64,
     pub alarms: Vec<AlarmMember>,
+    pub leases: BTreeMap<LeaseId, Lease>,
 }
 
 struct Work {
@@ -26,38 +29,58 @@ struct Work {
     now: State,
     old: u64,
     events: Vec<Event>,
+    /// The events, and what else there is to tell.
+    news: Vec<News>,
+}
+
+impl Work {
+    fn new(before: State, old: u64) -> Work {
+        Work { now: before.clone(), before, old, events: vec![], news: vec![] }
+    }
+
+    fn tell(&mut self, event: Event) {
+        self.events.push(event.clone());
+        self.news.push(News::Changed(event));
+    }
 }
 
 type Answer<T> = Result<T, KeyspaceError>;
 
 impl Model {
     pub fn new() -> Model {
-        Model { states: vec![State::new(); 2], events: vec![vec![]; 2], compacted: 0, alarms: vec![] }
+        Model {
+            states: vec![State::new(); 2],
+            events: vec![vec![]; 2],
+            compacted: 0,
+            alarms: vec![],
+            leases: BTreeMap::new(),
+        }
     }
 
     pub fn revision(&self) -> u64 {
         self.states.len() as u64 - 1
     }
 
-    pub fn apply(&mut self, command: &Command) -> (Response, Vec<Event>) {
+    pub fn apply(&mut self, at: Position, command: &Command) -> (Response, Vec<News>) {
         let before = self.states.last().unwrap().clone();
-        let mut work = Work { now: before.clone(), before, old: self.revision(), events: vec![] };
-        let result = self.run(command, &mut work);
+        let mut work = Work::new(before, self.revision());
+        let result = self.run(at, command, &mut work);
         if result.is_ok() && !work.events.is_empty() {
             self.states.push(work.now);
-            self.events.push(work.events.clone());
-        } else {
-            work.events.clear();
+            self.events.push(work.events);
         }
-        (Response { revision: self.revision(), result }, work.events)
+        if result.is_err() {
+            work.news.clear();
+        }
+        (Response { revision: self.revision(), result }, work.news)
     }
 
-    fn run(&mut self, command: &Command, work: &mut Work) -> Answer<Reply> {
+    fn run(&mut self, at: Position, command: &Command, work: &mut Work) -> Answer<Reply> {
         self.gate(command)?;
         match command {
             Command::Put(put) => {
                 shape(&Operation::Put(put.clone()))?;
-                check_put_now(&work.before, put)?;
+                self.check_put_now(&work.before, put)?;
                 Ok(Reply::Put(put_now(work, put)))
             }
             Command::DeleteRange(delete) => {
@@ -99,6 +122,10 @@ impl Model {
             }
             Command::SetQuota(_) => Ok(Reply::SetQuota),
             Command::Sweep => Ok(Reply::Sweep),
+            Command::LeaseGrant { .. }
+            | Command::LeaseRevoke { .. }
+            | Command::LeaseExpire { .. }
+            | Command::LeaseCheckpoint { .. } => self.run_lease(at, command, work),
         }
     }
 
@@ -113,8 +140,9 @@ impl Model {
         let plain = |operations: &[Operation]| operations.iter().all(|op| matches!(op, Operation::Range(_)));
         let raised = |kind| self.alarms.iter().any(|alarm| alarm.kind == kind);
         let (writes, grows) = match command {
-            Command::Put(_) => (true, true),
+            Command::Put(_) | Command::LeaseGrant { .. } => (true, true),
             Command::DeleteRange(_) | Command::Compact(_) => (true, false),
+            Command::LeaseRevoke { .. } | Command::LeaseExpire { .. } => (true, false),
             Command::Txn(txn) => {
                 (!(plain(&txn.success) && plain(&txn.failure)), puts(&txn.success) || puts(&txn.failure))
             }
@@ -204,12 +232,22 @@ impl Model {
         Ok(RangeReply { kvs, more, count })
     }
 
+    fn check_put_now(&self, state: &State, put: &Put) -> Answer<()> {
+        if put.lease.0 != 0 && !self.leases.contains_key(&put.lease) {
+            Err(KeyspaceError::LeaseNotFound(put.lease))
+        } else if (put.ignore_value || put.ignore_lease) && !state.contains_key(&put.key) {
+            Err(KeyspaceError::KeyNotFound)
+        } else {
+            Ok(())
+        }
+    }
+
     fn check_txn_now(&self, txn: &Txn, before: &State) -> Answer<()> {
         let holds = txn.compare.iter().all(|compare| holds(before, compare));
         for operation in if holds { &txn.success } else { &txn.failure } {
             match operation {
                 Operation::Range(range) => self.check_revision(range.revision)?,
-                Operation::Put(put) => check_put_now(before, put)?,
+                Operation::Put(put) => self.check_put_now(before, put)?,
                 Operation::Txn(nested) => self.check_txn_now(nested, before)?,
                 Operation::DeleteRange(_) | Operation::Empty => {}
             }
@@ -242,7 +280,7 @@ impl Model {
     pub fn read_only(&self, txn: &Txn) -> Answer<TxnReply> {
         let before = self.states.last().unwrap().clone();
         self.check_txn_now(txn, &before)?;
-        self.txn_now(txn, &mut Work { now: before.clone(), before, old: self.revision(), events: vec![] })
+        self.txn_now(txn, &mut Work::new(before, self.revision()))
     }
 
     /// What the versions that a finished compaction leaves weigh.
@@ -262,7 +300,7 @@ impl Model {
                 kept += weight(event);
             }
         }
-        kept
+        kept + LEASE_BYTES * self.leases.len() as u64
     }
 }
 
@@ -305,16 +343,6 @@ fn holds(state: &State, compare: &Compare) -> bool {
     })
 }
 
-fn check_put_now(state: &State, put: &Put) -> Answer<()> {
-    if put.lease.0 != 0 {
-        Err(KeyspaceError::LeaseNotFound(put.lease))
-    } else if (put.ignore_value || put.ignore_lease) && !state.contains_key(&put.key) {
-        Err(KeyspaceError::KeyNotFound)
-    } else {
-        Ok(())
-    }
-}
-
 fn put_now(work: &mut Work, put: &Put) -> PutReply {
     let revision = work.old + 1;
     let old = work.now.get(&put.key).cloned();
@@ -338,7 +366,7 @@ fn put_now(work: &mut Work, put: &Put) -> PutReply {
     }
     work.now.insert(put.key.clone(), kv.clone());
     let prev = if kv.create_revision == revision { None } else { work.before.get(&put.key).cloned() };
-    work.events.push(Event { kind: EventKind::Put, sub: work.events.len() as u32, kv, prev });
+    work.tell(Event { kind: EventKind::Put, sub: work.events.len() as u32, kv, prev });
     PutReply { prev_kv: if put.prev_kv { old } else { None } }
 }
 
@@ -348,7 +376,7 @@ fn delete_now(work: &mut Work, delete: &DeleteRange) -> DeleteRangeReply {
         work.now.remove(&old.key);
         let kv = KeyValue { key: old.key.clone(), mod_revision: work.old + 1, ..KeyValue::default() };
         let prev = work.before.get(&old.key).cloned();
-        work.events.push(Event { kind: EventKind::Delete, sub: work.events.len() as u32, kv, prev });
+        work.tell(Event { kind: EventKind::Delete, sub: work.events.len() as u32, kv, prev });
     }
     DeleteRangeReply { deleted: gone.len() as u64, prev_kvs: if delete.prev_kv { gone } else { vec![] } }
 }

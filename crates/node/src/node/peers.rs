@@ -41,15 +41,15 @@ impl Node {
         }
     }
 
-    /// A word of this node's state half, for that of whoever leads the group; lost, as frames may be, if nobody is known to.
-    pub(super) fn relay(&mut self, group: GroupId, bytes: Bytes, out: &mut Outputs) {
-        let leader = self.groups.get(&group).and_then(|group| group.role.leader);
-        match leader {
-            Some(leader) if leader == self.config.node => {
-                out.state.push(ToState::Relayed { group, from: leader, bytes });
+    /// A word of this node's state half, for that of another or of whoever leads the group; lost, as frames may be, if nobody is known to.
+    pub(super) fn relay(&mut self, group: GroupId, to: Option<NodeId>, bytes: Bytes, out: &mut Outputs) {
+        let leader = || self.groups.get(&group).and_then(|group| group.role.leader);
+        match to.or_else(leader) {
+            Some(own) if own == self.config.node => {
+                out.state.push(ToState::Relayed { group, from: own, bytes });
             }
-            Some(leader) => {
-                self.links.message(leader, Channel::Urgent, group, &PeerMessage::Relay(bytes));
+            Some(other) => {
+                self.links.message(other, Channel::Urgent, group, &PeerMessage::Relay(bytes));
             }
             None => {}
         }

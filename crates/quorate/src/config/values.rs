@@ -112,6 +112,11 @@ impl Sources {
         Err(self.refuse(key, "no such word", &format!("write one of {}", words.join(", "))))
     }
 
+    /// A list of words, separated by commas.
+    pub(super) fn list(&self, key: &'static str) -> Vec<String> {
+        self.text(key).split(',').map(str::trim).filter(|word| !word.is_empty()).map(str::to_owned).collect()
+    }
+
     pub(super) fn filled(&self, key: &'static str) -> Result<String, ConfigError> {
         let value = self.text(key).trim();
         if value.is_empty() {
@@ -125,6 +130,13 @@ impl Sources {
         host_and_port(self.text(key)).map_err(|(wrong, mend)| self.refuse(key, wrong, &mend))
     }
 
+    /// Is TLS asked for by the scheme of an address?
+    pub(super) fn wants_tls(&self, key: &'static str) -> bool {
+        self.text(key)
+            .split(',')
+            .any(|one| one.rsplit('=').next().is_some_and(|url| url.starts_with("https://")))
+    }
+
     /// The same, or none if it is empty.
     pub(super) fn address_or_none(&self, key: &'static str) -> Result<Option<String>, ConfigError> {
         if self.text(key).trim().is_empty() { Ok(None) } else { self.address(key).map(Some) }
@@ -135,9 +147,10 @@ impl Sources {
         &self,
         key: &'static str,
         listen: (&'static str, &str),
+        scheme: &str,
     ) -> Result<String, ConfigError> {
         if !self.text(key).is_empty() {
-            return self.address(key).map(|address| format!("http://{address}"));
+            return self.address(key).map(|address| format!("{scheme}://{address}"));
         }
         let (listen_key, listen) = listen;
         if listen.starts_with("0.0.0.0:") || listen.starts_with("[::]:") {
@@ -154,7 +167,7 @@ impl Sources {
                 &format!("add {key} = \"http://HOST:PORT\", or name a port"),
             ));
         }
-        Ok(format!("http://{listen}"))
+        Ok(format!("{scheme}://{listen}"))
     }
 
     pub(super) fn members(
@@ -219,9 +232,8 @@ pub(crate) fn host_and_port(value: &str) -> Result<String, (&'static str, String
     let example = || "write HOST:PORT, such as 127.0.0.1:2379".to_string();
     let value = value.trim();
     let rest = match value.split_once("://") {
-        Some(("http", rest)) => rest.trim_end_matches('/'),
-        Some(("https", rest)) => return Err(("TLS is not built yet", format!("write http://{rest}"))),
-        Some(_) => return Err(("the scheme is not http", example())),
+        Some(("http" | "https", rest)) => rest.trim_end_matches('/'),
+        Some(_) => return Err(("the scheme is neither http nor https", example())),
         None => value,
     };
     let Some((host, port)) = rest.rsplit_once(':') else {

@@ -81,7 +81,7 @@ impl Word {
 /// there. To be said about once a second for as long as the records name no tree; a word that is lost is made up for by the next.
 #[must_use]
 pub fn tree_word(engine: Option<EngineKind>, wants: bool) -> NodeInput {
-    NodeInput::Relay { group: META, bytes: Word { engine, wants }.encode() }
+    NodeInput::Relay { group: META, to: None, bytes: Word { engine, wants }.encode() }
 }
 
 /// What a leader of the records has heard, in this lead.

@@ -191,6 +191,12 @@ impl State {
         self.tree.as_ref().map(|tree| &tree.replica)
     }
 
+    /// How many answers wait for the groups to follow a change of members.
+    #[must_use]
+    pub fn settling(&self) -> usize {
+        self.settling.len()
+    }
+
     /// How far the groups that clients write to have followed the records: the one that is behind all others.
     pub(super) fn data_followed(&self) -> u64 {
         let tree = self.tree.as_ref().map_or(u64::MAX, |tree| tree.replica.followed());
@@ -208,7 +214,7 @@ impl State {
 pub fn touch(sessions: &[SessionId]) -> Vec<NodeInput> {
     sessions
         .chunks(TOUCHES_MAX)
-        .map(|some| NodeInput::Relay { group: TREE, bytes: touch_word(some) })
+        .map(|some| NodeInput::Relay { group: TREE, to: None, bytes: touch_word(some) })
         .collect()
 }
 

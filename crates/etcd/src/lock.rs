@@ -1,0 +1,37 @@
+//! The service Lock: etcd's recipe, run on the server.
+
+use quorate_wire::v3lockpb as pb;
+use tonic::{Request, Response, Status};
+
+use crate::{
+    Backend,
+    front::{OnLearner, Serving},
+    recipes::{Waiting, unmapped},
+    rpc::v3lockpb::lock_server::Lock,
+};
+
+#[tonic::async_trait]
+impl<B: Backend> Lock for Serving<B> {
+    /// Waits for the lock; a client that goes meanwhile leaves nothing behind. Whoever has the lease of the lock already has the lock.
+    async fn lock(&self, request: Request<pb::LockRequest>) -> Result<Response<pb::LockResponse>, Status> {
+        self.admit(request.metadata(), OnLearner::Refused)?;
+        let pb::LockRequest { name, lease } = request.into_inner();
+        let place = self.queue(&name, lease, bytes::Bytes::new()).await?;
+        let waiting = Waiting::new(self, &place);
+        self.wait_for_turn(&name, &place).await?;
+        let Some(view) = self.holds(&place).await? else {
+            return Err(unmapped("mutex: session is expired"));
+        };
+        waiting.told();
+        Ok(Response::new(pb::LockResponse { header: self.header_at(&view), key: place.key }))
+    }
+
+    async fn unlock(
+        &self,
+        request: Request<pb::UnlockRequest>,
+    ) -> Result<Response<pb::UnlockResponse>, Status> {
+        self.admit(request.metadata(), OnLearner::Refused)?;
+        let revision = self.delete(&request.get_ref().key).await?;
+        Ok(Response::new(pb::UnlockResponse { header: Some(self.header().at(revision)) }))
+    }
+}
