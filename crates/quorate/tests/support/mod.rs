@@ -1,5 +1,7 @@
 //! What tests of processes share: a folder, ports, and a client of ZooKeeper that speaks its wire.
 
+#![allow(dead_code, reason = "each test file is a crate of its own and uses its part")]
+
 use std::{
     fs, io,
     io::{Read as _, Write as _},
