@@ -372,7 +372,9 @@ fn the_leader_asks_for_the_tree_when_every_member_is_ready_and_one_wants_it() {
     node.records(&add(4));
     node.said();
     assert_eq!(node.hear(1, raft, true), []);
-    [(2, raft), (3, None), (4, zab)].map(|(id, engine)| node.hear(id, engine, false));
+    for (id, engine) in [(2, raft), (3, None), (4, zab)] {
+        node.hear(id, engine, false);
+    }
     assert_eq!(node.hear(1, raft, true), [], "they do not agree");
     node.hear(4, raft, false);
     assert_eq!(node.hear(1, raft, true), [add_tree(&[1, 2, 3, 4])]);
