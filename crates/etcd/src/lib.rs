@@ -49,7 +49,7 @@ pub use backend::Backend;
 pub use door::PROTOCOLS;
 pub use feed::Feed;
 pub use front::{Front, SESSION_EXPIRED};
-pub use serve::{Tuning, runtime, serve};
+pub use serve::{Listener, Tuning, runtime, serve, serve_all};
 
 /// Generated: the traits of the services.
 #[allow(missing_docs, unreachable_pub, clippy::all)]

@@ -1,9 +1,11 @@
 //! Connections.
 
-use std::{future::Future, io, pin::pin, time::Duration};
+use std::{future::Future, io, net::SocketAddr, pin::pin, time::Duration};
+
+use futures_util::future::select_all;
 
 use tokio::{
-    net::TcpListener,
+    net::{TcpListener, TcpStream},
     runtime::{Builder, Runtime},
     sync::watch,
     task::JoinSet,
@@ -69,19 +71,47 @@ pub fn runtime(workers: usize) -> io::Result<Runtime> {
     builder.enable_all().thread_name("quorate-etcd").build()
 }
 
+/// Where clients come in.
+#[derive(Debug)]
+pub struct Listener {
+    /// The socket.
+    pub socket: TcpListener,
+    /// Through TLS alone, with [`Front::tls`]; in the clear otherwise.
+    pub secure: bool,
+}
+
+/// Serves the clients of one socket, through TLS if the front end [has any](Front::tls); see [`serve_all`].
+///
+/// # Errors
+/// The listener fails for good.
+pub async fn serve<B: Backend>(
+    socket: TcpListener,
+    front: Front<B>,
+    shutdown: impl Future<Output = ()>,
+) -> io::Result<()> {
+    let secure = front.tls.is_some();
+    serve_all(vec![Listener { socket, secure }], front, shutdown).await
+}
+
 /// Serves clients until `shutdown` is ready; then takes no more, lets calls under way finish for [`Tuning::shutdown_grace`], and returns.
 ///
 /// Runs on whatever tokio runtime polls it, and spawns there; see [`runtime`]. Dropping the future closes all connections.
 ///
 /// # Errors
-/// The listener fails for good.
-pub async fn serve<B: Backend>(
-    listener: TcpListener,
+/// A listener fails for good, or one is to be secure and there is no TLS.
+pub async fn serve_all<B: Backend>(
+    listeners: Vec<Listener>,
     front: Front<B>,
     shutdown: impl Future<Output = ()>,
 ) -> io::Result<()> {
     let tuning = front.tuning;
-    let door = Door::new(front.tls.clone(), front.client_names.clone());
+    if front.tls.is_none() && listeners.iter().any(|listener| listener.secure) {
+        return Err(io::Error::new(io::ErrorKind::InvalidInput, "TLS without a certificate"));
+    }
+    let door_of = |listener: &Listener| {
+        Door::new(front.tls.clone().filter(|_| listener.secure), front.client_names.clone())
+    };
+    let doors: Vec<Door> = listeners.iter().map(door_of).collect();
     let serving = Serving::new(front);
     let routes = Routes::new(serving.clone());
     let (stop, stopping) = watch::channel(false);
@@ -95,15 +125,16 @@ pub async fn serve<B: Backend>(
         tokio::select! {
             () = &mut shutdown => break,
             Some(_) = connections.join_next() => {}
-            accepted = listener.accept(), if connections.len() < tuning.connections_max => match accepted {
+            (accepted, at) = accept(&listeners), if connections.len() < tuning.connections_max => match accepted {
                 Ok((stream, _)) => {
-                    connections.spawn(connection(stream, door.clone(), routes.clone(), tuning, stopping.clone()));
+                    let door = doors[at].clone();
+                    connections.spawn(connection(stream, door, routes.clone(), tuning, stopping.clone()));
                 }
                 Err(error) => refused(error).await?,
             },
         }
     }
-    drop(listener);
+    drop(listeners);
     let _ = stop.send(true);
     // They would never end by themselves.
     serving.watching().end_all();
@@ -112,6 +143,16 @@ pub async fn serve<B: Backend>(
         tracing::info!(left = connections.len(), "closing connections whose calls did not finish in time");
     }
     Ok(())
+}
+
+/// The next connection, and at which listener it came; never, if there is none.
+async fn accept(listeners: &[Listener]) -> (io::Result<(TcpStream, SocketAddr)>, usize) {
+    if listeners.is_empty() {
+        return std::future::pending().await;
+    }
+    let accepting = listeners.iter().map(|listener| Box::pin(listener.socket.accept()));
+    let (accepted, at, _) = select_all(accepting).await;
+    (accepted, at)
 }
 
 /// A connection that did not come about is its client's misfortune. Too few file descriptors may pass: others may close some.

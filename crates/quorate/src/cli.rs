@@ -45,6 +45,9 @@ pub(crate) enum Command {
     Serve(Given),
     /// Run one server of a ZooKeeper ensemble, from its zoo.cfg
     Zookeeper(Zookeeper),
+    /// Run one member from etcd's flags, ETCD_* variables or YAML file
+    #[command(disable_help_flag = true)]
+    Etcd(Etcd),
     /// Write a key
     Put(Put),
     /// Read a key, or many
@@ -81,6 +84,14 @@ of them hold, an empty line, what to do otherwise.
   del door
 
 The same lines as JSON: {\"if\": [\"value(\\\"door\\\") = \\\"open\\\"\"], \"then\": [\"put door closed\"], \"else\": [\"del door\"]}";
+
+/// Whatever etcd takes.
+#[derive(Debug, Args)]
+pub(crate) struct Etcd {
+    /// etcd's flags; --help lists them
+    #[arg(trailing_var_arg = true, allow_hyphen_values = true, value_name = "FLAGS")]
+    pub(crate) arguments: Vec<std::ffi::OsString>,
+}
 
 /// Which cluster, and how to answer.
 #[derive(Clone, Debug, Args)]

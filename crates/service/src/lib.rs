@@ -14,6 +14,7 @@
 #![forbid(unsafe_code)]
 
 pub mod cluster;
+pub mod compactor;
 mod error;
 pub mod kv;
 pub mod lease;

@@ -29,8 +29,6 @@ pub struct Node {
 }
 
 pub struct Cluster {
-    /// What its front ends are told beside the usual.
-    pub tuned: fn(&mut Front),
     hub: Hub,
     pub cluster: ClusterId,
     pub nodes: Vec<Node>,
@@ -47,10 +45,6 @@ fn engine_of(group: quorate_consensus::GroupId) -> EngineKind {
 
 impl Cluster {
     pub async fn start(size: usize) -> Cluster {
-        Cluster::start_tuned(size, |_| {}).await
-    }
-
-    pub async fn start_tuned(size: usize, tuned: fn(&mut Front)) -> Cluster {
         let ids: Vec<NodeId> = (0..size).map(|number| member_id(&peer_urls(number), TOKEN, 0)).collect();
         let cluster = cluster_id(ids.iter().copied());
         let members =
@@ -61,7 +55,7 @@ impl Cluster {
         ]);
         let birth = Membership::new(ids.iter().copied(), []);
         let bootstrap = Bootstrap { initialise: Command::Initialise { cluster, members, groups }, birth };
-        let mut all = Cluster { tuned, hub: Hub::new(), cluster, nodes: Vec::new() };
+        let mut all = Cluster { hub: Hub::new(), cluster, nodes: Vec::new() };
         for id in ids {
             all.add_node(id, Some(bootstrap.clone())).await;
         }

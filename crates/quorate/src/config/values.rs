@@ -2,8 +2,10 @@
 
 use std::time::Duration;
 
+use quorate_service::compactor::Retention;
+
 use super::{
-    ConfigError, FirstMember,
+    ConfigError, FirstMember, Listen,
     keys::{Kind, kind, variable},
     sources::{Origin, Sources},
 };
@@ -62,8 +64,30 @@ impl Sources {
             Kind::Milliseconds(least, most) => (least, most),
             _ => (0, u64::MAX),
         };
-        let units = [("", 1), ("s", 1000), ("ms", 1)];
+        let units = [("", 1), ("s", 1000), ("m", 60_000), ("h", 3_600_000), ("ms", 1)];
         self.number(key, &units, least, most).map(Duration::from_millis)
+    }
+
+    /// How much history is kept: a bare number is hours, as in etcd, or revisions.
+    pub(super) fn retention(&self) -> Result<Retention, ConfigError> {
+        let key = "auto-compaction-retention";
+        if self.word("auto-compaction-mode")? == "revision" {
+            let count = self.number(key, &[("", 1)], 0, u64::MAX)?;
+            return Ok(if count == 0 { Retention::All } else { Retention::Revisions(count) });
+        }
+        let units = [("", 3_600_000), ("h", 3_600_000), ("m", 60_000), ("s", 1000), ("ms", 1)];
+        let period = Duration::from_millis(self.number(key, &units, 0, 1 << 53)?);
+        Ok(if period.is_zero() { Retention::All } else { Retention::Period(period) })
+    }
+
+    /// Three numbers.
+    pub(super) fn version(&self, key: &'static str) -> Result<String, ConfigError> {
+        let version = self.filled(key)?;
+        let numbers: Vec<_> = version.split('.').map(str::parse::<u32>).collect();
+        if numbers.len() == 3 && numbers.iter().all(Result::is_ok) {
+            return Ok(version);
+        }
+        Err(self.refuse(key, "this is no version", "write three numbers, such as 3.6.6"))
     }
 
     pub(super) fn bytes(&self, key: &'static str) -> Result<u64, ConfigError> {
@@ -207,6 +231,39 @@ impl Sources {
 }
 
 impl Sources {
+    /// Where etcd's clients come in. What has no scheme is secure if there is a certificate.
+    pub(super) fn listen_clients(&self, has_tls: bool) -> Result<Vec<Listen>, ConfigError> {
+        let key = "listen-client";
+        let listen = |url: String| {
+            let secure = url.starts_with("https://") || has_tls && !url.starts_with("http://");
+            if secure && !has_tls {
+                let mend = "set client-tls-certificate and client-tls-key, or write http://";
+                return Err(self.refuse(key, "TLS takes a certificate", mend));
+            }
+            let address = host_and_port(&url).map_err(|(wrong, mend)| self.refuse(key, wrong, &mend))?;
+            Ok(Listen { address, secure })
+        };
+        self.list(key).into_iter().map(listen).collect()
+    }
+
+    /// Where clients reach this member: as given, or where it listens, which must then be somewhere.
+    pub(super) fn advertise_clients(&self, listen: &[Listen]) -> Result<Vec<String>, ConfigError> {
+        let key = "advertise-client";
+        let Some(first) = listen.first() else { return Ok(Vec::new()) };
+        let scheme = |secure: bool| if secure { "https" } else { "http" };
+        let given = self.list(key);
+        if given.is_empty() {
+            let own = |at: &Listen| self.advertised(key, ("listen-client", &at.address), scheme(at.secure));
+            return listen.iter().map(own).collect();
+        }
+        let advertised = |url: String| {
+            let scheme = if url.contains("://") { url.starts_with("https://") } else { first.secure };
+            let address = host_and_port(&url).map_err(|(wrong, mend)| self.refuse(key, wrong, &mend))?;
+            Ok(format!("{}://{address}", if scheme { "https" } else { "http" }))
+        };
+        given.into_iter().map(advertised).collect()
+    }
+
     /// Marks those members that begin as learners.
     pub(super) fn mark_learners(
         &self,
