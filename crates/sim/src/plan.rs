@@ -7,6 +7,7 @@ use quorate_raft::Lease;
 use quorate_service::{KEYS, META, TREE};
 
 use crate::{
+    etcd::KeysShape,
     faults::{Action, Planned, Who},
     schedule::{MILLIS, SECONDS, Time},
     storms::storm,
@@ -46,6 +47,8 @@ pub struct Shape {
     pub zab: quorate_node::ZabConfig,
     /// ZooKeeper's tree and its clients, in the runs that have them.
     pub tree: Option<TreeShape>,
+    /// Watches and leases and their clients, in the runs that have them.
+    pub keys: Option<KeysShape>,
 }
 
 impl Shape {
@@ -93,6 +96,7 @@ pub(crate) fn shape(random: &mut Random) -> Shape {
         raft: raft(random),
         zab: zab(random),
         tree: None,
+        keys: None,
     }
 }
 

@@ -6,6 +6,7 @@ use quorate_consensus::{EngineKind, Random};
 use quorate_service::{META, TREE};
 
 use crate::{
+    etcd::KeysShape,
     faults::{Planned, actions_to_text},
     history::{Operation, Outcome},
     invariants::{Oracle, Violation, quorum},
@@ -61,7 +62,8 @@ impl Report {
 pub fn run_seed(engine: EngineKind, seed: u64, trace: bool) -> Report {
     let random = Random::new(seed);
     let tree = TreeShape::draw(&mut random.fork(12));
-    let shape = Shape { engine, tree, ..plan::shape(&mut random.fork(10)) };
+    let keys = KeysShape::draw(&mut random.fork(13));
+    let shape = Shape { engine, tree, keys, ..plan::shape(&mut random.fork(10)) };
     let actions = plan::plan(&shape, &mut random.fork(11));
     run_actions(seed, shape, actions, trace)
 }
@@ -123,6 +125,9 @@ fn phases(world: &mut World) {
             converged(world, leaders);
         }
         tree_checked(world, leaders.is_some());
+        if leaders.is_some() {
+            world.check_keys();
+        }
         world.give_up_all();
         checked(world);
     }
