@@ -158,7 +158,6 @@ pub(crate) struct Line {
 /// All that is etcd's in a run, but for the front ends, which live and die with their hosts.
 #[derive(Debug)]
 pub(crate) struct Etcd {
-    shape: KeysShape,
     watchers: Vec<Watcher>,
     actors: Vec<Actor>,
     /// By number, from 1 on.
@@ -174,7 +173,6 @@ impl Etcd {
     pub(crate) fn new(shape: &KeysShape, seed: &Random) -> Etcd {
         let random = seed.fork(14);
         Etcd {
-            shape: shape.clone(),
             watchers: (0..shape.watchers).map(|id| Watcher::new(id, &random)).collect(),
             actors: (0..shape.actors).map(|id| Actor::new(id, shape, &random)).collect(),
             lines: Vec::new(),
@@ -183,10 +181,6 @@ impl Etcd {
             leases: Leases::default(),
             revisions: VecDeque::new(),
         }
-    }
-
-    pub(crate) fn shape(&self) -> &KeysShape {
-        &self.shape
     }
 
     fn line(&mut self, number: u64) -> &mut Line {

@@ -51,6 +51,8 @@ pub(crate) struct Reference {
     pub(crate) truth: BTreeMap<u64, Truth>,
     /// All of the keys and their leases, in a run that has watches and leases.
     ledger: Option<Box<Ledger>>,
+    /// The revisions that writes took which are not in the clients' history.
+    pub(crate) others: BTreeSet<u64>,
 }
 
 pub(crate) type Origins = BTreeMap<(NodeId, u64, u64), (u64, Call)>;
@@ -117,7 +119,10 @@ impl Reference {
             if !told {
                 ledger.skip();
             }
-            self.model.revision = ledger.revision;
+            if ledger.revision > self.model.revision {
+                self.model.revision = ledger.revision;
+                self.others.insert(ledger.revision);
+            }
         }
         step.revision = self.model.revision;
         self.steps.push(step);

@@ -313,8 +313,9 @@ fn member_converged(world: &mut World, host: usize, place: usize) {
 /// The whole history, by witness and by search.
 fn checked(world: &mut World) {
     world.history.sort_by_key(|operation| operation.id);
-    let truth = &world.checker.reference().truth;
-    let findings = witness::check(&world.history, truth);
+    let reference = world.checker.reference();
+    let truth = &reference.truth;
+    let findings = witness::check_among(&world.history, truth, &reference.others);
     let verdict = wgl::check(&world.history, truth, WGL_STEPS_MAX);
     for finding in findings {
         world.checker.fail(finding.checker, None, finding.what);
