@@ -226,9 +226,7 @@ pub fn page(hunts: &[Hunt], seeds_max: u64) -> String {
     for (id, what, why) in NOT_HUNTED {
         let _ = writeln!(page, "| {id} | {what} | {why} |");
     }
-    page.push_str(
-        "\nBugs of the journal (F…, L01) are planted for the tests of that crate.\n",
-    );
+    page.push_str("\nBugs of the journal (F…, L01) are planted for the tests of that crate.\n");
     page
 }
 

@@ -35,11 +35,7 @@ use std::collections::VecDeque;
 
 use bytes::Bytes;
 use quorate_consensus::Random;
-use quorate_service::{
-    KeysNews,
-    lease::Remaining,
-    wire::etcdserverpb::WatchRequest,
-};
+use quorate_service::{KeysNews, lease::Remaining, wire::etcdserverpb::WatchRequest};
 
 pub(crate) use front::Front;
 pub(crate) use ledger::{Ledger, Sums};

@@ -32,7 +32,15 @@ impl After {
     fn note(state: &State, group: GroupId, restored: bool, keys: bool) -> After {
         fn of<S: StateMachine>(replica: &Replica<S>, group: GroupId, restored: bool) -> After {
             let (position, digest) = (replica.applied(), replica.digest());
-            After { group, position, digest, number: replica.machine().number(), restored, view: None, keys: None }
+            After {
+                group,
+                position,
+                digest,
+                number: replica.machine().number(),
+                restored,
+                view: None,
+                keys: None,
+            }
         }
         match (group, state.tree()) {
             (META, _) => of(state.meta(), group, restored),
@@ -78,7 +86,8 @@ impl Half {
         let said = out.core.len();
         let keys = self.keys_news.is_some();
         let after = &mut self.after;
-        self.state.handle_observed(input, out, |state, group| after.push(After::note(state, group, false, keys)));
+        self.state
+            .handle_observed(input, out, |state, group| after.push(After::note(state, group, false, keys)));
         let failed = |input: &NodeInput| matches!(input, NodeInput::State(FromState::RestoreFailed { .. }));
         if let Some(group) = restored
             && !out.core[said..].iter().any(failed)

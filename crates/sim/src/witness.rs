@@ -144,12 +144,7 @@ fn real_time(history: &[Operation], writes: &[Write<'_>], findings: &mut Vec<Fin
 }
 
 /// Every answer is what the replay gives.
-fn replay(
-    history: &[Operation],
-    writes: &[Write<'_>],
-    others: &BTreeSet<u64>,
-    findings: &mut Vec<Finding>,
-) {
+fn replay(history: &[Operation], writes: &[Write<'_>], others: &BTreeSet<u64>, findings: &mut Vec<Finding>) {
     let mut reads: BTreeMap<u64, Vec<&Operation>> = BTreeMap::new();
     for operation in history {
         match &operation.outcome {

@@ -161,7 +161,8 @@ impl World {
         for client in 0..world.zoo.as_ref().map_or(0, |zoo| zoo.answered().len()) {
             world.schedule.at(500 * MILLIS, Event::Zoo(Happening::Wake { client, turn: 0 }));
         }
-        let (actors, watchers) = world.shape.keys.as_ref().map_or((0, 0), |keys| (keys.actors, keys.watchers));
+        let (actors, watchers) =
+            world.shape.keys.as_ref().map_or((0, 0), |keys| (keys.actors, keys.watchers));
         for actor in 0..actors {
             let happening = crate::etcd::Happening::Act { actor, turn: 0 };
             world.schedule.at(450 * MILLIS, Event::Etcd(happening));

@@ -149,13 +149,11 @@ impl Storm {
                     self.barrier = self.world.steward.wants_barrier(self.world.now);
                 }
             }
-            24..=28 => {
-                if !self.world.proposed.is_empty() {
-                    let command = self.world.proposed.remove(0);
-                    // Lost, as an entry of an overloaded node is.
-                    if self.random.below(20) > 0 {
-                        self.apply(&command);
-                    }
+            24..=28 if !self.world.proposed.is_empty() => {
+                let command = self.world.proposed.remove(0);
+                // Lost, as an entry of an overloaded node is.
+                if self.random.below(20) > 0 {
+                    self.apply(&command);
                 }
             }
             _ => {}

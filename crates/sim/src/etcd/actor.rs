@@ -155,7 +155,10 @@ impl Actor {
     pub(super) fn done(&mut self, command: &Command, response: &Response, now: Time) {
         self.seen = self.seen.max(response.revision);
         match (command, &response.result) {
-            (Command::LeaseGrant { id, ttl_s }, Ok(Reply::LeaseGrant(_)) | Err(KeyspaceError::LeaseExists)) => {
+            (
+                Command::LeaseGrant { id, ttl_s },
+                Ok(Reply::LeaseGrant(_)) | Err(KeyspaceError::LeaseExists),
+            ) => {
                 let slot = id.0.unsigned_abs() % 10;
                 let time = ttl_s.unsigned_abs() * SECONDS;
                 let care = [Care::Well, Care::Well, Care::Late, Care::Anew, Care::None]
@@ -216,7 +219,7 @@ impl Actor {
     /// Every other client's are below zero.
     fn lease_id(&self, actor: u64, slot: u64) -> LeaseId {
         let id = (actor as i64 + 1) * 10 + slot as i64;
-        LeaseId(if actor % 2 == 0 { id } else { -id })
+        LeaseId(if actor.is_multiple_of(2) { id } else { -id })
     }
 
     fn own(&mut self) -> Option<LeaseId> {
@@ -278,7 +281,8 @@ impl Actor {
                     1 => CompareTarget::Version(self.random.below(3) as i64),
                     _ => CompareTarget::Mod(self.seen as i64),
                 };
-                let result = if self.random.chance(1, 2) { CompareResult::Equal } else { CompareResult::Less };
+                let result =
+                    if self.random.chance(1, 2) { CompareResult::Equal } else { CompareResult::Less };
                 txn.compare.push(Compare { key: key.clone(), range_end: Bytes::new(), result, target });
                 let put = Put { key, ..self.put(own) };
                 txn.success.push(Operation::Put(put));

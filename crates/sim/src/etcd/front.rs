@@ -18,7 +18,10 @@ use quorate_service::{
     wire::etcdserverpb as pb,
 };
 
-use super::{KeysShape, feed::{Feed, OfLeases}};
+use super::{
+    KeysShape,
+    feed::{Feed, OfLeases},
+};
 use crate::schedule::{MILLIS, Time};
 
 /// Requests that are taken at a time, and responses.
@@ -293,8 +296,12 @@ impl Front {
                 doing.push(Doing::Barrier { number: self.barriers });
             }
         }
-        let late: Vec<u64> =
-            self.waiting.iter().filter(|(_, (until, _))| *until <= local).map(|(request, _)| *request).collect();
+        let late: Vec<u64> = self
+            .waiting
+            .iter()
+            .filter(|(_, (until, _))| *until <= local)
+            .map(|(request, _)| *request)
+            .collect();
         for request in late {
             self.asks.forget(request);
             let to = self.waiting.remove(&request).map(|(_, to)| to);

@@ -71,8 +71,12 @@ impl Watcher {
                 self.watches.remove(&number);
                 return Ok(());
             }
-            // It goes on where history begins.
-            return watch.lost_history(compacted, ledger, marks);
+            // It goes on where history begins, unless its client has asked for its end: of a watch that has ended already nobody is told that.
+            let verdict = watch.lost_history(compacted, ledger, marks);
+            if watch.canceled.is_some() {
+                self.watches.remove(&number);
+            }
+            return verdict;
         }
         if response.events.is_empty() {
             if !watch.wish.progress {
@@ -158,10 +162,14 @@ impl Watch {
         for event in events {
             let at = event.kv.as_ref().map_or(0, |kv| kv.mod_revision.max(0) as u64);
             let Some(change) = due.next() else {
-                return wrong(format!("nothing like that has happened, or it was told before: {event:?}; {self:?}"));
+                return wrong(format!(
+                    "nothing like that has happened, or it was told before: {event:?}; {self:?}"
+                ));
             };
             if at < last {
-                return wrong(format!("ordered, unique: {event:?} comes again, or late; due is {change:?}; {self:?}"));
+                return wrong(format!(
+                    "ordered, unique: {event:?} comes again, or late; due is {change:?}; {self:?}"
+                ));
             }
             last = at;
             if !is_like(event, change) {

@@ -146,7 +146,13 @@ impl Leases {
         grant.check_end(&grant.kept.clone().unwrap_or_else(|| grant.began.clone()))
     }
 
-    fn expired(&mut self, lease: Lease, epoch: u64, moment: &Moment, calm: Option<Time>) -> Result<(), Wrong> {
+    fn expired(
+        &mut self,
+        lease: Lease,
+        epoch: u64,
+        moment: &Moment,
+        calm: Option<Time>,
+    ) -> Result<(), Wrong> {
         let Some((host, decision)) = self.decided.get(&(lease.id, lease.granted, epoch)).cloned() else {
             return wrong(format!("{lease:?} is ended in epoch {epoch}, in which nobody decided that"));
         };
@@ -154,7 +160,8 @@ impl Leases {
         let noted = lease.remaining_s != 0;
         self.end(lease, Ended { at: moment.at, decided: Some((host, decision)), noted })?;
         let (Some(calm), Some(lead)) = (calm, self.leads.get(&epoch)) else { return Ok(()) };
-        let asked = self.grants.get(&lease.id).and_then(|grants| grants.last()).map_or(0, |grant| grant.asked);
+        let asked =
+            self.grants.get(&lease.id).and_then(|grants| grants.last()).map_or(0, |grant| grant.asked);
         // Nobody has asked for it since this steward began: it counts what the log said was left.
         let left = lead.left.get(&(lease.id, lease.granted)).copied().unwrap_or(lease.ttl_s);
         let (from, time) = if asked < lead.began { (lead.began, left) } else { (asked, lease.ttl_s) };

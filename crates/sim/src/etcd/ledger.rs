@@ -253,7 +253,9 @@ impl Ledger {
                 }
                 Reply::LeaseCheckpoint
             }
-            Command::Alarm(_) | Command::SetQuota(_) | Command::Sweep => return Err(KeyspaceError::Malformed),
+            Command::Alarm(_) | Command::SetQuota(_) | Command::Sweep => {
+                return Err(KeyspaceError::Malformed);
+            }
         };
         if step.changes > 0 {
             self.revision = step.number;

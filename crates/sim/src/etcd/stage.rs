@@ -220,7 +220,7 @@ impl World {
             let cut = !calm && watcher.random.chance(1, 40);
             if cut && there {
                 self.marks.hit(Mark::WatchStreamCut);
-                self.to_host(etcd, line, None);
+                self.send_to_host(etcd, line, None);
             }
             if cut || !there || !hosts.contains(&host) {
                 etcd.watchers[id].leave(now);
@@ -244,7 +244,7 @@ impl World {
             }
             for request in etcd.watchers[id].requests(now, over, &mut self.marks) {
                 self.trace.say(now, || format!("watcher {id} asks: {request:?}"));
-                self.to_host(etcd, line, Some(request));
+                self.send_to_host(etcd, line, Some(request));
             }
             self.set_pace(etcd, line);
         }
@@ -268,14 +268,14 @@ impl World {
     }
 
     /// Sends a request, or the end, from a watcher to its host.
-    fn to_host(&mut self, etcd: &mut Etcd, line: u64, request: Option<WatchRequest>) {
+    fn send_to_host(&mut self, etcd: &mut Etcd, line: u64, request: Option<WatchRequest>) {
         let (now, calm) = (self.now(), self.faults_over);
         let Etcd { lines, random, .. } = etcd;
         let at = arrival(&mut lines[line as usize - 1].last_to, now, random, calm);
         self.schedule.at(at, Event::Etcd(Happening::ToHost { line, request }));
     }
 
-    fn to_watcher(&mut self, etcd: &mut Etcd, line: u64, response: Option<Bytes>) {
+    fn send_to_watcher(&mut self, etcd: &mut Etcd, line: u64, response: Option<Bytes>) {
         let (now, calm) = (self.now(), self.faults_over);
         let Etcd { lines, random, .. } = etcd;
         let at = arrival(&mut lines[line as usize - 1].last_from, now, random, calm);
@@ -303,7 +303,7 @@ impl World {
         if taken {
             self.wake_front(host, now + etcd.random.between(1, 60) * MICROS);
         } else {
-            self.to_watcher(etcd, number, None);
+            self.send_to_watcher(etcd, number, None);
         }
     }
 
@@ -444,10 +444,10 @@ impl World {
             Doing::Relay { to, word } => {
                 self.input(host, NodeInput::Relay { group: KEYS, to, bytes: word });
             }
-            Doing::Send { line, response } => self.to_watcher(etcd, line, Some(response)),
+            Doing::Send { line, response } => self.send_to_watcher(etcd, line, Some(response)),
             Doing::End { line } => {
                 self.marks.hit(Mark::WatchStreamEnded);
-                self.to_watcher(etcd, line, None);
+                self.send_to_watcher(etcd, line, None);
             }
             Doing::Tell { to, remaining } => self.answer_actor(etcd, to, Answer::Lease(remaining)),
         }

@@ -126,7 +126,8 @@ impl Watcher {
     /// What it asks for now on its stream.
     pub(super) fn requests(&mut self, now: Time, over: bool, marks: &mut Marks) -> Vec<WatchRequest> {
         let mut unions = Vec::new();
-        if !over && self.watches.len() < WATCHES_MAX && (self.watches.is_empty() || self.random.chance(1, 6)) {
+        if !over && self.watches.len() < WATCHES_MAX && (self.watches.is_empty() || self.random.chance(1, 6))
+        {
             self.next_watch += 1;
             let watch = self.draw();
             self.watches.insert(self.next_watch, watch);
