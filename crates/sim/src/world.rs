@@ -171,6 +171,7 @@ impl World {
             let happening = crate::etcd::Happening::Watch { watcher, turn: 0 };
             world.schedule.at(350 * MILLIS, Event::Etcd(happening));
         }
+        world.schedule_words();
         for (number, planned) in world.actions.iter().enumerate() {
             world.schedule.at(planned.at, Event::Act { number });
         }
@@ -257,7 +258,9 @@ fn founding(voters: &[NodeId], shape: &Shape) -> Bootstrap {
     };
     let place =
         |group: &GroupId| (*group, GroupPlace { kind: kind(*group), engine: shape.engine_of(*group) });
-    let groups: BTreeMap<_, _> = shape.groups().iter().map(place).collect();
+    let late = shape.tree.as_ref().is_some_and(|tree| tree.late);
+    let founded = shape.groups().iter().filter(|group| !(late && **group == TREE));
+    let groups: BTreeMap<_, _> = founded.map(place).collect();
     let member = |id: &NodeId| Member::new(*id, vec![Host::peer_url(*id)], false);
     let initialise =
         Command::Initialise { cluster: CLUSTER, members: voters.iter().map(member).collect(), groups };

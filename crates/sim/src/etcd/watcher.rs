@@ -192,7 +192,7 @@ impl Watcher {
                 progress: random.chance(1, 2),
             },
             next,
-            wanted_id: if random.chance(1, 4) { 5 + self.next_watch as i64 } else { 0 },
+            wanted_id: if random.chance(1, 4) { 1_000 + self.next_watch as i64 } else { 0 },
             id: None,
             asked: false,
             resumed: false,
