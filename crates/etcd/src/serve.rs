@@ -33,6 +33,8 @@ pub struct Tuning {
     pub send_buffer_bytes: usize,
     /// A connection that has not said by then what it speaks is closed. Default 10 s.
     pub first_bytes_timeout: Duration,
+    /// The body of a request of the JSON gateway has come by then. Default 30 s.
+    pub body_timeout: Duration,
     /// A PING after so long without a word. Default 2 h, etcd's `--grpc-keepalive-interval`.
     pub keepalive_interval: Duration,
     /// The connection is dead if a PING is not answered for so long. Default 20 s, etcd's `--grpc-keepalive-timeout`.
@@ -51,6 +53,7 @@ impl Default for Tuning {
             metadata_bytes_max: 64 << 10,
             send_buffer_bytes: 1 << 20,
             first_bytes_timeout: Duration::from_secs(10),
+            body_timeout: Duration::from_secs(30),
             keepalive_interval: Duration::from_secs(2 * 60 * 60),
             keepalive_timeout: Duration::from_secs(20),
             shutdown_grace: Duration::from_secs(5),
