@@ -38,6 +38,7 @@ mod lease;
 mod leasing;
 mod lock;
 mod maintenance;
+mod metrics;
 mod range_stream;
 mod recipes;
 mod routes;
@@ -50,7 +51,7 @@ pub use backend::Backend;
 pub use door::PROTOCOLS;
 pub use feed::Feed;
 pub use front::{Front, SESSION_EXPIRED};
-pub use serve::{Listener, Tuning, runtime, serve, serve_all};
+pub use serve::{Listener, Serves, Tuning, runtime, serve, serve_all};
 
 /// Generated: the traits of the services.
 #[allow(missing_docs, unreachable_pub, clippy::all)]

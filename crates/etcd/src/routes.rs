@@ -20,7 +20,7 @@ use tonic::{
 use tower_service::Service as _;
 
 use crate::{
-    Backend,
+    Backend, Serves,
     counts::{Call, Heard, Told},
     door::CommonName,
     front::{Serving, not_yet},
@@ -58,6 +58,7 @@ pub(crate) struct Routes<B> {
     serving: Serving<B>,
     /// Whom the certificate of this connection's client names.
     name: Option<CommonName>,
+    serves: Serves,
 }
 
 impl<B: Clone> Clone for Routes<B> {
@@ -73,6 +74,7 @@ impl<B: Clone> Clone for Routes<B> {
             health: self.health.clone(),
             serving: self.serving.clone(),
             name: self.name.clone(),
+            serves: self.serves,
         }
     }
 }
@@ -99,12 +101,22 @@ impl<B: Backend> Routes<B> {
             health: HealthServer::new(serving.clone()).max_decoding_message_size(receive),
             serving,
             name: None,
+            serves: Serves::All,
         }
     }
 
     /// For a connection whose client's certificate names somebody.
     pub(crate) fn of(self, name: Option<CommonName>) -> Routes<B> {
         Routes { name, ..self }
+    }
+
+    /// For connections of a listener that serves this.
+    pub(crate) fn at(self, serves: Serves) -> Routes<B> {
+        Routes { serves, ..self }
+    }
+
+    pub(crate) fn serves(&self) -> Serves {
+        self.serves
     }
 
     pub(crate) fn serving(&self) -> &Serving<B> {
@@ -167,7 +179,7 @@ impl<B: Backend> hyper::service::Service<Request<Incoming>> for Routes<B> {
     type Future = Answer;
 
     fn call(&self, mut request: Request<Incoming>) -> Answer {
-        if !web::is_grpc(&request) {
+        if !web::is_grpc(&request) || matches!(self.serves, Serves::Http | Serves::Metrics) {
             let routes = self.clone();
             let answer = Box::pin(async move { Ok(web::answer(routes, request).await) });
             return Answer { answer, call: None };

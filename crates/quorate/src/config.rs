@@ -40,8 +40,11 @@ pub(crate) struct FirstMember {
 /// Where etcd's clients come in.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Listen {
+    /// Which key says so.
+    pub(crate) key: &'static str,
     pub(crate) address: String,
     pub(crate) secure: bool,
+    pub(crate) serves: quorate_etcd::Serves,
 }
 
 /// The effective configuration.
@@ -179,7 +182,8 @@ impl Sources {
         };
         let (keys_engine, tree_engine) = (engine("keys-engine")?.unwrap_or_default(), engine("tree-engine")?);
         let zookeeper = self.zookeeper(tree_engine.is_some())?;
-        if listen_clients.is_empty() && zookeeper.listen.is_none() && zookeeper.listen_secure.is_none() {
+        let serves_etcd = listen_clients.iter().any(|at| at.serves != quorate_etcd::Serves::Metrics);
+        if !serves_etcd && zookeeper.listen.is_none() && zookeeper.listen_secure.is_none() {
             return Err(self.refuse(
                 "listen-client",
                 "no client would be served",

@@ -41,6 +41,7 @@ mod link;
 mod listener;
 mod memory;
 mod options;
+mod peers;
 mod preamble;
 mod reader;
 mod replicas;
@@ -56,11 +57,12 @@ mod waiters;
 
 pub use address_book::{AddressBook, load_addresses, save_addresses};
 pub use core::{NoticeSink, Stopped};
-pub use counters::{Counter, Counters, DURATION_BOUNDS_US, Durations};
+pub use counters::{Counter, Counters, DURATION_BOUNDS_US, Durations, Gauge};
 pub use data_directory::{DataDirectory, DataDirectoryError, Identity, lock_data_dir};
 pub use handle::{CallError, Handle};
 pub use hub::Hub;
 pub use options::{Options, StartError, Storage};
+pub use peers::{PeerCounters, Peers};
 pub use replicas::{EventSink, Replicas, Reply};
 pub use start::start;
 pub use transport::{

@@ -46,6 +46,19 @@ impl<T: Body<Data = Bytes, Error = Status> + Unpin> Frames<T> {
         }
     }
 
+    /// The message of an answer that has one. It counts with the status behind it; and a body that is not read to its end counts as a call given up.
+    pub(super) async fn only(&mut self) -> Result<Bytes, Status> {
+        let mut only = None;
+        loop {
+            match self.next().await {
+                Next::Message(message) => only = Some(message),
+                Next::End(status) if status.code() == Code::Ok => break,
+                Next::End(status) => return Err(status),
+            }
+        }
+        only.ok_or_else(|| Status::internal("quorate: the call ended without an answer; please report this"))
+    }
+
     /// A message, if all of it has come.
     fn whole(&mut self) -> Option<Bytes> {
         let length = self.read.get(1..PREFIX_BYTES)?;

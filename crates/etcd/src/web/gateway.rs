@@ -71,13 +71,9 @@ async fn make<B: Backend>(
     }
     let mut frames = Frames::new(response.into_body());
     if !call.answers_many {
-        return match frames.next().await {
-            Next::Message(message) => {
-                let json = written(message, call, "", "").await.map_err(|status| failed(&status))?;
-                Ok(text(StatusCode::OK, "application/json", json))
-            }
-            Next::End(status) => Err(failed(&status)),
-        };
+        let message = frames.only().await.map_err(|status| failed(&status))?;
+        let json = written(message, call, "", "").await.map_err(|status| failed(&status))?;
+        return Ok(text(StatusCode::OK, "application/json", json));
     }
     // Whether it went well is known with the first message, and so what the answer begins with.
     let first = match frames.next().await {

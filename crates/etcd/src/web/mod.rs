@@ -20,7 +20,7 @@ use http_body_util::Full;
 use hyper::body::Incoming;
 use tonic::body::Body;
 
-use crate::{Backend, routes::Routes};
+use crate::{Backend, Serves, metrics, routes::Routes};
 
 /// Is this a call of gRPC? Its clients say so; on a port for both, the content decides.
 pub(crate) fn is_grpc<B>(request: &Request<B>) -> bool {
@@ -34,8 +34,16 @@ pub(crate) async fn answer<B: Backend>(routes: Routes<B>, request: Request<Incom
     let mut response = if request.method() == Method::OPTIONS {
         // A browser asks before it sends; what it is told is in the headers below.
         Response::new(Body::empty())
+    } else if !is_served(routes.serves(), &request) {
+        text(StatusCode::NOT_FOUND, probes::TEXT, elsewhere(routes.serves()))
     } else if let Some(path) = gateway_path(request.uri().path()).map(Cow::into_owned) {
         gateway::answer(&routes, &path, request).await
+    } else if request.uri().path() == METRICS && request.method() == Method::GET {
+        text(
+            StatusCode::OK,
+            "text/plain; version=0.0.4; charset=utf-8",
+            metrics::page(routes.serving()).await,
+        )
     } else {
         probes::answer(routes.serving(), &request.map(drop)).await
     };
@@ -44,6 +52,29 @@ pub(crate) async fn answer<B: Backend>(routes: Routes<B>, request: Request<Incom
         headers.insert(name, HeaderValue::from_static(value));
     }
     response
+}
+
+const METRICS: &str = "/metrics";
+
+/// Is there anything of this kind here? What is asked for may be unknown all the same.
+fn is_served<B>(serves: Serves, request: &Request<B>) -> bool {
+    match serves {
+        Serves::All => true,
+        Serves::Grpc => false,
+        Serves::Http => !is_grpc(request),
+        Serves::Metrics => {
+            let path = request.uri().path();
+            path == METRICS || path == "/health" || probes::is_probe(path)
+        }
+    }
+}
+
+fn elsewhere(serves: Serves) -> &'static str {
+    match serves {
+        Serves::Grpc => "404: here is gRPC alone; JSON, probes and metrics are at listen-client-http\n",
+        Serves::Http => "404: gRPC is at listen-client, and not here\n",
+        Serves::All | Serves::Metrics => "404: here are /metrics, /health, /livez and /readyz\n",
+    }
 }
 
 /// What pages of any origin may send, as in etcd unless it is told otherwise.

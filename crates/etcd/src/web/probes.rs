@@ -12,7 +12,7 @@ use crate::{
     maintenance::{alarm_name, storage_version},
 };
 
-const TEXT: &str = "text/plain; charset=utf-8";
+pub(super) const TEXT: &str = "text/plain; charset=utf-8";
 const JSON: &str = "application/json";
 
 /// One check of a probe.
@@ -78,10 +78,14 @@ impl Probe {
     }
 }
 
+pub(super) fn is_probe(path: &str) -> bool {
+    Probe::asked(path).is_some()
+}
+
 pub(super) async fn answer<B: Backend>(serving: &Serving<B>, request: &Request<()>) -> Response<Body> {
     let (path, query) = (request.uri().path(), request.uri().query().unwrap_or_default());
     let probe = Probe::asked(path);
-    if probe.is_none() && !matches!(path, "/health" | "/version") {
+    if probe.is_none() && !matches!(path, "/health" | "/version" | "/metrics") {
         let said = "404: here are /v3/… (JSON), /health, /livez, /readyz, /version and /metrics; gRPC comes over HTTP/2 as application/grpc\n";
         return text(StatusCode::NOT_FOUND, TEXT, said);
     }

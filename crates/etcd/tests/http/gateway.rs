@@ -1,54 +1,15 @@
-//! etcd's HTTP side, over HTTP/1: every call of the JSON gateway, its streams and its errors, and the probes.
-
-mod support;
-
-#[path = "support/http1.rs"]
-mod http1;
-
 use std::time::Duration;
 
-use http1::{Answer, Http1, get, post, request};
 use serde_json::{Value, json};
-use support::Cluster;
 use tokio::time::timeout;
 
-fn base64(text: &str) -> String {
-    const ALPHABET: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
-    let mut coded = String::new();
-    for three in text.as_bytes().chunks(3) {
-        let bits =
-            three.iter().fold(0_u32, |bits, byte| bits << 8 | u32::from(*byte)) << (8 * (3 - three.len()));
-        for at in 0..4 {
-            let sextet = (bits >> (18 - 6 * at)) as usize & 63;
-            coded.push(if at <= three.len() { char::from(ALPHABET[sextet]) } else { '=' });
-        }
-    }
-    coded
-}
-
-fn url(cluster: &Cluster, node: usize) -> &str {
-    &cluster.nodes[node].url
-}
-
-/// A call that goes well.
-async fn call(cluster: &Cluster, node: usize, path: &str, body: Value) -> Value {
-    let answer = post(url(cluster, node), path, &body.to_string()).await;
-    assert_eq!(answer.status, 200, "{path} {body}: {}", answer.body);
-    assert_eq!(answer.header("content-type"), Some("application/json"), "{path}");
-    serde_json::from_str(&answer.body).unwrap_or_else(|error| panic!("{path}: {error}: {}", answer.body))
-}
-
-/// A call that is refused.
-async fn refused(cluster: &Cluster, path: &str, body: &str) -> (u16, i64, String) {
-    said(&post(url(cluster, 0), path, body).await)
-}
-
-fn said(answer: &Answer) -> (u16, i64, String) {
-    let body: Value =
-        serde_json::from_str(&answer.body).unwrap_or_else(|error| panic!("{error}: {answer:?}"));
-    assert_eq!(body["details"], json!([]), "{body}");
-    (answer.status, body["code"].as_i64().unwrap(), body["message"].as_str().unwrap().to_owned())
-}
+use crate::{
+    base64, call,
+    http1::{Http1, get, post, request},
+    refused, said,
+    support::Cluster,
+    url,
+};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn keys_are_written_read_and_compacted() {
@@ -308,45 +269,4 @@ async fn many_connections_are_answered_at_once() {
     }
     let all = json!({ "key": base64("c"), "range_end": base64("d"), "count_only": true });
     assert_eq!(call(&cluster, 0, "/v3/kv/range", all).await["count"], "200");
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn probes_say_how_each_check_went() {
-    let cluster = Cluster::start(1).await;
-    let at = url(&cluster, 0);
-    let ask = async |path: &str| {
-        let answer = get(at, path).await;
-        (answer.status, answer.body)
-    };
-    let ok = (200, "ok\n".to_owned());
-    for path in [
-        "/livez",
-        "/readyz",
-        "/livez/serializable_read",
-        "/readyz/data_corruption",
-        "/readyz/serializable_read",
-        "/readyz/linearizable_read",
-        "/readyz/non_learner",
-        "/readyz?exclude=non_learner&exclude=nobody_knows",
-    ] {
-        assert_eq!(ask(path).await, ok, "{path}");
-    }
-    assert_eq!(ask("/livez?verbose").await, (200, "[+]serializable_read ok\nok\n".to_owned()));
-    let verbose = ask("/readyz?verbose&exclude=linearizable_read").await.1;
-    assert_eq!(verbose, "[+]data_corruption ok\n[+]serializable_read ok\n[+]non_learner ok\nok\n");
-    for unknown in ["/livez/non_learner", "/readyz/nothing", "/readyz/non_learner/more", "/live"] {
-        assert_eq!(ask(unknown).await.0, 404, "{unknown}");
-    }
-    let posted = post(at, "/livez", "").await;
-    assert_eq!((posted.status, posted.header("allow")), (405, Some("GET")));
-
-    let alarm = json!({ "action": 1, "memberID": 5, "alarm": 2 });
-    call(&cluster, 0, "/v3/maintenance/alarm", alarm).await;
-    let (status, body) = ask("/readyz").await;
-    let failed = "[-]data_corruption failed: alarm activated: CORRUPT\n[+]serializable_read ok\n[+]linearizable_read ok\n[+]non_learner ok\n";
-    assert_eq!((status, body.as_str()), (503, failed));
-    assert_eq!(ask("/livez").await, ok);
-    assert_eq!(ask("/readyz?exclude=data_corruption").await, ok);
-    assert_eq!(ask("/health").await, (503, r#"{"health":"false","reason":"ALARM CORRUPT"}"#.to_owned()));
-    assert_eq!(ask("/health?exclude=CORRUPT").await.0, 200);
 }

@@ -11,23 +11,23 @@ use tokio::{
 const PATIENCE: Duration = Duration::from_secs(20);
 
 #[derive(Debug)]
-pub struct Answer {
-    pub status: u16,
+pub(crate) struct Answer {
+    pub(crate) status: u16,
     headers: Vec<(String, String)>,
-    pub body: String,
+    pub(crate) body: String,
 }
 
 impl Answer {
-    pub fn header(&self, name: &str) -> Option<&str> {
+    pub(crate) fn header(&self, name: &str) -> Option<&str> {
         self.headers.iter().find(|(known, _)| known == name).map(|(_, value)| value.as_str())
     }
 }
 
-pub async fn get(url: &str, path: &str) -> Answer {
+pub(crate) async fn get(url: &str, path: &str) -> Answer {
     request(url, format!("GET {path} HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n").as_bytes()).await
 }
 
-pub async fn post(url: &str, path: &str, body: &str) -> Answer {
+pub(crate) async fn post(url: &str, path: &str, body: &str) -> Answer {
     request(url, posted(path, body).as_bytes()).await
 }
 
@@ -39,7 +39,7 @@ fn posted(path: &str, body: &str) -> String {
 }
 
 /// Whatever is asked, and the whole answer.
-pub async fn request(url: &str, bytes: &[u8]) -> Answer {
+pub(crate) async fn request(url: &str, bytes: &[u8]) -> Answer {
     let mut http = Http1::send(url, bytes).await;
     let whole = async {
         let mut body = Vec::new();
@@ -53,8 +53,8 @@ pub async fn request(url: &str, bytes: &[u8]) -> Answer {
 }
 
 /// An answer that is under way.
-pub struct Http1 {
-    pub status: u16,
+pub(crate) struct Http1 {
+    pub(crate) status: u16,
     headers: Vec<(String, String)>,
     stream: BufReader<TcpStream>,
     read: Vec<u8>,
@@ -62,11 +62,11 @@ pub struct Http1 {
 }
 
 impl Http1 {
-    pub async fn post(url: &str, path: &str, body: &str) -> Http1 {
+    pub(crate) async fn post(url: &str, path: &str, body: &str) -> Http1 {
         Http1::send(url, posted(path, body).as_bytes()).await
     }
 
-    pub async fn send(url: &str, bytes: &[u8]) -> Http1 {
+    pub(crate) async fn send(url: &str, bytes: &[u8]) -> Http1 {
         let at = url.strip_prefix("http://").unwrap_or(url);
         let mut stream = TcpStream::connect(at).await.expect("a connection");
         // The server may answer before it has read everything.
@@ -122,7 +122,7 @@ impl Http1 {
     }
 
     /// The next line of a stream of JSON.
-    pub async fn line(&mut self) -> serde_json::Value {
+    pub(crate) async fn line(&mut self) -> serde_json::Value {
         loop {
             if let Some(end) = self.read.iter().position(|byte| *byte == b'\n') {
                 let line: Vec<u8> = self.read.drain(..=end).collect();
