@@ -71,7 +71,7 @@ fn is_served<B>(serves: Serves, request: &Request<B>) -> bool {
 
 fn elsewhere(serves: Serves) -> &'static str {
     match serves {
-        Serves::Grpc => "404: here is gRPC alone; JSON, probes and metrics are at listen-client-http\n",
+        Serves::Grpc => "404: here is gRPC alone; JSON, probes and metrics are at listen-http\n",
         Serves::Http => "404: gRPC is at listen-client, and not here\n",
         Serves::All | Serves::Metrics => "404: here are /metrics, /health, /livez and /readyz\n",
     }

@@ -70,7 +70,7 @@ pub(super) const KEYS: &[Key] = &[
         "Where clients reach this member [default: listen-client]",
     ),
     key(
-        "listen-client-http",
+        "listen-http",
         Kind::Addresses,
         "",
         "HOST:PORT,…",

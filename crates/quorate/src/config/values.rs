@@ -234,7 +234,7 @@ impl Sources {
 impl Sources {
     /// Where etcd's clients come in. What has no scheme is secure if there is a certificate, except where metrics alone are served.
     pub(super) fn listen_clients(&self, has_tls: bool) -> Result<Vec<Listen>, ConfigError> {
-        let http = self.listens("listen-client-http", has_tls, has_tls, Serves::Http)?;
+        let http = self.listens("listen-http", has_tls, has_tls, Serves::Http)?;
         let clients = if http.is_empty() { Serves::All } else { Serves::Grpc };
         let mut all = self.listens("listen-client", has_tls, has_tls, clients)?;
         all.extend(http);

@@ -51,7 +51,7 @@ pub(super) const FLAGS: &[Flag] = &[
     value("wal-dir", Ignored(ONE_LOG), ""),
     value("listen-client-urls", Key("listen-client"), "http://localhost:2379"),
     value("advertise-client-urls", Key("advertise-client"), "http://localhost:2379"),
-    value("listen-client-http-urls", Key("listen-client-http"), ""),
+    value("listen-client-http-urls", Key("listen-http"), ""),
     value("listen-metrics-urls", Key("listen-metrics"), ""),
     value("listen-peer-urls", Here, "http://localhost:2380"),
     value("initial-advertise-peer-urls", Here, "http://localhost:2380"),
