@@ -14,7 +14,7 @@
 //! Architecture Invariant: bytes from a client hurt that client at most. Whatever comes, other connections go on; what one connection
 //! may hold is bounded by [`Tuning`].
 //!
-//! Served: KV, Watch, Lease, Cluster, Lock, Election, Maintenance except Snapshot, `grpc.health.v1.Health/Check`, and over HTTP/1 `GET /health` and
+//! Served: KV, Watch, Lease, Cluster, Lock, Election, Maintenance, `grpc.health.v1.Health/Check`, and over HTTP/1 `GET /health` and
 //! `GET /version`. Auth answers `Unimplemented` and says so. No compression yet. Calls whose `:authority` is no authority are reset by the
 //! HTTP/2 library: so etcdctl 3.4 (not 3.5 and later) fails at `endpoint status`, `endpoint hashkv` and `move-leader`.
 #![forbid(unsafe_code)]

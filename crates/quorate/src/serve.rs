@@ -28,6 +28,7 @@ mod members;
 mod start;
 
 use members::follow_members;
+pub(crate) use start::founding;
 use start::{addresses, engines, found, join, node_config};
 
 /// What the process says on standard output once it serves; `dev` waits for it.
@@ -142,7 +143,6 @@ async fn run(settings: &Settings, for_dev: bool) -> Result<ExitCode, Failed> {
     options.unsafe_no_sync = settings.no_sync;
     options.calls_waiting_max = settings.waiting_max;
     let (cluster, node) = (start.cluster, start.node);
-    let has_tree = settings.tree_engine.is_some();
     let listen = |key: &'static str, at: &Option<String>| at.as_ref().map(|at| bind(key, at)).transpose();
     let tree_listeners = tree::Listeners {
         clients: listen("listen-zookeeper", &settings.zookeeper.listen)?,
@@ -161,7 +161,7 @@ async fn run(settings: &Settings, for_dev: bool) -> Result<ExitCode, Failed> {
             client_urls: settings.advertise_clients.clone(),
         };
         let state = State::new(identity, start.bootstrap.clone()).with_keys_sink(feed.sink());
-        if has_tree { state.with_tree(Some(tree_sink)) } else { state }
+        state.with_tree(Some(tree_sink))
     })
     .map_err(|error| failed(format!("{} does not start: {error}", settings.name)))?;
 
@@ -185,10 +185,10 @@ async fn run(settings: &Settings, for_dev: bool) -> Result<ExitCode, Failed> {
     front.client_names.clone_from(&settings.client_names);
     front.tls = client_tls;
     let front = serve_etcd(client_listeners, front, stopping)?;
-    let zookeeper =
-        has_tree.then(|| tree::serve(settings, tree_listeners, tree_front, &handle, stop.subscribe()));
-    let zookeeper = zookeeper.transpose()?;
-    let members = follow_members(handle.clone(), settings.data_dir.clone(), start.peers, engines(settings));
+    let clients_of_tree = tree_listeners.clients.is_some() || tree_listeners.secure.is_some();
+    let zookeeper = tree::serve(settings, tree_listeners, tree_front, &handle, stop.subscribe())?;
+    let (directory, engines) = (settings.data_dir.clone(), engines(settings));
+    let members = follow_members(handle.clone(), directory, start.peers, engines, clients_of_tree);
     let mut members = tokio::spawn(members);
     let lead = follow_lead(handle.clone(), settings.name.clone(), settings.quota_bytes, for_dev);
     let lead = tokio::spawn(lead);
@@ -216,9 +216,7 @@ async fn run(settings: &Settings, for_dev: bool) -> Result<ExitCode, Failed> {
                 // Only now: clients were served while others took over the lead.
                 stop.send_replace(true);
                 let _ = front.await;
-                if let Some(zookeeper) = zookeeper {
-                    let _ = zookeeper.await;
-                }
+                let _ = zookeeper.await;
             };
             tokio::select! {
                 () = leave => ExitCode::SUCCESS,

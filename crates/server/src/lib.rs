@@ -45,6 +45,7 @@ mod peers;
 mod preamble;
 mod reader;
 mod replicas;
+mod seed;
 mod start;
 mod state;
 pub mod systemd;
@@ -64,6 +65,7 @@ pub use hub::Hub;
 pub use options::{Options, StartError, Storage};
 pub use peers::{PeerCounters, Peers};
 pub use replicas::{EventSink, Replicas, Reply};
+pub use seed::{SeedError, seed};
 pub use start::start;
 pub use transport::{
     BULK_QUEUE_BYTES_MAX, HANDSHAKE_TIMEOUT, HANDSHAKES_MAX, INCOMING_MAX, Network, PeerAddress,

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, VecDeque};
 
 use quorate_consensus::{ClusterId, Duration, Incarnation, NodeId, Random};
 use quorate_node::{Config, GroupConfig, Limits, Node, NodeInput, Outputs, StateOutputs, ToState};
-use quorate_service::{Bootstrap, Identity, Reply, State};
+use quorate_service::{Bootstrap, Identity, KEYS, META, Reply, State};
 
 use crate::{
     clock::Clock,
@@ -153,11 +153,10 @@ impl Host {
             node: self.id,
             incarnation: self.reborn.unwrap_or(self.incarnation),
             life: self.life,
-            groups: shape
-                .groups()
-                .iter()
-                .map(|id| GroupConfig { id: *id, engine: shape.engine_of(*id), birth: birth.clone() })
-                .collect(),
+            // The tree comes by the records.
+            groups: [META, KEYS]
+                .map(|id| GroupConfig { id, engine: shape.engine_of(id), birth: birth.clone() })
+                .into(),
             raft: quorate_node::RaftConfig { seed, ..shape.raft.clone() },
             zab: quorate_node::ZabConfig { seed, ..shape.zab.clone() },
             journal: journal_config(),

@@ -59,5 +59,5 @@ pub use invariants::Violation;
 pub use marks::{Mark, Marks};
 pub use plan::Shape;
 pub use quorate_consensus::EngineKind;
-pub use run::{Report, run_actions, run_seed};
+pub use run::{Report, run_actions, run_seed, shape_of};
 pub use zoo::TreeShape;

@@ -126,6 +126,9 @@ marks! {
     ZabSnapshotInstalled "zab: a snapshot replaced a learner's history",
     ZabHistoryCommitted "zab: a history was committed with the next epoch",
     // The tree and its clients.
+    TreeAdded "tree: added to a cluster that was founded without it",
+    TreeAddedAndStruck "tree: added, and struck in that moment",
+    TreeLearnedAndCrashed "tree: a host crashed when it had learned of the added tree, and before it had opened it",
     TreeSessionExpired "tree: session expired",
     TreeSessionClosed "tree: session closed by its client",
     TreeSessionMoved "tree: session taken up on another connection",

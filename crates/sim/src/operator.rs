@@ -280,7 +280,10 @@ impl World {
         let this = &self.hosts[host];
         let Some(process) = &this.process else { return };
         let view = process.half.state.meta().machine().view();
-        let everywhere = |wanted: &Membership| self.checker.groups().iter().all(|group| group.had(wanted));
+        let everywhere = |(version, wanted): (u64, &Membership)| {
+            let groups = self.checker.groups();
+            groups.iter().all(|group| group.is_younger_than(version) || group.had(wanted))
+        };
         let followed = self.checker.meta().execution.wanted_since(version).any(everywhere);
         // Who is no member any more hears of no group, and can only say what the records say.
         if view.member(this.id).is_some() && !followed {

@@ -76,6 +76,7 @@ impl World {
             }
         }
         self.checker.after_run(host, &self.hosts, &self.origins, &mut self.marks);
+        self.welcome_tree();
         self.split_when_joint(host);
         let mut moments = [false; 7];
         moments[0] = !out.frames.is_empty();
@@ -214,6 +215,7 @@ impl World {
             process.state_out = state_out;
         }
         self.schedule_apply(host);
+        self.strike_before_opening(host);
     }
 
     fn notice(&mut self, host: usize, notice: Notice) {

@@ -159,13 +159,15 @@ impl Execution {
         }
     }
 
-    /// What the records wanted from this version on.
-    pub(crate) fn wanted_since(&self, version: u64) -> impl Iterator<Item = &Membership> {
+    /// What each version of the records wanted, from this one on.
+    pub(crate) fn wanted_since(&self, version: u64) -> impl Iterator<Item = (u64, &Membership)> {
         let replay = match self {
             Execution::Naive(_) | Execution::Tree(_) => None,
             Execution::Replay(replay) => Some(replay),
         };
-        replay.into_iter().flat_map(move |replay| replay.wanted.range(version..).map(|(_, wanted)| wanted))
+        replay
+            .into_iter()
+            .flat_map(move |replay| replay.wanted.range(version..).map(|(of, wanted)| (*of, wanted)))
     }
 
     /// The last entry executed.

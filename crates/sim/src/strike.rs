@@ -39,12 +39,17 @@ impl World {
     }
 
     pub(crate) fn act(&mut self, number: usize) {
-        let action = self.action(number);
+        if !self.faults_over {
+            self.trace.event(self.now(), 9, number as u64, 0);
+            self.strike(self.action(number));
+        }
+    }
+
+    pub(crate) fn strike(&mut self, action: Action) {
         let now = self.now();
         if self.faults_over {
             return;
         }
-        self.trace.event(now, 9, number as u64, 0);
         self.trace.say(now, || format!("──── {action}"));
         match action {
             Action::Crash { who, down_ms } => {

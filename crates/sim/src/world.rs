@@ -156,6 +156,7 @@ impl World {
         for client in 0..world.zoo.as_ref().map_or(0, |zoo| zoo.answered().len()) {
             world.schedule.at(500 * MILLIS, Event::Zoo(Happening::Wake { client, turn: 0 }));
         }
+        world.schedule_words();
         for (number, planned) in world.actions.iter().enumerate() {
             world.schedule.at(planned.at, Event::Act { number });
         }
@@ -241,7 +242,9 @@ fn founding(voters: &[NodeId], shape: &Shape) -> Bootstrap {
     };
     let place =
         |group: &GroupId| (*group, GroupPlace { kind: kind(*group), engine: shape.engine_of(*group) });
-    let groups: BTreeMap<_, _> = shape.groups().iter().map(place).collect();
+    let late = shape.tree.as_ref().is_some_and(|tree| tree.late);
+    let founded = shape.groups().iter().filter(|group| !(late && **group == TREE));
+    let groups: BTreeMap<_, _> = founded.map(place).collect();
     let member = |id: &NodeId| Member::new(*id, vec![Host::peer_url(*id)], false);
     let initialise =
         Command::Initialise { cluster: CLUSTER, members: voters.iter().map(member).collect(), groups };

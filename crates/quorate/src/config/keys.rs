@@ -316,7 +316,7 @@ pub(super) const KEYS: &[Key] = &[
         Kind::Word(&["zab", "raft", "off"]),
         "zab",
         "zab|raft|off",
-        "What replicates ZooKeeper's tree, likewise; off: the cluster has none",
+        "What replicates ZooKeeper's tree, likewise; off: the cluster is founded without one, and this member does not ask for it",
     ),
     key(
         "lease-reads",
