@@ -28,6 +28,7 @@ mod backend;
 mod cluster;
 pub(crate) mod codec;
 mod connection;
+mod counts;
 mod door;
 mod election;
 mod feed;
@@ -37,19 +38,20 @@ mod lease;
 mod leasing;
 mod lock;
 mod maintenance;
-mod plain_http;
+mod metrics;
 mod range_stream;
 mod recipes;
 mod routes;
 mod serve;
 mod watch;
 mod watching;
+mod web;
 
 pub use backend::Backend;
 pub use door::PROTOCOLS;
 pub use feed::Feed;
 pub use front::{Front, SESSION_EXPIRED};
-pub use serve::{Listener, Tuning, runtime, serve, serve_all};
+pub use serve::{Listener, Serves, Tuning, runtime, serve, serve_all};
 
 /// Generated: the traits of the services.
 #[allow(missing_docs, unreachable_pub, clippy::all)]

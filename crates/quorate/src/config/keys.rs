@@ -70,6 +70,20 @@ pub(super) const KEYS: &[Key] = &[
         "Where clients reach this member [default: listen-client]",
     ),
     key(
+        "listen-http",
+        Kind::Addresses,
+        "",
+        "HOST:PORT,…",
+        "Where etcd's JSON gateway, probes and metrics are served, apart from gRPC, which then has listen-client to itself [default: both at listen-client]",
+    ),
+    key(
+        "listen-metrics",
+        Kind::Addresses,
+        "",
+        "HOST:PORT,…",
+        "Where /metrics, /health, /livez and /readyz are served to whoever comes, besides listen-client; in the clear unless https:// stands before it [default: nowhere]",
+    ),
+    key(
         "listen-zookeeper",
         Kind::Address,
         "",
