@@ -57,6 +57,8 @@ pub struct KeysShape {
     pub rest_max_us: u64,
     /// One of so many of its writes is a compaction; none is, if this is zero.
     pub compacts: u64,
+    /// Leases that a client has at a time: many, and one ends at any moment.
+    pub leases: u64,
     /// The longest time to live of a lease, in seconds.
     pub ttl_max_s: u64,
     /// Watches that a host takes.
@@ -92,6 +94,7 @@ impl KeysShape {
             fragment_bytes: one_of([60, 300, 2 << 20]) as usize,
             progress_ms: one_of([150, 600, 3_000]),
             waiting_max: one_of([2, 8, 1 << 16]) as usize,
+            leases: one_of([2, 2, 9]),
         })
     }
 }

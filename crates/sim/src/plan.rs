@@ -213,6 +213,9 @@ pub(crate) const WITH_KEYS: u64 = 2_002;
 pub(crate) const WITH_LONG_LEASES: u64 = 2_003;
 #[cfg(feature = "planted-bugs")]
 pub(crate) const WITH_COMPACTIONS: u64 = 2_004;
+/// And with so many leases that one ends at any moment.
+#[cfg(feature = "planted-bugs")]
+pub(crate) const WITH_CROWDS: u64 = 2_005;
 
 /// How much a seed is about these classes: the share of its draws that are theirs, in hundredths; none if it is not of the wanted shape.
 #[cfg(feature = "planted-bugs")]
@@ -231,6 +234,7 @@ pub(crate) fn share(engine: EngineKind, seed: u64, wanted: &[u64]) -> u64 {
         WITH_KEYS => keys.is_some(),
         WITH_LONG_LEASES => keys.as_ref().is_some_and(|keys| keys.ttl_max_s == 8),
         WITH_COMPACTIONS => keys.as_ref().is_some_and(|keys| keys.compacts > 0),
+        WITH_CROWDS => keys.as_ref().is_some_and(|keys| keys.leases > 2),
         SHORT_EPOCHS => shape.zab.counter_max == 60,
         _ => true,
     };

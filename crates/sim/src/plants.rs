@@ -18,7 +18,7 @@ use crate::{
         self, AMNESIA, DIVERGENCE, ECHOES, FIVE_VOTERS, FOUR_VOTERS, HANDOVER, JOINT_SPLIT, LAST_WORDS,
         LATE_ANSWERS, LATE_GRANT, LEASED, LONE_CHANGE, MEMBERSHIP, OUT_OF_SIGHT, POWER, RELAPSE, RIVALS,
         SHORT_EPOCHS, SLEEPERS, SLOW_NETWORK, STRAY_PIECES, THREE_VOTERS, TWO_CHANGES, WITH_COMPACTIONS,
-        WITH_KEYS, WITH_LONG_LEASES, WITH_TREE, WORN_TREE,
+        WITH_CROWDS, WITH_KEYS, WITH_LONG_LEASES, WITH_TREE, WORN_TREE,
     },
     run::{Report, run_seed},
 };
@@ -108,11 +108,11 @@ plants! {
     "E07" "a read is answered before its index is applied" ["I18"] [],
     "E08" "votes are not held back while a lease may last" ["I18"] [OUT_OF_SIGHT LEASED],
     // Exactly once, and the keys.
-    "E10" "what a deposed leader's steward decided ends a lease under the next" ["E5"] [WITH_KEYS],
-    "E11" "a lease is kept alive while its end is on its way" ["E5"] [WITH_KEYS],
+    "E10" "what a deposed leader's steward decided ends a lease under the next" ["E5"] [WITH_CROWDS DIVERGENCE],
+    "E11" "a lease is kept alive while its end is on its way" ["E5"] [WITH_CROWDS],
     "E12" "a deposed leader answers a keep-alive" ["E5"] [WITH_KEYS],
     "E13" "a time to live begins anew with every leader" ["E5"] [WITH_LONG_LEASES],
-    "E14" "the end of a lease is that of another of its id" ["E5"] [WITH_KEYS],
+    "E14" "the end of a lease is that of another of its id" ["E5"] [WITH_CROWDS],
     "E21" "a lease is kept alive, and the log still says that little is left of it" ["E5"] [WITH_LONG_LEASES],
     "X02" "a repeated command is executed again" ["X1"] [],
     "X03" "a proposal that may be in a log is refused for certain" ["X1"] [ECHOES],

@@ -206,7 +206,8 @@ impl Steward {
             (Question::KeepAlive(_), standing) => {
                 held.deadline = now + held.ttl;
                 // The log says less than is promised now. A successor would believe the log: so first the log.
-                let in_log = standing != Standing::Whole && !quorate_consensus::planted!("E21");
+                let in_log = !matches!(standing, Standing::Whole | Standing::Ending)
+                    && !quorate_consensus::planted!("E21");
                 if in_log {
                     // Again, if it is on its way already: an entry may be lost, and whoever is not answered asks again.
                     checkpoints.insert(id, (held.granted, 0));

@@ -15,9 +15,6 @@ use quorate_service::{
 use super::{KeysShape, clocks::Moment};
 use crate::schedule::{MICROS, MILLIS, SECONDS, Time};
 
-/// Leases that a client has at a time.
-const LEASES_MAX: u64 = 2;
-
 /// What was asked.
 #[derive(Clone, Debug)]
 pub(super) enum What {
@@ -64,6 +61,7 @@ pub(super) struct Actor {
     pub(super) turn: u64,
     rest_max_us: u64,
     compacts: u64,
+    slots: u64,
     ttl_max_s: u64,
     rests_until: Time,
     pub(super) pending: BTreeMap<u64, Asked>,
@@ -84,6 +82,7 @@ impl Actor {
             turn: 0,
             rest_max_us: shape.rest_max_us,
             compacts: shape.compacts,
+            slots: shape.leases,
             ttl_max_s: shape.ttl_max_s,
             rests_until: 0,
             pending: BTreeMap::new(),
@@ -183,6 +182,7 @@ impl Actor {
             return What::Do(Command::Compact(Compact { revision, physical: false }));
         }
         let command = match self.random.below(20) {
+            0..=3 if self.slots > 2 => self.grant(),
             0..=3 => Command::Put(self.put(LeaseId::NONE)),
             4..=8 => match self.own() {
                 Some(id) => Command::Put(self.put(id)),
@@ -190,7 +190,7 @@ impl Actor {
             },
             // Of anybody, or of nobody any more.
             9 => {
-                let (actor, slot) = (self.random.below(3), self.random.below(LEASES_MAX));
+                let (actor, slot) = (self.random.below(3), self.random.below(self.slots));
                 let id = self.lease_id(actor, slot);
                 Command::Put(self.put(id))
             }
@@ -207,7 +207,7 @@ impl Actor {
                 _ => Command::Put(self.put(LeaseId::NONE)),
             },
             _ => {
-                let slot = self.random.below(LEASES_MAX);
+                let slot = self.random.below(self.slots);
                 let id = self.lease_id(self.id as u64, slot);
                 let time = self.random.chance(1, 2);
                 return What::Ask(if time { Question::TimeToLive(id) } else { Question::KeepAlive(id) });
@@ -223,12 +223,12 @@ impl Actor {
     }
 
     fn own(&mut self) -> Option<LeaseId> {
-        let place = self.random.below(LEASES_MAX) as usize;
+        let place = self.random.below(self.slots) as usize;
         self.leases.values().nth(place).or_else(|| self.leases.values().next()).map(|holding| holding.id)
     }
 
     fn grant(&mut self) -> Command {
-        let slot = self.random.below(LEASES_MAX);
+        let slot = self.random.below(self.slots);
         let ttl_s = self.random.between(1, self.ttl_max_s) as i64;
         Command::LeaseGrant { id: self.lease_id(self.id as u64, slot), ttl_s }
     }

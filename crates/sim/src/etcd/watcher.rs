@@ -192,6 +192,7 @@ impl Watcher {
                 progress: random.chance(1, 2),
             },
             next,
+            // Far from those that are drawn.
             wanted_id: if random.chance(1, 4) { 1_000 + self.next_watch as i64 } else { 0 },
             id: None,
             asked: false,
