@@ -18,6 +18,7 @@ use quorate_service::{
     placement::View as MetaView,
     watch,
 };
+use quorate_tls::Tls;
 use quorate_wire::{ApiError, Code, EtcdError, Limits, OtherError, etcdserverpb as pb};
 use tonic::{Status, metadata::MetadataMap};
 
@@ -56,6 +57,10 @@ pub struct Front<B = Handle<Reply>> {
     /// The shortest time that a lease is granted for, in seconds, at least 1; shorter ones are raised to it. Default 2: etcd's, one and a half election
     /// timeouts rounded up.
     pub lease_ttl_min_s: i64,
+    /// With it, clients come through TLS alone; [`PROTOCOLS`](crate::PROTOCOLS) are spoken inside. Default none.
+    pub tls: Option<Tls>,
+    /// Of these (common names, hosts) a client's certificate must have one; empty, the default: any will do.
+    pub client_names: Vec<String>,
     /// Which life of the process this is: answers to questions of another are not for it. Default 0; a node's handle knows it.
     pub life: u64,
 }
@@ -78,6 +83,8 @@ impl<B: Backend> Front<B> {
             watches: watch::Settings::default(),
             no_leader_after: Duration::from_secs(3),
             lease_ttl_min_s: 2,
+            tls: None,
+            client_names: Vec::new(),
             life: 0,
         }
     }

@@ -15,6 +15,7 @@ use tower_service::Service as _;
 
 use crate::{
     Backend,
+    door::CommonName,
     front::{Serving, not_yet},
     plain_http,
     rpc::{
@@ -48,6 +49,8 @@ pub(crate) struct Routes<B> {
     maintenance: MaintenanceServer<Serving<B>>,
     health: HealthServer<Serving<B>>,
     serving: Serving<B>,
+    /// Whom the certificate of this connection's client names.
+    name: Option<CommonName>,
 }
 
 impl<B: Clone> Clone for Routes<B> {
@@ -62,6 +65,7 @@ impl<B: Clone> Clone for Routes<B> {
             maintenance: self.maintenance.clone(),
             health: self.health.clone(),
             serving: self.serving.clone(),
+            name: self.name.clone(),
         }
     }
 }
@@ -87,7 +91,13 @@ impl<B: Backend> Routes<B> {
             maintenance: MaintenanceServer::new(serving.clone()).max_decoding_message_size(receive),
             health: HealthServer::new(serving.clone()).max_decoding_message_size(receive),
             serving,
+            name: None,
         }
+    }
+
+    /// For a connection whose client's certificate names somebody.
+    pub(crate) fn of(self, name: Option<CommonName>) -> Routes<B> {
+        Routes { name, ..self }
     }
 }
 
@@ -96,7 +106,10 @@ impl<B: Backend> hyper::service::Service<Request<Incoming>> for Routes<B> {
     type Error = Infallible;
     type Future = Answer;
 
-    fn call(&self, request: Request<Incoming>) -> Answer {
+    fn call(&self, mut request: Request<Incoming>) -> Answer {
+        if let Some(name) = &self.name {
+            request.extensions_mut().insert(name.clone());
+        }
         if request.version() < Version::HTTP_2 || request.method() == Method::GET {
             let (serving, request) = (self.serving.clone(), request.map(drop));
             return Answer(Box::pin(async move { Ok(plain_http::answer(&serving, &request).await) }));

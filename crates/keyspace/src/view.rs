@@ -9,6 +9,7 @@ use crate::auth::{Ask, Auth, AuthError, Caller};
 use crate::digest::hash_words;
 use crate::range::At;
 use crate::record::{Dated, Rev};
+use crate::snapshot::Snapshot;
 use crate::store::Store;
 use crate::tree::Iter;
 use crate::{
@@ -215,6 +216,12 @@ impl View {
     #[must_use]
     pub fn compaction_backlog(&self) -> u64 {
         self.0.sweep_backlog() as u64
+    }
+
+    /// The whole state as bytes, in chunks; [`StateMachine::restore`](quorate_consensus::StateMachine::restore) reads them.
+    #[must_use]
+    pub fn snapshot(&self) -> Snapshot {
+        Snapshot::of(&self.0)
     }
 
     /// The digest of the whole state, as [`StateMachine::digest`](quorate_consensus::StateMachine::digest).

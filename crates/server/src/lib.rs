@@ -44,6 +44,7 @@ mod options;
 mod preamble;
 mod reader;
 mod replicas;
+mod seed;
 mod start;
 mod state;
 pub mod systemd;
@@ -62,6 +63,7 @@ pub use handle::{CallError, Handle};
 pub use hub::Hub;
 pub use options::{Options, StartError, Storage};
 pub use replicas::{EventSink, Replicas, Reply};
+pub use seed::{SeedError, seed};
 pub use start::start;
 pub use transport::{
     BULK_QUEUE_BYTES_MAX, HANDSHAKE_TIMEOUT, HANDSHAKES_MAX, INCOMING_MAX, Network, PeerAddress,

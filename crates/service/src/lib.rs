@@ -14,7 +14,9 @@
 #![forbid(unsafe_code)]
 
 pub mod auth;
+pub mod backup;
 pub mod cluster;
+pub mod compactor;
 mod error;
 pub mod kv;
 pub mod lease;

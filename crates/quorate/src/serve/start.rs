@@ -83,6 +83,13 @@ pub(super) fn found(settings: &Settings) -> Result<Start, Failed> {
     })
 }
 
+/// Who this member of a new cluster is, and whom every group is born with.
+pub(crate) fn founding(settings: &Settings) -> Result<(ClusterId, NodeId, Membership), Failed> {
+    let Start { cluster, node, bootstrap, .. } = found(settings)?;
+    let birth = bootstrap.map(|bootstrap| bootstrap.birth);
+    Ok((cluster, node, birth.unwrap_or_default()))
+}
+
 /// A cluster that exists: who this member is was decided when it was added. Its members are asked, unless the data directory knows.
 pub(super) async fn join(settings: &Settings) -> Result<Start, Failed> {
     // Without an address book it cannot reach anybody, so it asks as if it were new; the data directory's identity is checked all the same.
