@@ -13,6 +13,8 @@ use quorate_service::{
 };
 use tokio::sync::Notify;
 
+use crate::known::Known;
+
 /// Changes that wait for the watches to be told of them, at most. What comes above that they read from history.
 const WAITING_MAX: usize = 1 << 16;
 
@@ -27,6 +29,7 @@ struct Inner {
     changed: Notify,
     leases: Mutex<Leases>,
     told_of_leases: Notify,
+    known: Known,
 }
 
 #[derive(Debug, Default)]
@@ -78,7 +81,7 @@ impl Feed {
     fn hear(&self, news: KeysNews) {
         match news {
             KeysNews::Applied { before, revision, news } => {
-                let news = self.hear_of_leases(news);
+                let news = self.hear_of_others(news);
                 let mut changes = self.changes();
                 changes.newest = revision;
                 if !changes.watched {
@@ -90,7 +93,8 @@ impl Feed {
                     changes.waiting.push(Change { before, revision, events: news });
                 }
             }
-            KeysNews::Replaced { revision } => {
+            KeysNews::Replaced { revision, auth } => {
+                self.0.known.replaced(auth);
                 self.tell_of_leases(OfLeases::Lost);
                 self.changes().newest = revision;
             }
@@ -103,13 +107,21 @@ impl Feed {
         self.0.changed.notify_one();
     }
 
-    /// Keeps what is for the steward of leases; what is for watches.
-    fn hear_of_leases(&self, news: Vec<News>) -> Vec<Event> {
+    /// Keeps what is for the steward of leases, and what is to be known of users; what is for watches.
+    fn hear_of_others(&self, news: Vec<News>) -> Vec<Event> {
         let mut of_leases = Vec::new();
         let changed = |news| match news {
             News::Changed(event) => Some(event),
             News::Granted(_) | News::Checkpointed(_) | News::Ended { .. } => {
                 of_leases.push(news);
+                None
+            }
+            News::AuthChanged { auth, forgotten } => {
+                self.0.known.changed(auth, forgotten.as_deref());
+                None
+            }
+            News::Authenticated { user, token, index } => {
+                self.0.known.authenticated(user, token, index);
                 None
             }
         };
@@ -133,6 +145,10 @@ impl Feed {
         }
         drop(leases);
         self.0.told_of_leases.notify_one();
+    }
+
+    pub(crate) fn known(&self) -> &Known {
+        &self.0.known
     }
 
     fn leases(&self) -> MutexGuard<'_, Leases> {

@@ -16,12 +16,12 @@ use tower_service::Service as _;
 use crate::{
     Backend,
     door::CommonName,
-    front::{Serving, not_yet},
+    front::Serving,
     plain_http,
     rpc::{
         etcdserverpb::{
-            cluster_server::ClusterServer, kv_server::KvServer, lease_server::LeaseServer,
-            maintenance_server::MaintenanceServer, watch_server::WatchServer,
+            auth_server::AuthServer, cluster_server::ClusterServer, kv_server::KvServer,
+            lease_server::LeaseServer, maintenance_server::MaintenanceServer, watch_server::WatchServer,
         },
         health::{
             HealthCheckRequest, HealthCheckResponse,
@@ -33,10 +33,6 @@ use crate::{
     },
 };
 
-/// Services of etcd that are not here yet.
-const LATER: [&str; 4] =
-    ["etcdserverpb.Lease", "etcdserverpb.Auth", "v3lockpb.Lock", "v3electionpb.Election"];
-
 /// Every service, for one connection. Clones are cheap: one per connection, and one per request of the service that it is for.
 #[derive(Debug)]
 pub(crate) struct Routes<B> {
@@ -46,6 +42,7 @@ pub(crate) struct Routes<B> {
     lock: LockServer<Serving<B>>,
     election: ElectionServer<Serving<B>>,
     cluster: ClusterServer<Serving<B>>,
+    auth: AuthServer<Serving<B>>,
     maintenance: MaintenanceServer<Serving<B>>,
     health: HealthServer<Serving<B>>,
     serving: Serving<B>,
@@ -62,6 +59,7 @@ impl<B: Clone> Clone for Routes<B> {
             lock: self.lock.clone(),
             election: self.election.clone(),
             cluster: self.cluster.clone(),
+            auth: self.auth.clone(),
             maintenance: self.maintenance.clone(),
             health: self.health.clone(),
             serving: self.serving.clone(),
@@ -88,6 +86,9 @@ impl<B: Backend> Routes<B> {
                 .max_decoding_message_size(receive)
                 .max_encoding_message_size(send),
             cluster: ClusterServer::new(serving.clone()).max_decoding_message_size(receive),
+            auth: AuthServer::new(serving.clone())
+                .max_decoding_message_size(receive)
+                .max_encoding_message_size(send),
             maintenance: MaintenanceServer::new(serving.clone()).max_decoding_message_size(receive),
             health: HealthServer::new(serving.clone()).max_decoding_message_size(receive),
             serving,
@@ -115,8 +116,7 @@ impl<B: Backend> hyper::service::Service<Request<Incoming>> for Routes<B> {
             return Answer(Box::pin(async move { Ok(plain_http::answer(&serving, &request).await) }));
         }
         let path = request.uri().path();
-        let (service, method) =
-            path.strip_prefix('/').and_then(|path| path.split_once('/')).unwrap_or_default();
+        let (service, _) = path.strip_prefix('/').and_then(|path| path.split_once('/')).unwrap_or_default();
         Answer(match service {
             "etcdserverpb.KV" => self.kv.clone().call(request),
             "etcdserverpb.Watch" => self.watch.clone().call(request),
@@ -125,14 +125,10 @@ impl<B: Backend> hyper::service::Service<Request<Incoming>> for Routes<B> {
             "v3electionpb.Election" => self.election.clone().call(request),
             "etcdserverpb.Maintenance" => self.maintenance.clone().call(request),
             "etcdserverpb.Cluster" => self.cluster.clone().call(request),
+            "etcdserverpb.Auth" => self.auth.clone().call(request),
             "grpc.health.v1.Health" => self.health.clone().call(request),
             _ => {
-                let status = if LATER.contains(&service) {
-                    let name = service.split_once('.').map_or(service, |(_, name)| name);
-                    not_yet(&format!("{name}/{method}"))
-                } else {
-                    Status::unimplemented(format!("unknown service {service}"))
-                };
+                let status = Status::unimplemented(format!("unknown service {service}"));
                 Box::pin(async move { Ok(status.into_http()) })
             }
         })
