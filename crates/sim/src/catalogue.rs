@@ -235,7 +235,7 @@ pub fn page(hunts: &[Hunt], seeds_max: u64) -> String {
         let _ = writeln!(page, "| {id} | {what} | {why} |");
     }
     page.push_str(
-        "\nBugs of the journal (F…, L01) and of the keyspace (M01, M05, M06, M07) are planted for the tests of those crates.\n",
+        "\nBugs of the journal (F…, L01) and of the keyspace (M01, M05, M06, M07; of who may what P01 to P06, and W09's third part) are planted for the tests of those crates.\n",
     );
     page
 }
