@@ -3,13 +3,13 @@
 use std::{
     collections::BTreeMap,
     sync::{
-        Arc,
+        Arc, Mutex, PoisonError,
         atomic::{AtomicU8, AtomicU64, Ordering},
     },
     time::Duration,
 };
 
-use quorate_consensus::{GroupId, Role, RoleChange};
+use quorate_consensus::{Epoch, GroupId, NodeId, Role, RoleChange};
 use quorate_server::{CallError, Handle};
 use quorate_service::{
     HeaderBase, KEYS, META, Reply, answer_error, cluster,
@@ -24,6 +24,7 @@ use tonic::{Status, metadata::MetadataMap};
 
 use crate::{
     Backend, Feed, Tuning,
+    counts::{Count, Counts},
     known::{Known, TOKEN_TTL},
     leasing::Leasing,
     passwords,
@@ -111,9 +112,13 @@ pub(crate) struct Inner<B> {
     pub(crate) front: Front<B>,
     watching: Watching,
     leasing: Leasing,
+    counts: Arc<Counts>,
     /// The term of `keys`, followed by a task, so that no request takes a lock for its header.
     term: AtomicU64,
     standing: AtomicU8,
+    /// The leader that was last known and its term, and how often another began.
+    leader: Mutex<Option<(NodeId, Epoch)>>,
+    leader_changes: Count,
 }
 
 const LEADER_KNOWN: u8 = 1;
@@ -133,7 +138,10 @@ impl<B: Backend> Serving<B> {
         let roles = front.backend.role_changes();
         let watching = Watching::new(front.feed.clone(), front.watches);
         let leasing = Leasing::new(front.feed.clone(), front.life);
-        let inner = Inner { front, watching, leasing, term: AtomicU64::new(0), standing: AtomicU8::new(0) };
+        let counts = Arc::new(Counts::new());
+        let (term, standing) = (AtomicU64::new(0), AtomicU8::new(0));
+        let (leader, leader_changes) = (Mutex::default(), Count::default());
+        let inner = Inner { front, watching, leasing, counts, term, standing, leader, leader_changes };
         inner.saw(&roles.borrow());
         Serving(Arc::new(inner))
     }
@@ -165,6 +173,10 @@ impl<B: Backend> Serving<B> {
         &self.0.leasing
     }
 
+    pub(crate) fn counts(&self) -> &Arc<Counts> {
+        &self.0.counts
+    }
+
     pub(crate) fn lease_ttl_min_s(&self) -> i64 {
         self.0.front.lease_ttl_min_s
     }
@@ -192,6 +204,14 @@ impl<B: Backend> Serving<B> {
 
     pub(crate) fn leader_known(&self) -> bool {
         self.0.is(LEADER_KNOWN)
+    }
+
+    pub(crate) fn leader_changes(&self) -> u64 {
+        self.0.leader_changes.get()
+    }
+
+    pub(crate) fn is_learner(&self) -> bool {
+        self.0.is(LEARNER)
     }
 
     pub(crate) fn leads(&self) -> bool {
@@ -252,6 +272,12 @@ impl<B> Inner<B> {
 
     fn saw(&self, roles: &BTreeMap<GroupId, RoleChange>) {
         let Some(keys) = roles.get(&KEYS) else { return };
+        // By its term: one may lead, stop and lead again between two looks.
+        if let Some(leads) = keys.leader.map(|leader| (leader, keys.epoch)) {
+            let mut leader = self.leader.lock().unwrap_or_else(PoisonError::into_inner);
+            self.leader_changes.add((*leader != Some(leads)).into());
+            *leader = Some(leads);
+        }
         let mut standing = 0;
         if keys.leader.is_some() {
             standing |= LEADER_KNOWN;

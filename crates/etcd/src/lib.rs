@@ -32,6 +32,7 @@ mod backend;
 mod cluster;
 pub(crate) mod codec;
 mod connection;
+mod counts;
 mod door;
 mod election;
 mod feed;
@@ -43,8 +44,8 @@ mod lease;
 mod leasing;
 mod lock;
 mod maintenance;
+mod metrics;
 mod passwords;
-mod plain_http;
 mod range_stream;
 mod recipes;
 mod routes;
@@ -52,12 +53,13 @@ mod serve;
 mod tokens;
 mod watch;
 mod watching;
+mod web;
 
 pub use backend::Backend;
 pub use door::PROTOCOLS;
 pub use feed::Feed;
 pub use front::{Front, SESSION_EXPIRED};
-pub use serve::{Listener, Tuning, runtime, serve, serve_all};
+pub use serve::{Listener, Serves, Tuning, runtime, serve, serve_all};
 
 /// Generated: the traits of the services.
 #[allow(missing_docs, unreachable_pub, clippy::all)]

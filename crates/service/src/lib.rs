@@ -33,7 +33,7 @@ pub use quorate_placement as placement;
 pub use quorate_wire as wire;
 pub use quorate_znodes as znodes;
 pub use state::{
-    Bootstrap, Identity, KeysNews, KeysSink, Reply, State, TOUCHES_MAX, TreeNews, TreeSink, touch,
+    Bootstrap, Identity, KeysNews, KeysSink, Reply, State, TOUCHES_MAX, TreeNews, TreeSink, touch, tree_word,
 };
 
 /// The group that keeps the cluster's own records: members, groups, identities of disks.
