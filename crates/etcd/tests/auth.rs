@@ -60,6 +60,48 @@ async fn login(cluster: &Cluster, node: usize, name: &str, password: &str) -> Re
     auth(cluster, node).authenticate(request).await.map(|response| response.into_inner().token)
 }
 
+/// P10, P11 (CVE-2021-28235, TOB-012): neither passwords nor tokens are on any disk, nor their random parts.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn no_password_and_no_token_is_in_any_file() {
+    fn files(directory: &std::path::Path, all: &mut Vec<u8>) {
+        for entry in std::fs::read_dir(directory).expect("a directory") {
+            let path = entry.expect("an entry").path();
+            match path.is_dir() {
+                true => files(&path, all),
+                false => all.extend(std::fs::read(&path).expect("a file")),
+            }
+        }
+    }
+    let directory =
+        std::env::temp_dir().join(format!("{}-auth-{}", env!("CARGO_CRATE_NAME"), std::process::id()));
+    let cluster = Cluster::start_in(1, Some(directory.clone())).await;
+    let mut client = auth(&cluster, 0);
+    for name in ["root", "somebody"] {
+        client.user_add(user(name, "hunter2-the-first")).await.unwrap();
+    }
+    client
+        .user_grant_role(pb::AuthUserGrantRoleRequest { user: "root".into(), role: "root".into() })
+        .await
+        .unwrap();
+    client.auth_enable(pb::AuthEnableRequest {}).await.unwrap();
+    let root = login(&cluster, 0, "root", "hunter2-the-first").await.unwrap();
+    let name = "somebody".to_owned();
+    let change =
+        pb::AuthUserChangePasswordRequest { name, password: "hunter2-the-next".into(), ..Default::default() };
+    client.user_change_password(by(&root, change)).await.unwrap();
+    let token = login(&cluster, 0, "somebody", "hunter2-the-next").await.unwrap();
+    cluster.kv(0).put(by(&root, put("a", "what-is-written"))).await.unwrap();
+    let mut all = Vec::new();
+    files(&directory, &mut all);
+    let there = |text: &str| all.windows(text.len()).any(|window| window == text.as_bytes());
+    assert!(there("what-is-written") && there("somebody") && there("$2b$10$"), "these are the files");
+    for secret in ["hunter2", &root[..16], &token[..16]] {
+        assert!(!there(secret), "{secret}");
+    }
+    drop(cluster);
+    let _ = std::fs::remove_dir_all(&directory);
+}
+
 /// Auth on; root's token. User `u` (password `pu`) has role `r`: everything under `a/`.
 async fn guarded() -> (Cluster, String) {
     let cluster = Cluster::start(3).await;
