@@ -178,6 +178,22 @@ impl Hub {
         }
     }
 
+    /// Ends those watches of a stream that its client may not have any more, by the keys that each is for; says why.
+    pub fn withdraw(&mut self, id: StreamId, refuses: &dyn Fn(&[u8], &[u8]) -> Option<String>) {
+        let revision = self.revision;
+        let Some(stream) = self.streams.get(&id) else { return };
+        let watches: Vec<(i64, Slot)> = stream.watches.iter().map(|(id, slot)| (*id, *slot)).collect();
+        for (watch_id, slot) in watches {
+            let span = self.watchers.get(slot).map(|watcher| watcher.span.bounds());
+            let Some(reason) = span.and_then(|(key, range_end)| refuses(key, range_end)) else { continue };
+            let Some(stream) = self.streams.get_mut(&id) else { return };
+            stream.watches.remove(&watch_id);
+            stream.answer(Response { watch_id, revision, what: What::Withdrawn(reason) });
+            self.unlist(slot);
+        }
+        self.progress_if_wanted(id);
+    }
+
     fn progress_asked(&mut self, id: StreamId) {
         let revision = self.revision;
         let Some(stream) = self.streams.get_mut(&id) else { return };
