@@ -2,9 +2,10 @@
 //!
 //! ```text
 //!   TCP ── first bytes ──► HTTP/2 ──► routes: /etcdserverpb.KV/Put ──► codec ──► kv, cluster, maintenance
-//!              │                        │                                          │ service: what the request means
-//!              └──► HTTP/1: /health,    └──► what is not there: Unimplemented       ▼
-//!                   /version                                              Backend: propose, read, read_local
+//!              │              │         ▲  │                                       │ service: what the request means
+//!              │    no gRPC   │         │  └──► what is not there: Unimplemented   ▼
+//!              └──► HTTP/1 ───┴─► web: /v3/… in JSON                     Backend: propose, read, read_local
+//!                                   └──► /health, /livez, /readyz, /version, /metrics
 //! ```
 //!
 //! Architecture Invariant: what a request means, and which error it gets, is decided in `quorate-service`; here bytes become calls and
@@ -17,8 +18,8 @@
 //! Architecture Invariant: bytes from a client hurt that client at most. Whatever comes, other connections go on; what one connection
 //! may hold is bounded by [`Tuning`].
 //!
-//! Served: KV, Watch, Lease, Cluster, Auth, Lock, Election, Maintenance, `grpc.health.v1.Health/Check`, and over HTTP/1 `GET /health` and
-//! `GET /version`. No compression yet. Calls whose `:authority` is no authority are reset by the
+//! Served: KV, Watch, Lease, Cluster, Auth, Lock, Election, Maintenance, `grpc.health.v1.Health/Check`; without gRPC the JSON gateway to all of these, `/health`,
+//! `/livez`, `/readyz`, `/version` and `/metrics`. No compression yet. Calls whose `:authority` is no authority are reset by the
 //! HTTP/2 library: so etcdctl 3.4 (not 3.5 and later) fails at `endpoint status`, `endpoint hashkv` and `move-leader`.
 #![forbid(unsafe_code)]
 #![allow(

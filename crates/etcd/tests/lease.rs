@@ -2,7 +2,7 @@
 
 mod support;
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use quorate_client::{
     rpc::LeaseClient,
@@ -10,7 +10,10 @@ use quorate_client::{
     wire::etcdserverpb as pb,
 };
 use support::{Cluster, assert_error, put, range};
-use tokio::{sync::mpsc, time::timeout};
+use tokio::{
+    sync::mpsc,
+    time::{Instant, timeout},
+};
 
 fn leases(cluster: &Cluster, node: usize) -> LeaseClient<Channel> {
     LeaseClient::new(cluster.channel(node))

@@ -31,7 +31,7 @@ pub(crate) async fn page<B: Backend>(serving: &Serving<B>) -> String {
     let group = serving.backend().status(KEYS).await.ok().flatten();
     standing(&mut page, serving, group.as_ref());
     if let Some(counters) = serving.backend().counters() {
-        node(&mut page, serving, counters);
+        node(&mut page, counters);
         peers(&mut page, serving, counters, group.as_ref());
     }
     if let Ok(view) = serving.keys(true).await {
@@ -87,7 +87,7 @@ fn standing<B: Backend>(page: &mut Page, serving: &Serving<B>, group: Option<&Gr
 }
 
 /// What the node counts.
-fn node<B: Backend>(page: &mut Page, _: &Serving<B>, counters: &Counters) {
+fn node(page: &mut Page, counters: &Counters) {
     page.gauge(
         "etcd_server_proposals_pending",
         "Commands that wait for their result here, of all groups",
@@ -117,19 +117,19 @@ fn node<B: Backend>(page: &mut Page, _: &Serving<B>, counters: &Counters) {
 }
 
 fn duration(page: &mut Page, name: &'static str, help: &str, durations: &Durations) {
+    // The buckets are read once, so that the last of them is the count, whatever is recorded meanwhile.
+    let (buckets, count) = cumulative(&durations.buckets());
+    page.histogram(name, help, buckets.into_iter(), (count, durations.sum_us() as f64 / 1e6));
+}
+
+/// How many took no longer than each of etcd's bounds, which are in seconds here; and how many there are.
+fn cumulative(buckets: &[u64; DURATION_BOUNDS_US.len() + 1]) -> (Vec<(f64, u64)>, u64) {
     let mut within = 0;
-    let buckets = durations.buckets();
-    // The buckets are read once, so that the sum of all is the count, whatever is recorded meanwhile.
-    let count = buckets.iter().sum();
-    let cumulative: Vec<(f64, u64)> = DURATION_BOUNDS_US
-        .iter()
-        .zip(buckets)
-        .filter_map(|(bound, here)| {
-            within += here;
-            (*bound >= FIRST_BUCKET_US).then_some((*bound as f64 / 1e6, within))
-        })
-        .collect();
-    page.histogram(name, help, cumulative.into_iter(), (count, durations.sum_us() as f64 / 1e6));
+    let each = DURATION_BOUNDS_US.iter().zip(buckets).filter_map(|(bound, here)| {
+        within += here;
+        (*bound >= FIRST_BUCKET_US).then_some((*bound as f64 / 1e6, within))
+    });
+    (each.collect(), buckets.iter().sum())
 }
 
 fn peers<B: Backend>(
@@ -302,5 +302,21 @@ fn probes(page: &mut Page, counts: &Counts) {
             let labels = [("type", probe.name()), ("name", check.name()), ("status", status)];
             family.sample(&labels, count.get());
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn buckets_are_etcds_and_each_holds_those_below() {
+        let mut buckets = [0; DURATION_BOUNDS_US.len() + 1];
+        // Two within 62 µs, one within 1 ms, one within 2 ms, one that took longer than all bounds.
+        (buckets[0], buckets[4], buckets[5], buckets[18]) = (2, 1, 1, 1);
+        let (buckets, count) = cumulative(&buckets);
+        assert_eq!((buckets.len(), count), (14, 5));
+        assert_eq!(buckets[..3], [(0.001, 3), (0.002, 4), (0.004, 4)]);
+        assert_eq!(buckets[13], (8.192, 4));
     }
 }

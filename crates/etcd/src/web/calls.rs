@@ -5,8 +5,11 @@ use std::{collections::HashMap, sync::OnceLock};
 use prost_reflect::{DescriptorPool, MessageDescriptor};
 use quorate_wire::FILE_DESCRIPTOR_SET;
 
-/// Service, prefix of its paths, and its methods with the rest of theirs. RangeStream is left out, as in etcd.
-const SERVICES: &[(&str, &str, &[(&str, &str)])] = &[
+/// Names of methods, and the rest of their paths.
+type Methods = &'static [(&'static str, &'static str)];
+
+/// Service, prefix of its paths, and its methods. RangeStream is left out, as in etcd.
+const SERVICES: &[(&str, &str, Methods)] = &[
     (
         "etcdserverpb.KV",
         "/v3/kv/",

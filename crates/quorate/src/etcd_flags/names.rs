@@ -94,7 +94,7 @@ pub(super) const FLAGS: &[Flag] = &[
     value("cipher-suites", Ignored(TLS_CHOICE), ""),
     value("tls-min-version", Ignored(TLS_CHOICE), "TLS1.2"),
     value("tls-max-version", Ignored(TLS_CHOICE), ""),
-    value("cors", Ignored("pages of other origins are answered no differently"), "*"),
+    value("cors", Ignored("pages of every origin may ask"), "*"),
     value("host-whitelist", Ignored("every Host is answered"), "*"),
     value("log-level", Here, "info"),
     value("log-format", Here, "json"),
