@@ -157,7 +157,8 @@ impl<B: Backend> Serving<B> {
     /// and would have room, raises none: it would stand when the operator has lowered the other one.
     async fn raise_no_space(&self, refused: &Command) {
         let alarm = AlarmMember { member: self.0.front.member_id, kind: AlarmKind::NoSpace };
-        let is_new = |view: keyspace::View| view.would_exceed(refused) && view.alarms().all(|raised| raised != alarm);
+        let is_new =
+            |view: keyspace::View| view.would_exceed(refused) && view.alarms().all(|raised| raised != alarm);
         if self.keys(true).await.is_ok_and(is_new) {
             let command = Command::Alarm(Alarm { action: AlarmAction::Activate, alarm });
             let encode = |to: &mut quorate_consensus::Writer| to.raw(&command.encode());
