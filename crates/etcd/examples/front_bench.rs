@@ -18,6 +18,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use bytes::Bytes;
 use quorate_client::{Options, endpoint, rpc::KvClient, wire::etcdserverpb::PutRequest};
 use quorate_consensus::{Epoch, GroupId, NodeId, Role, RoleChange, Writer};
 use quorate_etcd::{Backend, Front, runtime, serve};
@@ -76,6 +77,8 @@ impl Backend for Nothing {
     fn transfer_leadership(&self, _: GroupId, _: NodeId) -> Result<(), CallError> {
         Ok(())
     }
+
+    fn relay(&self, _: Option<NodeId>, _: Bytes) {}
 
     fn role_changes(&self) -> watch::Receiver<BTreeMap<GroupId, RoleChange>> {
         self.roles.subscribe()

@@ -3,13 +3,13 @@
 use std::{
     collections::BTreeMap,
     sync::{
-        Arc,
+        Arc, Mutex, PoisonError,
         atomic::{AtomicU8, AtomicU64, Ordering},
     },
     time::Duration,
 };
 
-use quorate_consensus::{GroupId, Role, RoleChange};
+use quorate_consensus::{Epoch, GroupId, NodeId, Role, RoleChange};
 use quorate_server::{CallError, Handle};
 use quorate_service::{
     HeaderBase, KEYS, META, Reply, answer_error, cluster,
@@ -18,10 +18,16 @@ use quorate_service::{
     placement::View as MetaView,
     watch,
 };
+use quorate_tls::Tls;
 use quorate_wire::{ApiError, Code, EtcdError, Limits, OtherError, etcdserverpb as pb};
 use tonic::{Status, metadata::MetadataMap};
 
-use crate::{Backend, Feed, Tuning, leasing::Leasing, watching::Watching};
+use crate::{
+    Backend, Feed, Tuning,
+    counts::{Count, Counts},
+    leasing::Leasing,
+    watching::Watching,
+};
 
 /// The text of the answer to a write of a session that is not known any more, with code FailedPrecondition.
 pub const SESSION_EXPIRED: &str = "quorate: session expired";
@@ -56,6 +62,10 @@ pub struct Front<B = Handle<Reply>> {
     /// The shortest time that a lease is granted for, in seconds, at least 1; shorter ones are raised to it. Default 2: etcd's, one and a half election
     /// timeouts rounded up.
     pub lease_ttl_min_s: i64,
+    /// With it, clients come through TLS alone; [`PROTOCOLS`](crate::PROTOCOLS) are spoken inside. Default none.
+    pub tls: Option<Tls>,
+    /// Of these (common names, hosts) a client's certificate must have one; empty, the default: any will do.
+    pub client_names: Vec<String>,
     /// Which life of the process this is: answers to questions of another are not for it. Default 0; a node's handle knows it.
     pub life: u64,
 }
@@ -78,6 +88,8 @@ impl<B: Backend> Front<B> {
             watches: watch::Settings::default(),
             no_leader_after: Duration::from_secs(3),
             lease_ttl_min_s: 2,
+            tls: None,
+            client_names: Vec::new(),
             life: 0,
         }
     }
@@ -92,9 +104,13 @@ pub(crate) struct Inner<B> {
     pub(crate) front: Front<B>,
     watching: Watching,
     leasing: Leasing,
+    counts: Arc<Counts>,
     /// The term of `keys`, followed by a task, so that no request takes a lock for its header.
     term: AtomicU64,
     standing: AtomicU8,
+    /// The leader that was last known and its term, and how often another began.
+    leader: Mutex<Option<(NodeId, Epoch)>>,
+    leader_changes: Count,
 }
 
 const LEADER_KNOWN: u8 = 1;
@@ -113,7 +129,10 @@ impl<B: Backend> Serving<B> {
         let roles = front.backend.role_changes();
         let watching = Watching::new(front.feed.clone(), front.watches);
         let leasing = Leasing::new(front.feed.clone(), front.life);
-        let inner = Inner { front, watching, leasing, term: AtomicU64::new(0), standing: AtomicU8::new(0) };
+        let counts = Arc::new(Counts::new());
+        let (term, standing) = (AtomicU64::new(0), AtomicU8::new(0));
+        let (leader, leader_changes) = (Mutex::default(), Count::default());
+        let inner = Inner { front, watching, leasing, counts, term, standing, leader, leader_changes };
         inner.saw(&roles.borrow());
         Serving(Arc::new(inner))
     }
@@ -139,6 +158,10 @@ impl<B: Backend> Serving<B> {
 
     pub(crate) fn leasing(&self) -> &Leasing {
         &self.0.leasing
+    }
+
+    pub(crate) fn counts(&self) -> &Arc<Counts> {
+        &self.0.counts
     }
 
     pub(crate) fn lease_ttl_min_s(&self) -> i64 {
@@ -168,6 +191,14 @@ impl<B: Backend> Serving<B> {
 
     pub(crate) fn leader_known(&self) -> bool {
         self.0.is(LEADER_KNOWN)
+    }
+
+    pub(crate) fn leader_changes(&self) -> u64 {
+        self.0.leader_changes.get()
+    }
+
+    pub(crate) fn is_learner(&self) -> bool {
+        self.0.is(LEARNER)
     }
 
     pub(crate) fn leads(&self) -> bool {
@@ -227,6 +258,12 @@ impl<B> Inner<B> {
 
     fn saw(&self, roles: &BTreeMap<GroupId, RoleChange>) {
         let Some(keys) = roles.get(&KEYS) else { return };
+        // By its term: one may lead, stop and lead again between two looks.
+        if let Some(leads) = keys.leader.map(|leader| (leader, keys.epoch)) {
+            let mut leader = self.leader.lock().unwrap_or_else(PoisonError::into_inner);
+            self.leader_changes.add((*leader != Some(leads)).into());
+            *leader = Some(leads);
+        }
         let mut standing = 0;
         if keys.leader.is_some() {
             standing |= LEADER_KNOWN;

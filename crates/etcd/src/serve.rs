@@ -1,9 +1,9 @@
 //! Connections.
 
-use std::{future::Future, io, pin::pin, time::Duration};
+use std::{future::Future, io, net::SocketAddr, pin::pin, time::Duration};
 
-use hyper::server::conn::{http1, http2};
-use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use futures_util::future::select_all;
+
 use tokio::{
     net::{TcpListener, TcpStream},
     runtime::{Builder, Runtime},
@@ -12,7 +12,9 @@ use tokio::{
     time::{sleep, timeout},
 };
 
-use crate::{Backend, Front, front::Serving, leasing, routes::Routes, watching};
+use crate::{
+    Backend, Front, connection::connection, door::Door, front::Serving, leasing, routes::Routes, watching,
+};
 
 /// What a connection may take.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -31,6 +33,8 @@ pub struct Tuning {
     pub send_buffer_bytes: usize,
     /// A connection that has not said by then what it speaks is closed. Default 10 s.
     pub first_bytes_timeout: Duration,
+    /// The body of a request of the JSON gateway has come by then. Default 30 s.
+    pub body_timeout: Duration,
     /// A PING after so long without a word. Default 2 h, etcd's `--grpc-keepalive-interval`.
     pub keepalive_interval: Duration,
     /// The connection is dead if a PING is not answered for so long. Default 20 s, etcd's `--grpc-keepalive-timeout`.
@@ -49,6 +53,7 @@ impl Default for Tuning {
             metadata_bytes_max: 64 << 10,
             send_buffer_bytes: 1 << 20,
             first_bytes_timeout: Duration::from_secs(10),
+            body_timeout: Duration::from_secs(30),
             keepalive_interval: Duration::from_secs(2 * 60 * 60),
             keepalive_timeout: Duration::from_secs(20),
             shutdown_grace: Duration::from_secs(5),
@@ -69,18 +74,63 @@ pub fn runtime(workers: usize) -> io::Result<Runtime> {
     builder.enable_all().thread_name("quorate-etcd").build()
 }
 
+/// Where clients come in.
+#[derive(Debug)]
+pub struct Listener {
+    /// The socket.
+    pub socket: TcpListener,
+    /// Through TLS alone, with [`Front::tls`]; in the clear otherwise.
+    pub secure: bool,
+    /// What is served there.
+    pub serves: Serves,
+}
+
+/// What is served at a [`Listener`].
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Serves {
+    /// gRPC, the JSON gateway, probes and metrics.
+    #[default]
+    All,
+    /// gRPC alone.
+    Grpc,
+    /// All but gRPC. A client with many streams of gRPC shares no connection with these then.
+    Http,
+    /// `/metrics`, `/health`, `/livez` and `/readyz`: for those who watch over the server, and without its data.
+    Metrics,
+}
+
+/// Serves the clients of one socket, through TLS if the front end [has any](Front::tls); see [`serve_all`].
+///
+/// # Errors
+/// The listener fails for good.
+pub async fn serve<B: Backend>(
+    socket: TcpListener,
+    front: Front<B>,
+    shutdown: impl Future<Output = ()>,
+) -> io::Result<()> {
+    let secure = front.tls.is_some();
+    serve_all(vec![Listener { socket, secure, serves: Serves::All }], front, shutdown).await
+}
+
 /// Serves clients until `shutdown` is ready; then takes no more, lets calls under way finish for [`Tuning::shutdown_grace`], and returns.
 ///
 /// Runs on whatever tokio runtime polls it, and spawns there; see [`runtime`]. Dropping the future closes all connections.
 ///
 /// # Errors
-/// The listener fails for good.
-pub async fn serve<B: Backend>(
-    listener: TcpListener,
+/// A listener fails for good, or one is to be secure and there is no TLS.
+pub async fn serve_all<B: Backend>(
+    listeners: Vec<Listener>,
     front: Front<B>,
     shutdown: impl Future<Output = ()>,
 ) -> io::Result<()> {
     let tuning = front.tuning;
+    if front.tls.is_none() && listeners.iter().any(|listener| listener.secure) {
+        return Err(io::Error::new(io::ErrorKind::InvalidInput, "TLS without a certificate"));
+    }
+    let door_of = |listener: &Listener| {
+        Door::new(front.tls.clone().filter(|_| listener.secure), front.client_names.clone())
+    };
+    let doors: Vec<Door> = listeners.iter().map(door_of).collect();
     let serving = Serving::new(front);
     let routes = Routes::new(serving.clone());
     let (stop, stopping) = watch::channel(false);
@@ -94,15 +144,17 @@ pub async fn serve<B: Backend>(
         tokio::select! {
             () = &mut shutdown => break,
             Some(_) = connections.join_next() => {}
-            accepted = listener.accept(), if connections.len() < tuning.connections_max => match accepted {
+            (accepted, at) = accept(&listeners), if connections.len() < tuning.connections_max => match accepted {
                 Ok((stream, _)) => {
-                    connections.spawn(connection(stream, routes.clone(), tuning, stopping.clone()));
+                    let door = doors[at].clone();
+                    let routes = routes.clone().at(listeners[at].serves);
+                    connections.spawn(connection(stream, door, routes, tuning, stopping.clone()));
                 }
                 Err(error) => refused(error).await?,
             },
         }
     }
-    drop(listener);
+    drop(listeners);
     let _ = stop.send(true);
     // They would never end by themselves.
     serving.watching().end_all();
@@ -111,6 +163,16 @@ pub async fn serve<B: Backend>(
         tracing::info!(left = connections.len(), "closing connections whose calls did not finish in time");
     }
     Ok(())
+}
+
+/// The next connection, and at which listener it came; never, if there is none.
+async fn accept(listeners: &[Listener]) -> (io::Result<(TcpStream, SocketAddr)>, usize) {
+    if listeners.is_empty() {
+        return std::future::pending().await;
+    }
+    let accepting = listeners.iter().map(|listener| Box::pin(listener.socket.accept()));
+    let (accepted, at, _) = select_all(accepting).await;
+    (accepted, at)
 }
 
 /// A connection that did not come about is its client's misfortune. Too few file descriptors may pass: others may close some.
@@ -125,93 +187,5 @@ async fn refused(error: io::Error) -> io::Result<()> {
             sleep(Duration::from_millis(50)).await;
             Ok(())
         }
-    }
-}
-
-enum Speaks {
-    Http1,
-    Http2,
-}
-
-/// The first bytes tell: HTTP/2 with prior knowledge begins with `PRI `, which no HTTP/1 request does.
-async fn sniff(stream: &TcpStream) -> io::Result<Option<Speaks>> {
-    const PREFACE: &[u8] = b"PRI ";
-    let mut first = [0; PREFACE.len()];
-    loop {
-        let count = stream.peek(&mut first).await?;
-        let bytes = &first[..count];
-        if bytes.is_empty() {
-            return Ok(None);
-        }
-        if !PREFACE.starts_with(bytes) {
-            return Ok(Some(Speaks::Http1));
-        }
-        if bytes.len() == PREFACE.len() {
-            return Ok(Some(Speaks::Http2));
-        }
-        // A peek returns at once while there is anything; the rest of four bytes is waited for by looking again.
-        sleep(Duration::from_millis(10)).await;
-    }
-}
-
-async fn stops(stopping: &mut watch::Receiver<bool>) {
-    let _ = stopping.wait_for(|stop| *stop).await;
-}
-
-async fn connection<B: Backend>(
-    stream: TcpStream,
-    routes: Routes<B>,
-    tuning: Tuning,
-    mut stopping: watch::Receiver<bool>,
-) {
-    let _ = stream.set_nodelay(true);
-    let speaks = tokio::select! {
-        speaks = timeout(tuning.first_bytes_timeout, sniff(&stream)) => speaks,
-        () = stops(&mut stopping) => return,
-    };
-    let Ok(Ok(Some(speaks))) = speaks else { return };
-    let stream = TokioIo::new(stream);
-    // What a connection ends with is its client's doing, or the network's.
-    let ended = match speaks {
-        Speaks::Http2 => {
-            let connection = http2::Builder::new(TokioExecutor::new())
-                .timer(TokioTimer::new())
-                .initial_stream_window_size(tuning.stream_window_bytes)
-                .initial_connection_window_size(tuning.connection_window_bytes)
-                .max_concurrent_streams(tuning.streams_max)
-                .max_header_list_size(tuning.metadata_bytes_max)
-                .max_send_buf_size(tuning.send_buffer_bytes)
-                .keep_alive_interval(tuning.keepalive_interval)
-                .keep_alive_timeout(tuning.keepalive_timeout)
-                .serve_connection(stream, routes);
-            let mut connection = pin!(connection);
-            tokio::select! {
-                biased;
-                ended = connection.as_mut() => ended,
-                () = stops(&mut stopping) => {
-                    connection.as_mut().graceful_shutdown();
-                    connection.await
-                }
-            }
-        }
-        Speaks::Http1 => {
-            let connection = http1::Builder::new()
-                .timer(TokioTimer::new())
-                .header_read_timeout(tuning.first_bytes_timeout)
-                .max_buf_size(tuning.metadata_bytes_max as usize)
-                .serve_connection(stream, routes);
-            let mut connection = pin!(connection);
-            tokio::select! {
-                biased;
-                ended = connection.as_mut() => ended,
-                () = stops(&mut stopping) => {
-                    connection.as_mut().graceful_shutdown();
-                    connection.await
-                }
-            }
-        }
-    };
-    if let Err(error) = ended {
-        tracing::debug!(%error, "a connection ended");
     }
 }

@@ -11,6 +11,7 @@ mod zookeeper;
 use std::{fmt, path::PathBuf, time::Duration};
 
 use quorate_consensus::EngineKind;
+use quorate_service::compactor::Retention;
 
 use keys::{KEYS, Kind, variable};
 pub(crate) use sources::{Below, Given};
@@ -36,14 +37,27 @@ pub(crate) struct FirstMember {
     pub(crate) learner: bool,
 }
 
+/// Where etcd's clients come in.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Listen {
+    /// Which key says so.
+    pub(crate) key: &'static str,
+    pub(crate) address: String,
+    pub(crate) secure: bool,
+    pub(crate) serves: quorate_etcd::Serves,
+}
+
 /// The effective configuration.
 #[derive(Clone, Debug)]
 pub(crate) struct Settings {
     pub(crate) name: String,
     pub(crate) data_dir: PathBuf,
-    /// `None`: etcd's clients are not served.
-    pub(crate) listen_client: Option<String>,
-    pub(crate) advertise_client: Option<String>,
+    /// None: etcd's clients are not served.
+    pub(crate) listen_clients: Vec<Listen>,
+    pub(crate) advertise_clients: Vec<String>,
+    pub(crate) client_tls: Option<quorate_tls::Files>,
+    /// Of these a client's certificate must have one; empty: any will do.
+    pub(crate) client_names: Vec<String>,
     pub(crate) zookeeper: ZooKeeper,
     pub(crate) listen_peer: String,
     pub(crate) advertise_peer: String,
@@ -64,6 +78,11 @@ pub(crate) struct Settings {
     pub(crate) request_bytes_max: usize,
     pub(crate) txn_ops_max: usize,
     pub(crate) waiting_max: usize,
+    pub(crate) learners_max: u8,
+    pub(crate) strict_reconfiguration: bool,
+    pub(crate) retention: Retention,
+    pub(crate) watch_progress_interval: Duration,
+    pub(crate) etcd_version: String,
     pub(crate) worker_threads: usize,
     pub(crate) log_level: String,
     pub(crate) log_json: bool,
@@ -78,11 +97,16 @@ impl Sources {
             "" => PathBuf::from(format!("{name}.quorate")),
             dir => PathBuf::from(dir),
         };
-        let listen_client = self.address_or_none("listen-client")?;
         let listen_peer = self.address("listen-peer")?;
-        let advertise = |at: &String| self.advertised("advertise-client", ("listen-client", at));
-        let advertise_client = listen_client.as_ref().map(advertise).transpose()?;
-        let advertise_peer = self.advertised("advertise-peer", ("listen-peer", &listen_peer))?;
+        let client_tls = self.tls(&tls::ETCD)?;
+        let listen_clients = self.listen_clients(client_tls.is_some())?;
+        let advertise_clients = self.advertise_clients(&listen_clients)?;
+        for key in ["listen-peer", "advertise-peer", "initial-cluster"] {
+            if self.wants_tls(key) {
+                return Err(self.refuse(key, "TLS between members is not built yet", "write http://"));
+            }
+        }
+        let advertise_peer = self.advertised("advertise-peer", ("listen-peer", &listen_peer), "http")?;
         let existing = self.word("initial-cluster-state")? == "existing";
         let mut initial_cluster = self.members("initial-cluster", &name, &advertise_peer)?;
         self.mark_learners("initial-learners", &mut initial_cluster)?;
@@ -158,7 +182,8 @@ impl Sources {
         };
         let (keys_engine, tree_engine) = (engine("keys-engine")?.unwrap_or_default(), engine("tree-engine")?);
         let zookeeper = self.zookeeper(tree_engine.is_some())?;
-        if listen_client.is_none() && zookeeper.listen.is_none() && zookeeper.listen_secure.is_none() {
+        let serves_etcd = listen_clients.iter().any(|at| at.serves != quorate_etcd::Serves::Metrics);
+        if !serves_etcd && zookeeper.listen.is_none() && zookeeper.listen_secure.is_none() {
             return Err(self.refuse(
                 "listen-client",
                 "no client would be served",
@@ -177,8 +202,10 @@ impl Sources {
         Ok(Settings {
             name,
             data_dir,
-            listen_client,
-            advertise_client,
+            listen_clients,
+            advertise_clients,
+            client_tls,
+            client_names: self.list("client-tls-client-names"),
             zookeeper,
             listen_peer,
             advertise_peer,
@@ -198,6 +225,11 @@ impl Sources {
             request_bytes_max: usize::try_from(self.bytes("max-request-bytes")?).unwrap_or(usize::MAX),
             txn_ops_max: self.count("max-txn-ops")?,
             waiting_max: self.count("max-waiting")?,
+            learners_max: u8::try_from(self.count("max-learners")?).unwrap_or(u8::MAX),
+            strict_reconfiguration: self.switch("strict-reconfiguration")?,
+            retention: self.retention()?,
+            watch_progress_interval: self.milliseconds("watch-progress-interval")?,
+            etcd_version: self.version("etcd-version")?,
             worker_threads: self.count("worker-threads")?,
             log_level: self.word("log-level")?,
             log_json: self.word("log-format")? == "json",
@@ -227,7 +259,7 @@ impl Sources {
                 let derived = match (key.name, value.is_empty()) {
                     (_, false) => value.clone(),
                     ("data-dir", _) => settings.data_dir.display().to_string(),
-                    ("advertise-client", _) => settings.advertise_client.clone().unwrap_or_default(),
+                    ("advertise-client", _) => settings.advertise_clients.join(","),
                     ("advertise-peer", _) => settings.advertise_peer.clone(),
                     ("initial-cluster", _) => format!("{}={}", settings.name, settings.advertise_peer),
                     _ => String::new(),
@@ -300,6 +332,31 @@ mod tests {
         assert!(
             refused(&["--listen-zookeeper-admin=127.0.0.1:8080", "--tree-engine=off"])
                 .contains("leave listen-zookeeper-admin out")
+        );
+    }
+
+    #[test]
+    fn http_may_have_its_own_address_and_metrics_another_in_the_clear() {
+        use quorate_etcd::Serves::{All, Grpc, Http, Metrics};
+        let listens = |flags: &[&str]| {
+            let settings = resolve(flags, &[]).unwrap().settings().unwrap();
+            let at = settings.listen_clients.into_iter().map(|at| (at.address, at.secure, at.serves));
+            (at.collect::<Vec<_>>(), settings.advertise_clients)
+        };
+        let here = |port: u16| format!("127.0.0.1:{port}");
+        let own = vec!["http://127.0.0.1:2379".to_owned()];
+        assert_eq!(listens(&[]), (vec![(here(2379), false, All)], own.clone()));
+        let flags = ["--listen-http=127.0.0.1:1", "--listen-metrics=127.0.0.1:2"];
+        let all = vec![(here(2379), false, Grpc), (here(1), false, Http), (here(2), false, Metrics)];
+        assert_eq!(listens(&flags), (all, own));
+        let tls = ["--client-tls-certificate=c", "--client-tls-key=k"];
+        let (all, advertised) = listens(&[&flags[..], &tls[..]].concat());
+        assert_eq!(all.iter().map(|at| at.1).collect::<Vec<_>>(), [true, true, false]);
+        assert_eq!(advertised, ["https://127.0.0.1:2379"]);
+        let refusal = refused(&["--listen-metrics=https://127.0.0.1:2"]);
+        assert!(
+            refusal.contains("listen-metrics") && refusal.contains("client-tls-certificate"),
+            "{refusal}"
         );
     }
 

@@ -3,8 +3,10 @@
 //! ```text
 //!   cli ──► serve     config (flags, environment, file) ──► quorate_server::start, quorate_etcd::serve
 //!       ├─► zookeeper  zoo_cfg, what a ZooKeeper configuration says in the words of `serve` ──► serve
+//!       ├─► etcd      etcd_flags, what etcd's flags, variables and file say in the words of `serve` ──► serve
 //!       ├─► dev       so many `serve` processes, watched over
 //!       ├─► commands  put, get, del, txn, status, member, move-leader ──► quorate_client
+//!       ├─► snapshot  service::backup; quorate_server::seed
 //!       ├─► bench     quorate_client's bare connections
 //!       └─► sim       quorate_sim
 //! ```
@@ -20,10 +22,13 @@ mod cli;
 mod commands;
 mod config;
 mod dev;
+mod etcd;
+mod etcd_flags;
 mod output;
 mod remote;
 mod serve;
 mod sim;
+mod snapshot;
 mod tree;
 mod txn;
 mod zoo_cfg;
@@ -44,6 +49,10 @@ use crate::{
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() -> ExitCode {
+    if etcd::is_called_etcd() {
+        let arguments: Vec<String> = std::env::args_os().skip(1).map(lossy).collect();
+        return ended(etcd::etcd(&arguments));
+    }
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
         Err(error) => {
@@ -60,20 +69,31 @@ fn main() -> ExitCode {
         Command::Dev(dev) => wait(dev::dev(dev)),
         Command::Serve(given) => serve::serve(&given, &config::Below::new(), &[]),
         Command::Zookeeper(wanted) => zookeeper::zookeeper(&wanted),
+        Command::Etcd(wanted) => etcd::etcd(&wanted.arguments.into_iter().map(lossy).collect::<Vec<_>>()),
         Command::Put(put) => wait(commands::put(put)),
         Command::Get(get) => wait(commands::get(get)),
         Command::Del(del) => wait(commands::del(del)),
         Command::Txn(txn) => wait(commands::txn(txn)),
         Command::Status(remote) => wait(commands::status(remote)),
         Command::Member(member) => wait(commands::member(member)),
+        Command::Snapshot(wanted) => wait(snapshot::snapshot(wanted)),
         Command::MoveLeader(wanted) => wait(commands::move_leader(wanted)),
         Command::Bench(bench) => wait(bench::bench(bench)),
         Command::Sim(wanted) => sim::sim(&wanted),
     };
+    ended(done)
+}
+
+fn ended(done: Result<ExitCode, Failed>) -> ExitCode {
     done.unwrap_or_else(|failed| {
         eprintln!("quorate: {}", failed.message);
         ExitCode::from(failed.code)
     })
+}
+
+/// An argument as text; what is no text is no value of any flag either.
+fn lossy(argument: std::ffi::OsString) -> String {
+    argument.to_string_lossy().into_owned()
 }
 
 /// Runs a command on one thread. `dev` needs that one to be the main thread: a child that is to die with its parent dies with the thread that

@@ -8,9 +8,10 @@ use std::{
 };
 
 use quorate_consensus::{GroupId, Role};
-use quorate_etcd::{Feed, Front};
+use quorate_etcd::{Feed, Front, Serves};
 use quorate_server::{CallError, Handle, Network, Options, Security, Stopped, Storage, systemd};
 use quorate_service::{Identity, KEYS, Reply, State, TREE, keyspace};
+use quorate_tls::Tls;
 use tokio::{
     signal::unix::{Signal, SignalKind, signal},
     sync::watch,
@@ -18,14 +19,16 @@ use tokio::{
 
 use crate::{
     commands::Failed,
-    config::{Below, Given, Settings},
+    config::{Below, Given, Listen, Settings},
     tree,
 };
 
+mod compaction;
 mod members;
 mod start;
 
 use members::follow_members;
+pub(crate) use start::founding;
 use start::{addresses, engines, found, join, node_config};
 
 /// What the process says on standard output once it serves; `dev` waits for it.
@@ -116,8 +119,9 @@ fn bind(key: &str, address: &str) -> Result<TcpListener, Failed> {
 async fn run(settings: &Settings, for_dev: bool) -> Result<ExitCode, Failed> {
     let mut signals = Signals::new()?;
     let peer_listener = bind("listen-peer", &settings.listen_peer)?;
-    let client_listener =
-        settings.listen_client.as_deref().map(|at| bind("listen-client", at)).transpose()?;
+    let listen_client = |at: &Listen| Ok((bind(at.key, &at.address)?, at.clone()));
+    let client_listeners =
+        settings.listen_clients.iter().map(listen_client).collect::<Result<Vec<_>, Failed>>()?;
     let mut start = if settings.existing {
         tokio::select! {
             start = join(settings) => start?,
@@ -131,13 +135,14 @@ async fn run(settings: &Settings, for_dev: bool) -> Result<ExitCode, Failed> {
     start.peers.extend(addresses(&settings.data_dir));
 
     let config = node_config(settings, &start)?;
+    let client_tls = settings.client_tls.clone().map(Tls::load).transpose();
+    let client_tls = client_tls.map_err(|error| Failed::usage(format!("client-tls: {error}")))?;
     let network =
         Network::Tcp { listener: peer_listener, peers: start.peers.clone(), security: Security::Plaintext };
     let mut options = Options::new(Storage::Directory(settings.data_dir.clone()), network);
     options.unsafe_no_sync = settings.no_sync;
     options.calls_waiting_max = settings.waiting_max;
     let (cluster, node) = (start.cluster, start.node);
-    let has_tree = settings.tree_engine.is_some();
     let listen = |key: &'static str, at: &Option<String>| at.as_ref().map(|at| bind(key, at)).transpose();
     let tree_listeners = tree::Listeners {
         clients: listen("listen-zookeeper", &settings.zookeeper.listen)?,
@@ -153,29 +158,41 @@ async fn run(settings: &Settings, for_dev: bool) -> Result<ExitCode, Failed> {
             incarnation: config.incarnation,
             life: config.life,
             name: settings.name.clone(),
-            client_urls: settings.advertise_client.iter().cloned().collect(),
+            client_urls: settings.advertise_clients.clone(),
         };
         let state = State::new(identity, start.bootstrap.clone()).with_keys_sink(feed.sink());
-        if has_tree { state.with_tree(Some(tree_sink)) } else { state }
+        state.with_tree(Some(tree_sink))
     })
     .map_err(|error| failed(format!("{} does not start: {error}", settings.name)))?;
 
     let (stop, stopping) = watch::channel(false);
     tokio::spawn(handle.deliver());
-    let serves = serves(settings, client_listener.as_ref())?;
+    let serves = serves(settings, &client_listeners)?;
     let mut front = Front::new(handle.clone(), cluster.0, node.0, settings.token.clone());
     front.limits.request_bytes_max = settings.request_bytes_max;
     front.limits.txn_ops_max = settings.txn_ops_max;
     front.feed = feed;
     front.life = handle.life();
-    let front = client_listener.map(|listener| serve_etcd(listener, front, stopping)).transpose()?;
-    let zookeeper =
-        has_tree.then(|| tree::serve(settings, tree_listeners, tree_front, &handle, stop.subscribe()));
-    let zookeeper = zookeeper.transpose()?;
-    let members = follow_members(handle.clone(), settings.data_dir.clone(), start.peers, engines(settings));
+    front.learners_max = settings.learners_max;
+    front.strict_reconfiguration = settings.strict_reconfiguration;
+    front.version.clone_from(&settings.etcd_version);
+    front.watches.progress_interval = settings.watch_progress_interval;
+    front.watches.fragment_bytes = settings.request_bytes_max + (512 << 10);
+    // One and a half election timeouts, rounded up, and never below etcd's two seconds.
+    let ttl_min = (settings.election_timeout_min * 3 / 2).as_millis().div_ceil(1_000);
+    front.lease_ttl_min_s = i64::try_from(ttl_min).unwrap_or(i64::MAX).max(2);
+    front.no_leader_after = (settings.election_timeout_min * 3).max(front.no_leader_after);
+    front.client_names.clone_from(&settings.client_names);
+    front.tls = client_tls;
+    let front = serve_etcd(client_listeners, front, stopping)?;
+    let clients_of_tree = tree_listeners.clients.is_some() || tree_listeners.secure.is_some();
+    let zookeeper = tree::serve(settings, tree_listeners, tree_front, &handle, stop.subscribe())?;
+    let (directory, engines) = (settings.data_dir.clone(), engines(settings));
+    let members = follow_members(handle.clone(), directory, start.peers, engines, clients_of_tree);
     let mut members = tokio::spawn(members);
     let lead = follow_lead(handle.clone(), settings.name.clone(), settings.quota_bytes, for_dev);
     let lead = tokio::spawn(lead);
+    let compaction = tokio::spawn(compaction::compact(handle.clone(), settings.retention));
     let ready = tokio::spawn(say_ready(handle.clone(), settings.name.clone(), serves));
 
     let stopped = tokio::select! {
@@ -198,12 +215,8 @@ async fn run(settings: &Settings, for_dev: bool) -> Result<ExitCode, Failed> {
                 handle.shutdown(HAND_OVER).await;
                 // Only now: clients were served while others took over the lead.
                 stop.send_replace(true);
-                if let Some(front) = front {
-                    let _ = front.await;
-                }
-                if let Some(zookeeper) = zookeeper {
-                    let _ = zookeeper.await;
-                }
+                let _ = front.await;
+                let _ = zookeeper.await;
             };
             tokio::select! {
                 () = leave => ExitCode::SUCCESS,
@@ -214,12 +227,16 @@ async fn run(settings: &Settings, for_dev: bool) -> Result<ExitCode, Failed> {
     };
     members.abort();
     lead.abort();
+    compaction.abort();
     Ok(code)
 }
 
 /// Which group must have a leader before clients are served, and who is served where, in words.
-fn serves(settings: &Settings, etcd: Option<&TcpListener>) -> Result<(GroupId, String), Failed> {
-    let at = etcd.map(TcpListener::local_addr).transpose().map_err(listen_failed)?;
+fn serves(settings: &Settings, etcd: &[(TcpListener, Listen)]) -> Result<(GroupId, String), Failed> {
+    let etcd = etcd.iter().filter(|(_, at)| matches!(at.serves, Serves::All | Serves::Grpc));
+    let at = etcd.map(|(socket, _)| socket.local_addr().map(|at| at.to_string()));
+    let at = at.collect::<io::Result<Vec<_>>>().map_err(listen_failed)?.join(", ");
+    let at = Some(at).filter(|at| !at.is_empty());
     Ok(match (at, settings.zookeeper.listen.as_ref().or(settings.zookeeper.listen_secure.as_ref())) {
         (None, Some(zookeeper)) => (TREE, format!("serves ZooKeeper clients on {zookeeper}")),
         (Some(at), _) => (KEYS, format!("serves etcd clients on {at}")),
@@ -231,19 +248,24 @@ fn listen_failed(error: io::Error) -> Failed {
     failed(format!("listen-client: {error}; is a limit on open files reached?"))
 }
 
-/// Serves etcd's clients until it is told to stop.
+/// Serves etcd's clients until it is told to stop. Without a listener, this member still counts the time of leases while it leads.
 fn serve_etcd(
-    listener: TcpListener,
+    sockets: Vec<(TcpListener, Listen)>,
     front: Front,
     mut stopping: watch::Receiver<bool>,
 ) -> Result<tokio::task::JoinHandle<()>, Failed> {
-    listener.set_nonblocking(true).map_err(listen_failed)?;
-    let listener = tokio::net::TcpListener::from_std(listener).map_err(listen_failed)?;
+    let in_tokio = |(socket, at): (TcpListener, Listen)| {
+        socket.set_nonblocking(true)?;
+        let socket = tokio::net::TcpListener::from_std(socket)?;
+        Ok(quorate_etcd::Listener { socket, secure: at.secure, serves: at.serves })
+    };
+    let listeners =
+        sockets.into_iter().map(in_tokio).collect::<io::Result<Vec<_>>>().map_err(listen_failed)?;
     Ok(tokio::spawn(async move {
         let stop = async move {
             let _ = stopping.wait_for(|stop| *stop).await;
         };
-        if let Err(error) = quorate_etcd::serve(listener, front, stop).await {
+        if let Err(error) = quorate_etcd::serve_all(listeners, front, stop).await {
             tracing::error!("etcd's clients are served no more: {error}");
         }
     }))
@@ -258,6 +280,8 @@ async fn say_ready(handle: Handle<Reply>, name: String, (group, serves): (GroupI
         }
         tracing::warn!("no leader yet: a majority of the members must be up and reach each other");
     }
+    // The words that those look for who wait for an etcd.
+    tracing::info!("ready to serve client requests");
     crate::output::print(format!("{READY}{name} {serves}, member {:x}\n", handle.node().0).as_bytes());
     if let Err(error) = systemd::notify(systemd::ServiceState::Ready) {
         tracing::warn!("systemd does not take the message that this member is ready: {error}");

@@ -34,7 +34,18 @@ const FLOORS: &[(u8, &str, &[&str])] = &[
     (
         6,
         "etcd",
-        &["server", "service", "wire", "node", "keyspace", "placement", "consensus", "raft", "journal"],
+        &[
+            "tls",
+            "server",
+            "service",
+            "wire",
+            "node",
+            "keyspace",
+            "placement",
+            "consensus",
+            "raft",
+            "journal",
+        ],
     ),
     (
         6,

@@ -26,6 +26,7 @@ use crate::{
     counters::Counters,
     data_directory::random_u64,
     inbox::{Inbox, lock},
+    peers::PeerCounters,
     preamble::{Preamble, VERDICT_BYTES, Verdict},
     transport::{
         BULK_QUEUE_BYTES_MAX, HANDSHAKE_TIMEOUT, Local, PeerAddress, RECONNECT_MAX, RECONNECT_MIN,
@@ -46,6 +47,7 @@ pub(crate) struct Link {
     bell: OwnedFd,
     core: Inbox<CoreInput>,
     counters: Arc<Counters>,
+    peer: Arc<PeerCounters>,
 }
 
 #[derive(Debug)]
@@ -85,6 +87,7 @@ impl Link {
             }),
             bell: eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?,
             core,
+            peer: counters.peers.of(peer),
             counters,
         });
         let seed = random_u64()?;
@@ -146,6 +149,7 @@ impl Link {
             }
         }
         self.counters.frames_dropped.add(dropped);
+        self.peer.sent_failures.add(dropped);
         lost
     }
 
@@ -173,6 +177,7 @@ impl Link {
                 Err(error) => return Err(error),
             };
             self.counters.socket_writes.add(1);
+            self.peer.sent_bytes.add(written as u64);
             state.queued_bytes -= written;
             state.written += written;
             while let Some(first) = state.queue.front()
@@ -231,12 +236,15 @@ impl Link {
                 Ok(stream) => {
                     tracing::debug!(%peer, %address, channel = ?self.preamble.channel, "connected");
                     (pause, said) = (RECONNECT_MIN, None);
+                    let stands = self.peer.connections.one();
                     let error = self.serve(&Arc::new(stream));
+                    drop(stands);
                     self.hang_up();
                     if lock(&self.state).closed {
                         return;
                     }
                     self.counters.connections_lost.add(1);
+                    self.peer.connections_lost.add(1);
                     self.say_lost();
                     tracing::debug!(%peer, %address, channel = ?self.preamble.channel, %error, "connection lost");
                 }
@@ -327,6 +335,7 @@ impl Link {
         state.stream = None;
         // What was queued for this connection is as lost as what was half written.
         self.counters.frames_dropped.add(state.queue.len() as u64);
+        self.peer.sent_failures.add(state.queue.len() as u64);
         state.queue.clear();
         (state.queued_bytes, state.written, state.overflowing) = (0, 0, false);
     }

@@ -177,10 +177,11 @@ fn admit(stream: TcpStream, from: SocketAddr, shared: &Arc<Shared>) -> io::Resul
 
 /// Reads a connection to its end.
 fn serve(id: u64, stream: &TcpStream, shared: &Shared) -> ReadEnd {
-    let channel = match greet(id, stream, shared) {
-        Ok(channel) => channel,
+    let (peer, channel) = match greet(id, stream, shared) {
+        Ok(peer) => peer,
         Err(error) => return ReadEnd::Io(error),
     };
+    let peer = shared.counters.peers.of(peer);
     let mut frames = FrameReader::new(frame_bytes_max(channel));
     let mut batch: Vec<Bytes> = Vec::new();
     loop {
@@ -194,6 +195,7 @@ fn serve(id: u64, stream: &TcpStream, shared: &Shared) -> ReadEnd {
         let bytes = batch.iter().map(|frame| frame.len() as u64).sum();
         shared.counters.frames_received.add(batch.len() as u64);
         shared.counters.frame_bytes_received.add(bytes);
+        peer.received_bytes.add(bytes);
         // A core that is behind lets the socket fill, and the peer learns by TCP to slow down.
         let inputs = batch.drain(..).map(|frame| CoreInput::Node(NodeInput::Frame(frame)));
         if !shared.core.extend_waiting(inputs, bytes) {
@@ -203,7 +205,7 @@ fn serve(id: u64, stream: &TcpStream, shared: &Shared) -> ReadEnd {
 }
 
 /// Hears who it is and answers. The newest connection of a peer and channel replaces the one before, which then is a dead one.
-fn greet(id: u64, mut stream: &TcpStream, shared: &Shared) -> io::Result<Channel> {
+fn greet(id: u64, mut stream: &TcpStream, shared: &Shared) -> io::Result<(NodeId, Channel)> {
     let mut preamble = [0; PREAMBLE_BYTES];
     read_by(stream, &mut preamble, Instant::now() + HANDSHAKE_TIMEOUT)?;
     let preamble = match Preamble::judge(&preamble, shared.local) {
@@ -229,7 +231,7 @@ fn greet(id: u64, mut stream: &TcpStream, shared: &Shared) -> io::Result<Channel
         }
     }
     stream.write_all(&Verdict::Welcome.encode())?;
-    Ok(preamble.channel)
+    Ok(peer)
 }
 
 /// `read_exact` with one deadline over all: a byte now and then does not extend it.

@@ -23,6 +23,8 @@ pub struct Files {
     pub key: PathBuf,
     /// Which clients' certificates are taken.
     pub clients: ClientAuth,
+    /// What is spoken inside (ALPN), the best first; empty: whatever the client thinks.
+    pub protocols: &'static [&'static str],
 }
 
 /// Must a client show a certificate?
@@ -119,7 +121,9 @@ impl Files {
                 builder.with_client_cert_verifier(verifier(authorities, provider, false)?)
             }
         };
-        builder.with_single_cert(chain, key).map_err(together)
+        let mut config = builder.with_single_cert(chain, key).map_err(together)?;
+        config.alpn_protocols = self.protocols.iter().map(|name| name.as_bytes().to_vec()).collect();
+        Ok(config)
     }
 }
 

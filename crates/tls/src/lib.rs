@@ -28,7 +28,7 @@ use std::{
 };
 
 pub use files::{Authorities, ClientAuth, Files, TlsError};
-pub use name::subject;
+pub use name::{common_name, hosts, subject};
 pub use tokio_rustls::{TlsAcceptor, rustls, server::TlsStream};
 
 use files::Stamps;

@@ -109,6 +109,7 @@ async fn a_renewed_certificate_counts_without_a_restart_and_a_broken_one_never()
         certificate: folder.put("server.pem", &first.pem),
         key: folder.put("server.key", &first.key_pem),
         clients: ClientAuth::None,
+        protocols: &[],
     };
     let tls = Tls::load_looking_every(files, Duration::ZERO).unwrap();
     assert_eq!(shake(&tls, &issuer, None).await.unwrap().0, first.der);
@@ -146,6 +147,7 @@ async fn a_client_has_the_name_of_its_certificate_unless_that_is_revoked_or_some
         certificate: folder.put("server.pem", &server.pem),
         key: folder.put("server.key", &server.key_pem),
         clients,
+        protocols: &[],
     };
     let wanted = Tls::load(files(ClientAuth::Wanted(authorities.clone()))).unwrap();
     let (good, bad) = (sign(&issuer, "app", 6), sign(&issuer, "app", 7));
@@ -168,7 +170,12 @@ fn errors_name_the_file_and_the_mend() {
     let (certificate, key) =
         (folder.put("server.pem", &signed.pem), folder.put("server.key", &signed.key_pem));
     let error = |certificate: &PathBuf, key: &PathBuf| {
-        let files = Files { certificate: certificate.clone(), key: key.clone(), clients: ClientAuth::None };
+        let files = Files {
+            certificate: certificate.clone(),
+            key: key.clone(),
+            clients: ClientAuth::None,
+            protocols: &[],
+        };
         Tls::load(files).unwrap_err().to_string()
     };
     let missing = error(&folder.0.join("nowhere.pem"), &key);

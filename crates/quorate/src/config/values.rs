@@ -2,8 +2,11 @@
 
 use std::time::Duration;
 
+use quorate_etcd::Serves;
+use quorate_service::compactor::Retention;
+
 use super::{
-    ConfigError, FirstMember,
+    ConfigError, FirstMember, Listen,
     keys::{Kind, kind, variable},
     sources::{Origin, Sources},
 };
@@ -62,8 +65,30 @@ impl Sources {
             Kind::Milliseconds(least, most) => (least, most),
             _ => (0, u64::MAX),
         };
-        let units = [("", 1), ("s", 1000), ("ms", 1)];
+        let units = [("", 1), ("s", 1000), ("m", 60_000), ("h", 3_600_000), ("ms", 1)];
         self.number(key, &units, least, most).map(Duration::from_millis)
+    }
+
+    /// How much history is kept: a bare number is hours, as in etcd, or revisions.
+    pub(super) fn retention(&self) -> Result<Retention, ConfigError> {
+        let key = "auto-compaction-retention";
+        if self.word("auto-compaction-mode")? == "revision" {
+            let count = self.number(key, &[("", 1)], 0, u64::MAX)?;
+            return Ok(if count == 0 { Retention::All } else { Retention::Revisions(count) });
+        }
+        let units = [("", 3_600_000), ("h", 3_600_000), ("m", 60_000), ("s", 1000), ("ms", 1)];
+        let period = Duration::from_millis(self.number(key, &units, 0, 1 << 53)?);
+        Ok(if period.is_zero() { Retention::All } else { Retention::Period(period) })
+    }
+
+    /// Three numbers.
+    pub(super) fn version(&self, key: &'static str) -> Result<String, ConfigError> {
+        let version = self.filled(key)?;
+        let numbers: Vec<_> = version.split('.').map(str::parse::<u32>).collect();
+        if numbers.len() == 3 && numbers.iter().all(Result::is_ok) {
+            return Ok(version);
+        }
+        Err(self.refuse(key, "this is no version", "write three numbers, such as 3.6.6"))
     }
 
     pub(super) fn bytes(&self, key: &'static str) -> Result<u64, ConfigError> {
@@ -112,6 +137,11 @@ impl Sources {
         Err(self.refuse(key, "no such word", &format!("write one of {}", words.join(", "))))
     }
 
+    /// A list of words, separated by commas.
+    pub(super) fn list(&self, key: &'static str) -> Vec<String> {
+        self.text(key).split(',').map(str::trim).filter(|word| !word.is_empty()).map(str::to_owned).collect()
+    }
+
     pub(super) fn filled(&self, key: &'static str) -> Result<String, ConfigError> {
         let value = self.text(key).trim();
         if value.is_empty() {
@@ -125,6 +155,13 @@ impl Sources {
         host_and_port(self.text(key)).map_err(|(wrong, mend)| self.refuse(key, wrong, &mend))
     }
 
+    /// Is TLS asked for by the scheme of an address?
+    pub(super) fn wants_tls(&self, key: &'static str) -> bool {
+        self.text(key)
+            .split(',')
+            .any(|one| one.rsplit('=').next().is_some_and(|url| url.starts_with("https://")))
+    }
+
     /// The same, or none if it is empty.
     pub(super) fn address_or_none(&self, key: &'static str) -> Result<Option<String>, ConfigError> {
         if self.text(key).trim().is_empty() { Ok(None) } else { self.address(key).map(Some) }
@@ -135,9 +172,10 @@ impl Sources {
         &self,
         key: &'static str,
         listen: (&'static str, &str),
+        scheme: &str,
     ) -> Result<String, ConfigError> {
         if !self.text(key).is_empty() {
-            return self.address(key).map(|address| format!("http://{address}"));
+            return self.address(key).map(|address| format!("{scheme}://{address}"));
         }
         let (listen_key, listen) = listen;
         if listen.starts_with("0.0.0.0:") || listen.starts_with("[::]:") {
@@ -154,7 +192,7 @@ impl Sources {
                 &format!("add {key} = \"http://HOST:PORT\", or name a port"),
             ));
         }
-        Ok(format!("http://{listen}"))
+        Ok(format!("{scheme}://{listen}"))
     }
 
     pub(super) fn members(
@@ -194,6 +232,54 @@ impl Sources {
 }
 
 impl Sources {
+    /// Where etcd's clients come in. What has no scheme is secure if there is a certificate, except where metrics alone are served.
+    pub(super) fn listen_clients(&self, has_tls: bool) -> Result<Vec<Listen>, ConfigError> {
+        let http = self.listens("listen-http", has_tls, has_tls, Serves::Http)?;
+        let clients = if http.is_empty() { Serves::All } else { Serves::Grpc };
+        let mut all = self.listens("listen-client", has_tls, has_tls, clients)?;
+        all.extend(http);
+        all.extend(self.listens("listen-metrics", has_tls, false, Serves::Metrics)?);
+        Ok(all)
+    }
+
+    fn listens(
+        &self,
+        key: &'static str,
+        has_tls: bool,
+        secure_by_default: bool,
+        serves: Serves,
+    ) -> Result<Vec<Listen>, ConfigError> {
+        let listen = |url: String| {
+            let secure = url.starts_with("https://") || secure_by_default && !url.starts_with("http://");
+            if secure && !has_tls {
+                let mend = "set client-tls-certificate and client-tls-key, or write http://";
+                return Err(self.refuse(key, "TLS takes a certificate", mend));
+            }
+            let address = host_and_port(&url).map_err(|(wrong, mend)| self.refuse(key, wrong, &mend))?;
+            Ok(Listen { key, address, secure, serves })
+        };
+        self.list(key).into_iter().map(listen).collect()
+    }
+
+    /// Where clients reach this member: as given, or where it listens, which must then be somewhere.
+    pub(super) fn advertise_clients(&self, listen: &[Listen]) -> Result<Vec<String>, ConfigError> {
+        let key = "advertise-client";
+        let grpc = || listen.iter().filter(|at| matches!(at.serves, Serves::All | Serves::Grpc));
+        let Some(first) = grpc().next() else { return Ok(Vec::new()) };
+        let scheme = |secure: bool| if secure { "https" } else { "http" };
+        let given = self.list(key);
+        if given.is_empty() {
+            let own = |at: &Listen| self.advertised(key, ("listen-client", &at.address), scheme(at.secure));
+            return grpc().map(own).collect();
+        }
+        let advertised = |url: String| {
+            let scheme = if url.contains("://") { url.starts_with("https://") } else { first.secure };
+            let address = host_and_port(&url).map_err(|(wrong, mend)| self.refuse(key, wrong, &mend))?;
+            Ok(format!("{}://{address}", if scheme { "https" } else { "http" }))
+        };
+        given.into_iter().map(advertised).collect()
+    }
+
     /// Marks those members that begin as learners.
     pub(super) fn mark_learners(
         &self,
@@ -219,9 +305,8 @@ pub(crate) fn host_and_port(value: &str) -> Result<String, (&'static str, String
     let example = || "write HOST:PORT, such as 127.0.0.1:2379".to_string();
     let value = value.trim();
     let rest = match value.split_once("://") {
-        Some(("http", rest)) => rest.trim_end_matches('/'),
-        Some(("https", rest)) => return Err(("TLS is not built yet", format!("write http://{rest}"))),
-        Some(_) => return Err(("the scheme is not http", example())),
+        Some(("http" | "https", rest)) => rest.trim_end_matches('/'),
+        Some(_) => return Err(("the scheme is neither http nor https", example())),
         None => value,
     };
     let Some((host, port)) = rest.rsplit_once(':') else {

@@ -31,7 +31,7 @@ impl Sources {
         let listen = self.of_the_tree("listen-zookeeper", has_tree)?;
         let listen_secure = self.of_the_tree("listen-zookeeper-secure", has_tree)?;
         let listen_admin = self.of_the_tree("listen-zookeeper-admin", has_tree)?;
-        let (tls, tls_only) = (self.tls()?, self.switch("zookeeper-tls-only")?);
+        let (tls, tls_only) = (self.tls(&super::tls::ZOOKEEPER)?, self.switch("zookeeper-tls-only")?);
         let needs_tls =
             [("listen-zookeeper-secure", listen_secure.is_some()), ("zookeeper-tls-only", tls_only)];
         if let Some((key, _)) = needs_tls.into_iter().find(|(_, set)| *set && tls.is_none()) {

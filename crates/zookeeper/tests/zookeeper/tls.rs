@@ -57,7 +57,8 @@ impl Authority {
         let authorities = Authorities { certificates: self.folder.join("authority.pem"), revoked: None };
         let (certificate, key) = (self.folder.join("server.pem"), self.folder.join("server.key"));
         Some(
-            Tls::load(Files { certificate, key, clients: clients(authorities) }).expect("the files are good"),
+            Tls::load(Files { certificate, key, clients: clients(authorities), protocols: &[] })
+                .expect("the files are good"),
         )
     }
 
