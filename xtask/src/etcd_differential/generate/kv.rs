@@ -69,13 +69,6 @@ impl World {
         }
     }
 
-    /// A sort that does not exist.
-    fn strange_range(&mut self) -> pb::RangeRequest {
-        let mut range = self.range();
-        (range.sort_order, range.sort_target) = self.pick(&[(3, 0), (0, 5), (-1, 0), (1, 17), (0, -2)]);
-        range
-    }
-
     pub(super) fn put(&mut self) -> pb::PutRequest {
         let lease = match self.random.below(6) {
             0 => self.some_lease(),
@@ -167,7 +160,7 @@ impl World {
 
     /// What takes much, or is too much, or is nothing that exists.
     pub(super) fn heavy(&mut self) -> Vec<Call> {
-        match self.random.below(6) {
+        match self.random.below(4) {
             0 => {
                 let value = Bytes::from(vec![b'x'; self.pick(&TOO_LARGE)]);
                 let mut put = self.put();
@@ -182,15 +175,7 @@ impl World {
                 txn.success.push(pb::RequestOp { request: Some(Operation::RequestPut(put)) });
                 vec![Call::Txn(txn)]
             }
-            3 => {
-                let compare = pb::Compare { result: self.pick(&[4, -1]), ..self.compare() };
-                vec![Call::Txn(pb::TxnRequest { compare: vec![compare], ..self.txn(1) })]
-            }
-            4 => {
-                let compare = pb::Compare { target: self.pick(&[5, -1]), ..self.compare() };
-                vec![Call::Txn(pb::TxnRequest { compare: vec![compare], ..self.txn(1) })]
-            }
-            _ => vec![Call::Range(self.strange_range())],
+            _ => vec![Call::Range(self.range())],
         }
     }
 }
