@@ -146,7 +146,7 @@ impl<B: Backend> Serving<B> {
     ) -> Result<(keyspace::Reply, u64), Status> {
         match self.try_write(shown, command, session).await? {
             (Ok(reply), revision) => Ok((reply, revision)),
-            (Err(error), _) => Err(self.refused(error).await),
+            (Err(error), _) => Err(self.refused(error, command).await),
         }
     }
 
@@ -176,18 +176,20 @@ impl<B: Backend> Serving<B> {
     }
 
     /// What the client is told, and what follows from it for this member.
-    pub(crate) async fn refused(&self, error: KeyspaceError) -> Status {
+    pub(crate) async fn refused(&self, error: KeyspaceError, command: &Command) -> Status {
         if error == KeyspaceError::NoSpace {
-            self.raise_no_space().await;
+            self.raise_no_space(command).await;
         }
         status(&keyspace_error(error))
     }
 
-    /// The first to be refused for want of space raises this member's alarm, as in etcd; operators look for it.
-    async fn raise_no_space(&self) {
+    /// The first to be refused for want of space raises this member's alarm, as in etcd; operators look for it. Whoever is refused because of an alarm,
+    /// and would have room, raises none: it would stand when the operator has lowered the other one.
+    async fn raise_no_space(&self, refused: &Command) {
         let alarm = AlarmMember { member: self.0.front.member_id, kind: AlarmKind::NoSpace };
-        let raised = self.keys(true).await.is_ok_and(|view| view.alarms().any(|raised| raised == alarm));
-        if !raised {
+        let is_new =
+            |view: keyspace::View| view.would_exceed(refused) && view.alarms().all(|raised| raised != alarm);
+        if self.keys(true).await.is_ok_and(is_new) {
             let command = Command::Alarm(Alarm { action: AlarmAction::Activate, alarm });
             let encode = |to: &mut quorate_consensus::Writer| to.raw(&command.encode());
             if let Err(error) = self.backend().propose(KEYS, None, encode).await {

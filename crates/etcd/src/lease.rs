@@ -128,7 +128,7 @@ impl<B: Backend> Serving<B> {
             match self.try_write(shown, command, session).await? {
                 (Ok(KeysReply::LeaseGrant(lease)), revision) => return Ok((lease, revision)),
                 (Err(KeyspaceError::LeaseExists), _) if id == LeaseId::NONE => {}
-                (Err(error), _) => return Err(self.refused(error).await),
+                (Err(error), _) => return Err(self.refused(error, &command).await),
                 (Ok(_), _) => return Err(wrong_reply()),
             }
         }

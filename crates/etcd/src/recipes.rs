@@ -51,6 +51,12 @@ fn prefix_of(name: &Bytes) -> Bytes {
     [&name[..], b"/"].concat().into()
 }
 
+/// As Go prints a signed number: clients make the key of a lease themselves, also of one below zero.
+fn hexadecimal(lease: LeaseId) -> String {
+    let sign = if lease.0 < 0 { "-" } else { "" };
+    format!("{sign}{:x}", lease.0.unsigned_abs())
+}
+
 /// The first key after all that begin with `prefix`: it ends with a slash, whose successor is `0`.
 fn end_of(prefix: &Bytes) -> Bytes {
     [&prefix[..prefix.len() - 1], b"0"].concat().into()
@@ -78,7 +84,7 @@ impl<B: Backend> Serving<B> {
             0 => self.grant(shown, LeaseId::NONE, SESSION_TTL_S, None).await?.0.id,
             lease => LeaseId(lease),
         };
-        let key: Bytes = [&prefix_of(name)[..], format!("{:x}", lease.0).as_bytes()].concat().into();
+        let key: Bytes = [&prefix_of(name)[..], hexadecimal(lease).as_bytes()].concat().into();
         let put = Put { key: key.clone(), value, lease, ..Put::default() };
         let there = Range { key: key.clone(), ..Range::default() };
         let txn = Txn {
@@ -275,5 +281,16 @@ impl<B: Backend> Drop for Waiting<B> {
             // If it fails, the lease ends it.
             let _ = serving.if_created_at(&shown, &place.key, place.revision, delete).await;
         });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_lease_below_zero_has_the_key_that_clients_expect() {
+        let printed = [0x7a3, -255, i64::MIN].map(|id| hexadecimal(LeaseId(id)));
+        assert_eq!(printed, ["7a3", "-ff", "-8000000000000000"]);
     }
 }
