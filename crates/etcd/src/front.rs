@@ -22,7 +22,7 @@ use quorate_tls::Tls;
 use quorate_wire::{ApiError, Code, EtcdError, Limits, OtherError, etcdserverpb as pb};
 use tonic::{Status, metadata::MetadataMap};
 
-use crate::{Backend, Feed, Tuning, leasing::Leasing, watching::Watching};
+use crate::{Backend, Feed, Tuning, leasing::Leasing, progress::Progress, watching::Watching};
 
 /// The text of the answer to a write of a session that is not known any more, with code FailedPrecondition.
 pub const SESSION_EXPIRED: &str = "quorate: session expired";
@@ -99,6 +99,7 @@ pub(crate) struct Inner<B> {
     pub(crate) front: Front<B>,
     watching: Watching,
     leasing: Leasing,
+    progress: Progress,
     /// The term of `keys`, followed by a task, so that no request takes a lock for its header.
     term: AtomicU64,
     standing: AtomicU8,
@@ -120,7 +121,9 @@ impl<B: Backend> Serving<B> {
         let roles = front.backend.role_changes();
         let watching = Watching::new(front.feed.clone(), front.watches);
         let leasing = Leasing::new(front.feed.clone(), front.life);
-        let inner = Inner { front, watching, leasing, term: AtomicU64::new(0), standing: AtomicU8::new(0) };
+        let progress = Progress::new(front.life);
+        let (term, standing) = (AtomicU64::new(0), AtomicU8::new(0));
+        let inner = Inner { front, watching, leasing, progress, term, standing };
         inner.saw(&roles.borrow());
         Serving(Arc::new(inner))
     }
@@ -142,6 +145,10 @@ impl<B: Backend> Serving<B> {
 
     pub(crate) fn watching(&self) -> &Watching {
         &self.0.watching
+    }
+
+    pub(crate) fn progress(&self) -> &Progress {
+        &self.0.progress
     }
 
     pub(crate) fn leasing(&self) -> &Leasing {

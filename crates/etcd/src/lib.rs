@@ -38,6 +38,7 @@ mod leasing;
 mod lock;
 mod maintenance;
 mod plain_http;
+mod progress;
 mod range_stream;
 mod recipes;
 mod routes;
@@ -65,8 +66,5 @@ mod rpc {
     }
     pub mod health {
         include!(concat!(env!("OUT_DIR"), "/grpc.health.v1.rs"));
-    }
-    pub mod calls {
-        include!(concat!(env!("OUT_DIR"), "/calls/etcdserverpb.rs"));
     }
 }
