@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, future::Future};
 
 use bytes::Bytes;
 use quorate_consensus::{GroupId, NodeId, RoleChange, Writer};
-use quorate_server::{CallError, Handle};
+use quorate_server::{CallError, Counters, Handle};
 use quorate_service::{
     KEYS, Reply,
     node::{GroupStatus, NodeInput, SessionTag},
@@ -39,6 +39,11 @@ pub trait Backend: Clone + Send + Sync + 'static {
     /// A word for the front end of another member, or of whoever leads the keys; it may be lost.
     fn relay(&self, to: Option<NodeId>, word: Bytes);
 
+    /// What the node counts, if it counts anything.
+    fn counters(&self) -> Option<&Counters> {
+        None
+    }
+
     /// Role, epoch and leader of each group, now and whenever they change.
     fn role_changes(&self) -> watch::Receiver<BTreeMap<GroupId, RoleChange>>;
 }
@@ -72,6 +77,10 @@ impl Backend for Handle<Reply> {
     fn relay(&self, to: Option<NodeId>, word: Bytes) {
         // A node that takes no more inputs has no more words to say either.
         let _ = self.input(NodeInput::Relay { group: KEYS, to, bytes: word });
+    }
+
+    fn counters(&self) -> Option<&Counters> {
+        Some(Handle::counters(self))
     }
 
     fn role_changes(&self) -> watch::Receiver<BTreeMap<GroupId, RoleChange>> {

@@ -9,9 +9,11 @@ use bytes::Bytes;
 use quorate_consensus::{NodeId, Role, RoleChange};
 use quorate_service::{
     KeysNews, KeysSink,
-    keyspace::{Event, News},
+    keyspace::{Event, EventKind, News},
 };
 use tokio::sync::Notify;
+
+use crate::counts::Count;
 
 /// Changes that wait for the watches to be told of them, at most. What comes above that they read from history.
 const WAITING_MAX: usize = 1 << 16;
@@ -26,7 +28,41 @@ struct Inner {
     changes: Mutex<Changes>,
     changed: Notify,
     leases: Mutex<Leases>,
+    applied: Applied,
     told_of_leases: Notify,
+}
+
+/// What has happened to the keys since this node began to apply: what its log brings again when it starts counts again.
+#[derive(Debug, Default)]
+pub(crate) struct Applied {
+    pub(crate) puts: Count,
+    pub(crate) put_bytes: Count,
+    pub(crate) deletes: Count,
+    pub(crate) granted: Count,
+    pub(crate) ended: Count,
+}
+
+impl Applied {
+    fn count(&self, news: &[News]) {
+        let [mut puts, mut put_bytes, mut deletes, mut granted, mut ended] = [0; 5];
+        for news in news {
+            match news {
+                News::Changed(Event { kind: EventKind::Put, kv, .. }) => {
+                    puts += 1;
+                    put_bytes += (kv.key.len() + kv.value.len()) as u64;
+                }
+                News::Changed(Event { kind: EventKind::Delete, .. }) => deletes += 1,
+                News::Granted(_) => granted += 1,
+                News::Ended { .. } => ended += 1,
+                News::Checkpointed(_) => {}
+            }
+        }
+        self.puts.add(puts);
+        self.put_bytes.add(put_bytes);
+        self.deletes.add(deletes);
+        self.granted.add(granted);
+        self.ended.add(ended);
+    }
 }
 
 #[derive(Debug, Default)]
@@ -78,6 +114,7 @@ impl Feed {
     fn hear(&self, news: KeysNews) {
         match news {
             KeysNews::Applied { before, revision, news } => {
+                self.0.applied.count(&news);
                 let news = self.hear_of_leases(news);
                 let mut changes = self.changes();
                 changes.newest = revision;
@@ -133,6 +170,10 @@ impl Feed {
         }
         drop(leases);
         self.0.told_of_leases.notify_one();
+    }
+
+    pub(crate) fn applied(&self) -> &Applied {
+        &self.0.applied
     }
 
     fn leases(&self) -> MutexGuard<'_, Leases> {

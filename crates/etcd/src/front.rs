@@ -3,13 +3,13 @@
 use std::{
     collections::BTreeMap,
     sync::{
-        Arc,
+        Arc, Mutex, PoisonError,
         atomic::{AtomicU8, AtomicU64, Ordering},
     },
     time::Duration,
 };
 
-use quorate_consensus::{GroupId, Role, RoleChange};
+use quorate_consensus::{Epoch, GroupId, NodeId, Role, RoleChange};
 use quorate_server::{CallError, Handle};
 use quorate_service::{
     HeaderBase, KEYS, META, Reply, answer_error, cluster,
@@ -22,7 +22,13 @@ use quorate_tls::Tls;
 use quorate_wire::{ApiError, Code, EtcdError, Limits, OtherError, etcdserverpb as pb};
 use tonic::{Status, metadata::MetadataMap};
 
-use crate::{Backend, Feed, Tuning, leasing::Leasing, progress::Progress, watching::Watching};
+use crate::{
+    Backend, Feed, Tuning,
+    counts::{Count, Counts},
+    leasing::Leasing,
+    progress::Progress,
+    watching::Watching,
+};
 
 /// The text of the answer to a write of a session that is not known any more, with code FailedPrecondition.
 pub const SESSION_EXPIRED: &str = "quorate: session expired";
@@ -100,9 +106,13 @@ pub(crate) struct Inner<B> {
     watching: Watching,
     leasing: Leasing,
     progress: Progress,
+    counts: Arc<Counts>,
     /// The term of `keys`, followed by a task, so that no request takes a lock for its header.
     term: AtomicU64,
     standing: AtomicU8,
+    /// The leader that was last known and its term, and how often another began.
+    leader: Mutex<Option<(NodeId, Epoch)>>,
+    leader_changes: Count,
 }
 
 const LEADER_KNOWN: u8 = 1;
@@ -122,8 +132,11 @@ impl<B: Backend> Serving<B> {
         let watching = Watching::new(front.feed.clone(), front.watches);
         let leasing = Leasing::new(front.feed.clone(), front.life);
         let progress = Progress::new(front.life);
+        let counts = Arc::new(Counts::new());
         let (term, standing) = (AtomicU64::new(0), AtomicU8::new(0));
-        let inner = Inner { front, watching, leasing, progress, term, standing };
+        let (leader, leader_changes) = (Mutex::default(), Count::default());
+        let inner =
+            Inner { front, watching, leasing, progress, counts, term, standing, leader, leader_changes };
         inner.saw(&roles.borrow());
         Serving(Arc::new(inner))
     }
@@ -155,6 +168,10 @@ impl<B: Backend> Serving<B> {
         &self.0.leasing
     }
 
+    pub(crate) fn counts(&self) -> &Arc<Counts> {
+        &self.0.counts
+    }
+
     pub(crate) fn lease_ttl_min_s(&self) -> i64 {
         self.0.front.lease_ttl_min_s
     }
@@ -182,6 +199,14 @@ impl<B: Backend> Serving<B> {
 
     pub(crate) fn leader_known(&self) -> bool {
         self.0.is(LEADER_KNOWN)
+    }
+
+    pub(crate) fn leader_changes(&self) -> u64 {
+        self.0.leader_changes.get()
+    }
+
+    pub(crate) fn is_learner(&self) -> bool {
+        self.0.is(LEARNER)
     }
 
     pub(crate) fn leads(&self) -> bool {
@@ -241,6 +266,12 @@ impl<B> Inner<B> {
 
     fn saw(&self, roles: &BTreeMap<GroupId, RoleChange>) {
         let Some(keys) = roles.get(&KEYS) else { return };
+        // By its term: one may lead, stop and lead again between two looks.
+        if let Some(leads) = keys.leader.map(|leader| (leader, keys.epoch)) {
+            let mut leader = self.leader.lock().unwrap_or_else(PoisonError::into_inner);
+            self.leader_changes.add((*leader != Some(leads)).into());
+            *leader = Some(leads);
+        }
         let mut standing = 0;
         if keys.leader.is_some() {
             standing |= LEADER_KNOWN;

@@ -31,6 +31,7 @@ impl<B: Backend> Kv for Serving<B> {
         self.admit(request.metadata(), on_learner)?;
         let plan = kv::range(request.into_inner()).map_err(|error| status(&error))?;
         let Plan::Read { query, serializable } = plan else { return Err(wrong_reply()) };
+        self.counts().ranges.add(1);
         match self.query(query, serializable).await? {
             (keyspace::Reply::Range(range), revision) => {
                 Ok(Response::new(kv::range_response(range, revision, &self.header())))
@@ -48,6 +49,7 @@ impl<B: Backend> Kv for Serving<B> {
         let plan = kv::range(request.into_inner()).map_err(|error| status(&error))?;
         let Plan::Read { query: Query::Range(range), serializable } = plan else { return Err(wrong_reply()) };
         range_stream::check(&range)?;
+        self.counts().ranges.add(1);
         let view = self.keys(serializable).await?;
         let chunks = Chunks::new(view, range, self.limits().request_bytes_max, self.header())?;
         let told = stream::unfold(chunks, |mut chunks| async move {
@@ -81,6 +83,7 @@ impl<B: Backend> Kv for Serving<B> {
     async fn txn(&self, request: Request<pb::TxnRequest>) -> Result<Response<pb::TxnResponse>, Status> {
         self.admit(request.metadata(), OnLearner::Refused)?;
         let session = session(request.metadata())?;
+        self.counts().txns.add(1);
         let plan = kv::txn(request.into_inner(), self.limits()).map_err(|error| status(&error))?;
         let (reply, revision) = self.plan(plan, session).await?;
         Ok(Response::new(kv::txn_response(reply, revision, &self.header())))

@@ -137,6 +137,7 @@ impl<B: Backend> Serving<B> {
         // Taken before, so that nobody reads from it that the lease still lived at a later revision.
         let header = Some(self.header().at(self.revision()));
         let remaining = self.leasing().ask(Question::KeepAlive(LeaseId(id))).await?;
+        self.counts().renewed.add(remaining.is_some().into());
         Ok(pb::LeaseKeepAliveResponse { header, id, ttl: remaining.unwrap_or(0) })
     }
 

@@ -14,7 +14,7 @@
 //! Architecture Invariant: bytes from a client hurt that client at most. Whatever comes, other connections go on; what one connection
 //! may hold is bounded by [`Tuning`].
 //!
-//! Served: KV, Watch, Lease, Cluster, Lock, Election, Maintenance except Snapshot, `grpc.health.v1.Health/Check`, and over HTTP/1 `GET /health` and
+//! Served: KV, Watch, Lease, Cluster, Lock, Election, Maintenance, `grpc.health.v1.Health/Check`, and over HTTP/1 `GET /health` and
 //! `GET /version`. Auth answers `Unimplemented` and says so. No compression yet. Calls whose `:authority` is no authority are reset by the
 //! HTTP/2 library: so etcdctl 3.4 (not 3.5 and later) fails at `endpoint status`, `endpoint hashkv` and `move-leader`.
 #![forbid(unsafe_code)]
@@ -28,6 +28,7 @@ mod backend;
 mod cluster;
 pub(crate) mod codec;
 mod connection;
+mod counts;
 mod door;
 mod election;
 mod feed;
@@ -37,7 +38,7 @@ mod lease;
 mod leasing;
 mod lock;
 mod maintenance;
-mod plain_http;
+mod metrics;
 mod progress;
 mod range_stream;
 mod recipes;
@@ -45,12 +46,13 @@ mod routes;
 mod serve;
 mod watch;
 mod watching;
+mod web;
 
 pub use backend::Backend;
 pub use door::PROTOCOLS;
 pub use feed::Feed;
 pub use front::{Front, SESSION_EXPIRED};
-pub use serve::{Listener, Tuning, runtime, serve, serve_all};
+pub use serve::{Listener, Serves, Tuning, runtime, serve, serve_all};
 
 /// Generated: the traits of the services.
 #[allow(missing_docs, unreachable_pub, clippy::all)]

@@ -2,11 +2,14 @@
 
 use std::time::Duration;
 
+use bytes::BytesMut;
+use futures_util::stream;
 use quorate_consensus::NodeId;
 use quorate_service::{
     KEYS,
+    backup::Backup,
     keyspace::{
-        Alarm, AlarmAction, AlarmKind, AlarmMember, Command, QUOTA_BYTES_DEFAULT, Reply as KeysReply,
+        Alarm, AlarmAction, AlarmKind, AlarmMember, Command, QUOTA_BYTES_DEFAULT, Reply as KeysReply, View,
     },
     keyspace_error,
 };
@@ -16,12 +19,14 @@ use tonic::{Request, Response, Status, codegen::BoxStream};
 
 use crate::{
     Backend,
-    front::{OnLearner, Serving, call_error, not_yet, status, table, wrong_reply},
+    front::{OnLearner, Serving, call_error, status, table, wrong_reply},
     rpc::etcdserverpb::maintenance_server::Maintenance,
 };
 
 /// How long leadership may take to move.
 const MOVE_TIMEOUT: Duration = Duration::from_secs(7);
+/// Bytes of a message of a backup, as in etcd.
+const BLOB_BYTES: usize = 32 * 1024;
 /// How often is looked whether it has.
 const MOVE_POLL: Duration = Duration::from_millis(5);
 
@@ -142,12 +147,29 @@ impl<B: Backend> Maintenance for Serving<B> {
         }))
     }
 
-    /// Not served yet.
+    /// A backup of this member's keys: ours, not a file of etcd's, with the hash that etcdctl looks for at its end. A learner gives one, too.
     async fn snapshot(
         &self,
-        _: Request<pb::SnapshotRequest>,
+        request: Request<pb::SnapshotRequest>,
     ) -> Result<Response<Self::SnapshotStream>, Status> {
-        Err(not_yet("Maintenance/Snapshot"))
+        self.admit(request.metadata(), OnLearner::Served)?;
+        let view = self.keys(true).await?;
+        // Asked for after the view was taken, so that it is not below what the view has.
+        let keys = self.backend().status(KEYS).await.map_err(|error| call_error(&error))?;
+        let index = keys.map_or(0, |keys| keys.applied.index.0);
+        let blobs = Blobs::new(view, self.0.front.cluster_id, index, storage_version(&self.0.front.version));
+        // The client is told how much there is before it is sent any of it.
+        let blobs = tokio::task::spawn_blocking(|| blobs.counted()).await;
+        let Ok(blobs) = blobs else {
+            return Err(Status::internal("quorate: the backup was not begun; please report this"));
+        };
+        let told = stream::unfold(blobs, |mut blobs| async move {
+            let next = blobs.next()?;
+            // Others want to run as well.
+            tokio::task::yield_now().await;
+            Some((Ok(next), blobs))
+        });
+        Ok(Response::new(Box::pin(told)))
     }
 
     async fn move_leader(
@@ -220,6 +242,53 @@ fn check_downgrade(target: &str, version: &str) -> Result<(), Status> {
     match numbers(version) {
         Some((major, minor)) if minor > 0 && target == (major, minor - 1) => Ok(()),
         _ => Err(table(EtcdError::InvalidDowngradeTargetVersion)),
+    }
+}
+
+/// A backup on its way, in messages of [`BLOB_BYTES`]; the hash is one of its own.
+struct Blobs {
+    view: View,
+    cluster_id: u64,
+    index: u64,
+    version: String,
+    backup: Backup,
+    /// Of all that is left, the hash too.
+    left: usize,
+    ready: BytesMut,
+}
+
+impl Blobs {
+    fn new(view: View, cluster_id: u64, index: u64, version: String) -> Blobs {
+        let backup = Backup::of(&view, cluster_id, index);
+        Blobs { view, cluster_id, index, version, backup, left: 0, ready: BytesMut::new() }
+    }
+
+    /// Takes as long as reading all keys does.
+    fn counted(mut self) -> Blobs {
+        self.left = Backup::of(&self.view, self.cluster_id, self.index).map(|piece| piece.len()).sum();
+        self
+    }
+
+    fn next(&mut self) -> Option<pb::SnapshotResponse> {
+        const HASH_BYTES: usize = 32;
+        while self.ready.len() < BLOB_BYTES {
+            let Some(piece) = self.backup.next() else { break };
+            self.ready.extend_from_slice(&piece);
+        }
+        let before_hash = self.left.checked_sub(HASH_BYTES)?;
+        let length = match before_hash {
+            0 => self.ready.len(),
+            more => BLOB_BYTES.min(more).min(self.ready.len()),
+        };
+        if length == 0 {
+            return None;
+        }
+        let blob = self.ready.split_to(length).freeze();
+        self.left -= length;
+        // As etcd counts it: without the hash.
+        let remaining_bytes = self.left.saturating_sub(HASH_BYTES) as u64;
+        // Chunks carry no header, whatever the comment in the protocol says: so it is in etcd.
+        Some(pb::SnapshotResponse { header: None, remaining_bytes, blob, version: self.version.clone() })
     }
 }
 

@@ -4,20 +4,26 @@ use std::{
     convert::Infallible,
     future::Future,
     pin::Pin,
+    sync::Arc,
     task::{Context, Poll, ready},
+    time::Duration,
 };
 
-use http::{Method, Request, Response, Version};
-use hyper::body::Incoming;
+use http::{Request, Response};
+use hyper::body::{Body as HttpBody, Incoming};
 use quorate_wire::GRPC_SEND_BYTES_MAX;
-use tonic::{Code, Status, body::Body, codegen::BoxFuture};
+use tonic::{
+    Code, Status,
+    body::Body,
+    codegen::{BoxFuture, StdError as BoxError},
+};
 use tower_service::Service as _;
 
 use crate::{
-    Backend,
+    Backend, Serves,
+    counts::{Call, Heard, Told},
     door::CommonName,
     front::{Serving, not_yet},
-    plain_http,
     rpc::{
         etcdserverpb::{
             cluster_server::ClusterServer, kv_server::KvServer, lease_server::LeaseServer,
@@ -31,6 +37,7 @@ use crate::{
         v3electionpb::election_server::ElectionServer,
         v3lockpb::lock_server::LockServer,
     },
+    web,
 };
 
 /// Services of etcd that are not here yet.
@@ -51,6 +58,7 @@ pub(crate) struct Routes<B> {
     serving: Serving<B>,
     /// Whom the certificate of this connection's client names.
     name: Option<CommonName>,
+    serves: Serves,
 }
 
 impl<B: Clone> Clone for Routes<B> {
@@ -66,6 +74,7 @@ impl<B: Clone> Clone for Routes<B> {
             health: self.health.clone(),
             serving: self.serving.clone(),
             name: self.name.clone(),
+            serves: self.serves,
         }
     }
 }
@@ -92,6 +101,7 @@ impl<B: Backend> Routes<B> {
             health: HealthServer::new(serving.clone()).max_decoding_message_size(receive),
             serving,
             name: None,
+            serves: Serves::All,
         }
     }
 
@@ -99,25 +109,48 @@ impl<B: Backend> Routes<B> {
     pub(crate) fn of(self, name: Option<CommonName>) -> Routes<B> {
         Routes { name, ..self }
     }
-}
 
-impl<B: Backend> hyper::service::Service<Request<Incoming>> for Routes<B> {
-    type Response = Response<Body>;
-    type Error = Infallible;
-    type Future = Answer;
+    /// For connections of a listener that serves this.
+    pub(crate) fn at(self, serves: Serves) -> Routes<B> {
+        Routes { serves, ..self }
+    }
 
-    fn call(&self, mut request: Request<Incoming>) -> Answer {
-        if let Some(name) = &self.name {
-            request.extensions_mut().insert(name.clone());
+    pub(crate) fn serves(&self) -> Serves {
+        self.serves
+    }
+
+    pub(crate) fn serving(&self) -> &Serving<B> {
+        &self.serving
+    }
+
+    pub(crate) fn body_timeout(&self) -> Duration {
+        self.serving.0.front.tuning.body_timeout
+    }
+
+    /// Calls of gRPC, whoever makes them: a client, or the gateway for one.
+    pub(crate) async fn grpc<R>(&self, request: Request<R>) -> Response<Told>
+    where
+        R: HttpBody + Unpin + Send + 'static,
+        R::Error: Into<BoxError> + Send,
+    {
+        match self.grpc_call(request).await {
+            Ok(response) => response,
+            Err(never) => match never {},
         }
-        if request.version() < Version::HTTP_2 || request.method() == Method::GET {
-            let (serving, request) = (self.serving.clone(), request.map(drop));
-            return Answer(Box::pin(async move { Ok(plain_http::answer(&serving, &request).await) }));
-        }
+    }
+
+    fn grpc_call<R>(&self, request: Request<R>) -> Answer
+    where
+        R: HttpBody + Unpin + Send + 'static,
+        R::Error: Into<BoxError> + Send,
+    {
+        let counts = self.serving.counts();
+        let call = counts.started(request.uri().path());
+        let request = request.map(|body| Heard { body, counts: Arc::clone(counts) });
         let path = request.uri().path();
         let (service, method) =
             path.strip_prefix('/').and_then(|path| path.split_once('/')).unwrap_or_default();
-        Answer(match service {
+        let answer: BoxFuture<Response<Body>, Infallible> = match service {
             "etcdserverpb.KV" => self.kv.clone().call(request),
             "etcdserverpb.Watch" => self.watch.clone().call(request),
             "etcdserverpb.Lease" => self.lease.clone().call(request),
@@ -135,19 +168,46 @@ impl<B: Backend> hyper::service::Service<Request<Incoming>> for Routes<B> {
                 };
                 Box::pin(async move { Ok(status.into_http()) })
             }
-        })
+        };
+        Answer { answer, call }
+    }
+}
+
+impl<B: Backend> hyper::service::Service<Request<Incoming>> for Routes<B> {
+    type Response = Response<Told>;
+    type Error = Infallible;
+    type Future = Answer;
+
+    fn call(&self, mut request: Request<Incoming>) -> Answer {
+        if !web::is_grpc(&request) || matches!(self.serves, Serves::Http | Serves::Metrics) {
+            let routes = self.clone();
+            let answer = Box::pin(async move { Ok(web::answer(routes, request).await) });
+            return Answer { answer, call: None };
+        }
+        if let Some(name) = &self.name {
+            request.extensions_mut().insert(name.clone());
+        }
+        self.grpc_call(request)
     }
 }
 
 /// An answer under way.
-pub(crate) struct Answer(BoxFuture<Response<Body>, Infallible>);
+pub(crate) struct Answer {
+    answer: BoxFuture<Response<Body>, Infallible>,
+    call: Option<Call>,
+}
 
 impl Future for Answer {
-    type Output = Result<Response<Body>, Infallible>;
+    type Output = Result<Response<Told>, Infallible>;
 
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
-        let answer = ready!(self.0.as_mut().poll(context));
-        Poll::Ready(answer.map(reworded))
+        let answer = ready!(self.answer.as_mut().poll(context));
+        let call = self.call.take();
+        Poll::Ready(answer.map(|answer| {
+            let (head, body) = reworded(answer).into_parts();
+            let told = Told::new(body, &head.headers, call);
+            Response::from_parts(head, told)
+        }))
     }
 }
 

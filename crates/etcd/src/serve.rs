@@ -33,6 +33,8 @@ pub struct Tuning {
     pub send_buffer_bytes: usize,
     /// A connection that has not said by then what it speaks is closed. Default 10 s.
     pub first_bytes_timeout: Duration,
+    /// The body of a request of the JSON gateway has come by then. Default 30 s.
+    pub body_timeout: Duration,
     /// A PING after so long without a word. Default 2 h, etcd's `--grpc-keepalive-interval`.
     pub keepalive_interval: Duration,
     /// The connection is dead if a PING is not answered for so long. Default 20 s, etcd's `--grpc-keepalive-timeout`.
@@ -51,6 +53,7 @@ impl Default for Tuning {
             metadata_bytes_max: 64 << 10,
             send_buffer_bytes: 1 << 20,
             first_bytes_timeout: Duration::from_secs(10),
+            body_timeout: Duration::from_secs(30),
             keepalive_interval: Duration::from_secs(2 * 60 * 60),
             keepalive_timeout: Duration::from_secs(20),
             shutdown_grace: Duration::from_secs(5),
@@ -78,6 +81,22 @@ pub struct Listener {
     pub socket: TcpListener,
     /// Through TLS alone, with [`Front::tls`]; in the clear otherwise.
     pub secure: bool,
+    /// What is served there.
+    pub serves: Serves,
+}
+
+/// What is served at a [`Listener`].
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Serves {
+    /// gRPC, the JSON gateway, probes and metrics.
+    #[default]
+    All,
+    /// gRPC alone.
+    Grpc,
+    /// All but gRPC. A client with many streams of gRPC shares no connection with these then.
+    Http,
+    /// `/metrics`, `/health`, `/livez` and `/readyz`: for those who watch over the server, and without its data.
+    Metrics,
 }
 
 /// Serves the clients of one socket, through TLS if the front end [has any](Front::tls); see [`serve_all`].
@@ -90,7 +109,7 @@ pub async fn serve<B: Backend>(
     shutdown: impl Future<Output = ()>,
 ) -> io::Result<()> {
     let secure = front.tls.is_some();
-    serve_all(vec![Listener { socket, secure }], front, shutdown).await
+    serve_all(vec![Listener { socket, secure, serves: Serves::All }], front, shutdown).await
 }
 
 /// Serves clients until `shutdown` is ready; then takes no more, lets calls under way finish for [`Tuning::shutdown_grace`], and returns.
@@ -128,7 +147,8 @@ pub async fn serve_all<B: Backend>(
             (accepted, at) = accept(&listeners), if connections.len() < tuning.connections_max => match accepted {
                 Ok((stream, _)) => {
                     let door = doors[at].clone();
-                    connections.spawn(connection(stream, door, routes.clone(), tuning, stopping.clone()));
+                    let routes = routes.clone().at(listeners[at].serves);
+                    connections.spawn(connection(stream, door, routes, tuning, stopping.clone()));
                 }
                 Err(error) => refused(error).await?,
             },

@@ -88,6 +88,12 @@ impl Watching {
         done
     }
 
+    /// Streams and watches by now.
+    pub(crate) fn counted(&self) -> (usize, usize) {
+        let desk = self.desk();
+        (desk.hub.streams(), desk.hub.watches())
+    }
+
     /// Ends all streams: the server stops.
     pub(crate) fn end_all(&self) {
         self.desk().end(EtcdError::Stopped, |_| true);

@@ -171,6 +171,26 @@ async fn what_is_not_there_yet_says_so_by_name() {
     };
     let status = AuthClient::new(channel).auth_status(pb::AuthStatusRequest {}).await.unwrap_err();
     later(status, "Auth/AuthStatus");
-    let snapshot = cluster.maintenance(0).snapshot(pb::SnapshotRequest {}).await.unwrap_err();
-    later(snapshot, "Maintenance/Snapshot");
+}
+
+/// The messages count down to the hash, and together are a backup of what was there.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_backup_is_sent_whole_with_its_hash_at_the_end() {
+    let cluster = Cluster::start(3).await;
+    let mut kv = cluster.kv(0);
+    for key in 0..200 {
+        kv.put(put(&format!("k{key}"), &"v".repeat(1_000))).await.unwrap();
+    }
+    let mut told = cluster.maintenance(1).snapshot(pb::SnapshotRequest {}).await.unwrap().into_inner();
+    let (mut file, mut remaining) = (Vec::new(), u64::MAX);
+    while let Some(message) = told.message().await.unwrap() {
+        assert!(message.header.is_none() && message.blob.len() <= 32 * 1024);
+        assert!(message.remaining_bytes < remaining || message.blob.len() == 32);
+        remaining = message.remaining_bytes;
+        file.extend_from_slice(&message.blob);
+    }
+    assert_eq!((remaining, file.len() % 512), (0, 32));
+    let (about, chunks) = quorate_service::backup::read(&file.into()).unwrap();
+    assert_eq!((about.cluster_id, about.keys), (cluster.cluster.0, 200));
+    assert!(about.index >= 200 && chunks.len() > 3);
 }

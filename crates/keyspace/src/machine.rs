@@ -72,6 +72,22 @@ impl Keyspace {
         self.place(effect, number)
     }
 
+    /// Makes of a restored state the beginning of another history: its revision goes up by so many, and with `mark_compacted` nothing below can be read
+    /// any more. For whoever remembers revisions of the history that went on after the backup: what they remember is not here, and must not seem so.
+    ///
+    /// # Errors
+    /// The revision would leave its range.
+    pub fn begin_anew(&mut self, revisions: u64, mark_compacted: bool) -> Result<(), RestoreError> {
+        let revision =
+            self.store.revision.checked_add(revisions).filter(|revision| *revision <= i64::MAX as u64);
+        self.store.revision = revision
+            .ok_or(RestoreError::Malformed(DecodeError::Invalid { what: "revision of a restored store" }))?;
+        if mark_compacted {
+            self.store.compact(self.store.revision);
+        }
+        Ok(())
+    }
+
     fn plan(&self, at: Position, command: &Bytes) -> Result<(Plan, bool), KeyspaceError> {
         let command = Command::decode(command).map_err(|_| KeyspaceError::Malformed)?;
         self.store.admits(&command)?;

@@ -8,6 +8,7 @@ use bytes::Bytes;
 use crate::digest::hash_words;
 use crate::range::At;
 use crate::record::{Dated, Rev};
+use crate::snapshot::Snapshot;
 use crate::store::Store;
 use crate::tree::Iter;
 use crate::{
@@ -200,6 +201,12 @@ impl View {
     #[must_use]
     pub fn compaction_backlog(&self) -> u64 {
         self.0.sweep_backlog() as u64
+    }
+
+    /// The whole state as bytes, in chunks; [`StateMachine::restore`](quorate_consensus::StateMachine::restore) reads them.
+    #[must_use]
+    pub fn snapshot(&self) -> Snapshot {
+        Snapshot::of(&self.0)
     }
 
     /// The digest of the whole state, as [`StateMachine::digest`](quorate_consensus::StateMachine::digest).

@@ -13,7 +13,7 @@ pub struct Config {
     pub incarnation: Incarnation,
     /// Drawn anew at each start of the process: tickets of an earlier life are not this one's.
     pub life: u64,
-    /// Its groups.
+    /// The groups that it runs from its start. Others may come with [`NodeInput::Open`](crate::NodeInput::Open).
     pub groups: Vec<GroupConfig>,
     /// Timing and limits of the engines that speak Raft; each group draws its random numbers from `seed` and its own id.
     pub raft: quorate_raft::Config,
@@ -35,7 +35,9 @@ pub struct GroupConfig {
     /// Its protocol. What it is in `meta`'s records, or, at the birth of a cluster, what is wished for; a group that has promised something in another
     /// one does not start.
     pub engine: EngineKind,
-    /// The membership it is born with; empty on a node that joins an existing cluster.
+    /// The membership it is born with: the same on every node, or empty on one that is not in it and joins later.
+    ///
+    /// {1 is told that 1, 2 and 3 founded the group, 4 that it was 1, 4 and 5}: 2 and 3 elect a leader with 1's vote, and 4 and 5 another, with its own.
     pub birth: Membership,
 }
 

@@ -17,7 +17,7 @@ use quorate_consensus::{
     NodeId, Position, Reason, Refusal, RoleChange, SnapshotMeta,
 };
 
-use crate::{Channel, FrameRefusal, Ticket};
+use crate::{Channel, FrameRefusal, GroupConfig, Ticket};
 
 /// What can happen to a node.
 #[derive(Debug)]
@@ -87,6 +87,11 @@ pub enum NodeInput {
         /// The wanted leader.
         to: Option<NodeId>,
     },
+    /// The cluster's records have a group that this node is not configured with: it is to run it, from what the journal has of it, or else from its birth.
+    ///
+    /// Nothing happens if it runs already. The state half says so again in each life, and tells the same birth each time, the one that every other member is told:
+    /// see [`GroupConfig::birth`].
+    Open(GroupConfig),
     /// The state half reports.
     State(FromState),
     /// The connection to a peer was lost, and with it perhaps frames.

@@ -208,6 +208,7 @@ impl Node {
                 self.step(group, now, out, |group, around| group.wish(desired, around));
             }
             NodeInput::Relay { group, to, bytes } => self.relay(group, to, bytes, out),
+            NodeInput::Open(group) => self.open(now, &group, out),
             NodeInput::State(report) => self.report(now, report, out),
             NodeInput::PeerLost(peer) => {
                 self.pending_peers.insert(peer);

@@ -75,6 +75,12 @@ impl<S: StateMachine> Replica<S> {
         }
     }
 
+    /// The same, whose state stands for a log up to `position`: how a group begins that is restored from a backup. Its members must all begin so.
+    #[must_use]
+    pub fn as_of(self, position: Position) -> Self {
+        Replica { applied: position, ..self }
+    }
+
     /// The state machine, to look at.
     #[must_use]
     pub fn machine(&self) -> &S {

@@ -3,6 +3,7 @@
 //! ```text
 //! command    = version (1) · tag · fields
 //! initialise = cluster (u64) · members · groups          each a count, then so many; groups in order of id
+//! add group  = group · ids of members (u64)              a count, then so many, in order
 //! ```
 //!
 //! Every command has one encoding. Decoding is bounded by the input and by the limits of this crate.
@@ -97,6 +98,18 @@ pub enum Command {
         /// Its disk's identity.
         incarnation: Incarnation,
     },
+    /// The cluster gets one more group, born with the members that the records want where this is executed. Only if they are the very ones that were asked
+    /// whether they know this command: an older build passes it over, and its records would be others from here on.
+    ///
+    /// A group that is there already stays as it is, and that is answered with success.
+    AddGroup {
+        /// Its id.
+        id: GroupId,
+        /// What it is.
+        place: GroupPlace,
+        /// All members, voters and learners.
+        members: BTreeSet<NodeId>,
+    },
 }
 
 impl Command {
@@ -123,9 +136,13 @@ impl Command {
                 check_name(name)?;
                 check_urls(client_urls)
             }
-            Command::RemoveMember { .. } | Command::PromoteMember { .. } | Command::RegisterDisk { .. } => {
-                Ok(())
+            Command::AddGroup { members, .. } if members.len() > MEMBERS_MAX => {
+                Err(PlacementError::TooManyMembers)
             }
+            Command::RemoveMember { .. }
+            | Command::PromoteMember { .. }
+            | Command::RegisterDisk { .. }
+            | Command::AddGroup { .. } => Ok(()),
         }
     }
 
@@ -189,6 +206,12 @@ impl Command {
                 to.u64(id.0);
                 to.u64(incarnation.0);
             }
+            Command::AddGroup { id, place, members } => {
+                to.u8(9);
+                place.encode(*id, to);
+                to.varint(members.len() as u64);
+                members.iter().for_each(|member| to.u64(member.0));
+            }
         }
         writer.finish()
     }
@@ -241,6 +264,19 @@ impl Command {
                 client_urls: read_urls(from)?,
             },
             8 => Command::RegisterDisk { id: NodeId(from.u64()?), incarnation: Incarnation(from.u64()?) },
+            9 => {
+                let (id, place) = GroupPlace::decode(from)?;
+                let count = bounded(from.count(8)?, MEMBERS_MAX, "number of members")?;
+                let mut members = BTreeSet::new();
+                for _ in 0..count {
+                    let member = NodeId(from.u64()?);
+                    if members.last().is_some_and(|last| *last >= member) {
+                        return Err(DecodeError::Invalid { what: "order of members" });
+                    }
+                    members.insert(member);
+                }
+                Command::AddGroup { id, place, members }
+            }
             value => return Err(DecodeError::Unknown { what: "command", value: value.into() }),
         };
         from.clone().finish()?;

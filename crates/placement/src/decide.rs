@@ -1,9 +1,10 @@
 //! What a command does to a state. Nothing is changed here.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use quorate_consensus::{ClusterId, GroupId, Incarnation, NodeId};
 
+use crate::command::check_groups;
 use crate::state::State;
 use crate::url::normal;
 use crate::{Command, GroupPlace, LEARNERS_MAX, MEMBER_IDS_MAX, MEMBERS_MAX, Member, PlacementError};
@@ -23,6 +24,8 @@ pub(crate) enum Change {
         old: NodeId,
         new: Member,
     },
+    /// This group, born with the members of this moment.
+    AddGroup(GroupId, GroupPlace),
 }
 
 /// What comes of a command that was not refused.
@@ -58,6 +61,7 @@ impl State {
                 self.put(id, |member| Member { name, client_urls, ..member })
             }
             Command::RegisterDisk { id, incarnation } => self.register_disk(id, incarnation),
+            Command::AddGroup { id, place, members } => self.add_group(id, place, &members),
         }
     }
 
@@ -78,7 +82,9 @@ impl State {
                 after.remove(old);
                 after.insert(new.id, new);
             }
-            Outcome::Change(Change::Initialise { .. }) | Outcome::Holds | Outcome::AlreadyInitialised(_) => {}
+            Outcome::Change(Change::Initialise { .. } | Change::AddGroup(..))
+            | Outcome::Holds
+            | Outcome::AlreadyInitialised(_) => {}
         }
         let voted = |id: NodeId| self.members.get(&id).is_some_and(|member| !member.learner);
         let before = self.members.keys().filter(|id| voted(**id)).count();
@@ -150,6 +156,32 @@ impl State {
             Some(registered) if registered == incarnation => Ok(Outcome::Holds),
             Some(registered) => Err(PlacementError::OtherDisk { registered }),
         }
+    }
+
+    /// A group is added once, by members all of whom know how.
+    ///
+    /// {1, 2 and 3 were asked, and know the command; 4, of an older build, joins before it is executed}: 4 would pass it over, number all later changes by
+    /// one less, and take for followed what is not. Refused, it is asked for again, of all four.
+    fn add_group(
+        &self,
+        id: GroupId,
+        place: GroupPlace,
+        members: &BTreeSet<NodeId>,
+    ) -> Result<Outcome, PlacementError> {
+        if let Some(found) = self.groups.get(&id) {
+            return if found.kind == place.kind {
+                Ok(Outcome::Holds)
+            } else {
+                Err(PlacementError::BadGroups)
+            };
+        }
+        if !self.members.keys().eq(members) {
+            return Err(PlacementError::OtherMembers);
+        }
+        let mut groups = BTreeMap::clone(&self.groups);
+        groups.insert(id, place);
+        check_groups(&groups)?;
+        Ok(Outcome::Change(Change::AddGroup(id, place)))
     }
 
     fn put(&self, id: NodeId, with: impl FnOnce(Member) -> Member) -> Result<Outcome, PlacementError> {

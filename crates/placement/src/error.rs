@@ -59,6 +59,8 @@ pub enum PlacementError {
     BadGroups,
     /// The entry in the log is not a command, or a new id is zero.
     Malformed,
+    /// The members are not the ones that were asked whether they know how to run the group.
+    OtherMembers,
 }
 
 impl PlacementError {
@@ -110,6 +112,7 @@ impl PlacementError {
                 to.u8(started);
                 to.u8(voters);
             }
+            PlacementError::OtherMembers => to.u8(19),
         }
     }
 
@@ -133,6 +136,7 @@ impl PlacementError {
             16 => PlacementError::BadGroups,
             17 => PlacementError::Malformed,
             18 => PlacementError::NotEnoughStarted { started: from.u8()?, voters: from.u8()? },
+            19 => PlacementError::OtherMembers,
             value => return Err(DecodeError::Unknown { what: "placement error", value: value.into() }),
         })
     }
@@ -194,6 +198,12 @@ impl fmt::Display for PlacementError {
                 "at most {GROUPS_MAX} groups, one each of meta, tree and order, and meta and order run Raft"
             ),
             PlacementError::Malformed => write!(f, "the entry in the log is not a command of placement"),
+            PlacementError::OtherMembers => {
+                write!(
+                    f,
+                    "the members have changed since they were asked whether they can run the group; ask again"
+                )
+            }
         }
     }
 }

@@ -2,10 +2,13 @@
 //!
 //! ```text
 //! chunks = header · records, as many in each chunk as fit; no record is cut in two
-//! header = version (1) · initialised · [cluster (u64)] · number of the last change
-//!          · how many members · how many removed · how many groups
-//! records = members · removed ids (u64) · groups, each in order of id
+//! header = version (1 or 2) · initialised · [cluster (u64)] · number of the last change
+//!          · how many members · how many removed · how many groups · in version 2: how many births
+//! records = members · removed ids (u64) · groups · births (id, membership), each in order of id
 //! ```
+//!
+//! Version 2 is written only once a group was added while the cluster ran. Until then a build that knows no births reads what this one writes, so that members
+//! can be upgraded one by one, and back.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Bound;
@@ -13,18 +16,21 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use quorate_consensus::{
-    ClusterId, DecodeError, GroupId, NodeId, Reader, RestoreError, StateMachine, Writer,
+    ClusterId, DecodeError, GroupId, Membership, NodeId, Reader, RestoreError, StateMachine, Writer,
 };
 
 use crate::member::bounded;
 use crate::state::{State, sum_of};
 use crate::{GROUPS_MAX, GroupPlace, MEMBER_IDS_MAX, MEMBERS_MAX, Member, Placement};
 
-/// The first number of every snapshot.
+/// The first number of a snapshot in which every group is as old as the cluster.
 const VERSION: u64 = 1;
+/// And of one in which some are not.
+const VERSION_WITH_BIRTHS: u64 = 2;
 
 const CHUNK_BYTES_MAX: usize = <Placement as StateMachine>::CHUNK_BYTES_MAX;
-const HEADER_BYTES_MAX: usize = 10 + 1 + 8 + 4 * 10;
+const HEADER_BYTES_MAX: usize = 10 + 1 + 8 + 5 * 10;
+const BIRTH_BYTES_MAX: usize = 10 + 3 * 10 + 8 * MEMBERS_MAX;
 const _: () = assert!(HEADER_BYTES_MAX + Member::BYTES_MAX <= CHUNK_BYTES_MAX);
 
 /// A snapshot being written out: chunks are made as they are asked for.
@@ -41,6 +47,7 @@ enum Next {
     Members(Bound<NodeId>),
     Removed(Bound<NodeId>),
     Groups(Bound<GroupId>),
+    Births(Bound<GroupId>),
     End,
 }
 
@@ -79,6 +86,15 @@ impl Snapshot {
                     place.encode(*id, to);
                     self.next = Next::Groups(Bound::Excluded(*id));
                 }
+                None => self.next = Next::Births(Bound::Unbounded),
+            },
+            Next::Births(from) => match self.state.births.range((from, Bound::Unbounded)).next() {
+                Some(_) if !fits(BIRTH_BYTES_MAX) => return false,
+                Some((id, birth)) => {
+                    to.varint(id.0);
+                    birth.encode(to);
+                    self.next = Next::Births(Bound::Excluded(*id));
+                }
                 None => self.next = Next::End,
             },
             Next::End => return false,
@@ -87,7 +103,8 @@ impl Snapshot {
     }
 
     fn write_header(&self, to: &mut Writer) {
-        to.varint(VERSION);
+        let births = self.state.births.len() as u64;
+        to.varint(if births == 0 { VERSION } else { VERSION_WITH_BIRTHS });
         to.bool(self.state.cluster.is_some());
         if let Some(cluster) = self.state.cluster {
             to.u64(cluster.0);
@@ -96,6 +113,9 @@ impl Snapshot {
         to.varint(self.state.members.len() as u64);
         to.varint(self.state.removed.len() as u64);
         to.varint(self.state.groups.len() as u64);
+        if births > 0 {
+            to.varint(births);
+        }
     }
 }
 
@@ -113,15 +133,20 @@ impl Iterator for Snapshot {
 pub(crate) fn read(chunks: &mut dyn Iterator<Item = Bytes>) -> Result<State, RestoreError> {
     let mut from = Chunks { reader: Reader::new(Bytes::new()), chunks };
     let header = from.record()?;
-    let version = header.varint()?;
-    if version != VERSION {
-        return Err(RestoreError::Version(version));
+    let format = header.varint()?;
+    if !matches!(format, VERSION | VERSION_WITH_BIRTHS) {
+        return Err(RestoreError::Version(format));
     }
     let cluster = if header.bool()? { Some(ClusterId(header.u64()?)) } else { None };
     let version = header.varint()?;
     let members_count = count(header, MEMBERS_MAX, "number of members")?;
     let removed_count = count(header, MEMBER_IDS_MAX, "number of removed members")?;
     let groups_count = count(header, GROUPS_MAX, "number of groups")?;
+    let births_count = if format == VERSION { 0 } else { count(header, GROUPS_MAX, "number of births")? };
+    // One state has one snapshot.
+    if format != VERSION && births_count == 0 {
+        return Err(DecodeError::Invalid { what: "version of a snapshot" }.into());
+    }
 
     let mut members = BTreeMap::new();
     for _ in 0..members_count {
@@ -141,11 +166,18 @@ pub(crate) fn read(chunks: &mut dyn Iterator<Item = Bytes>) -> Result<State, Res
         ascending(groups.last_key_value().map(|(id, _)| *id), id)?;
         groups.insert(id, place);
     }
+    let mut births = BTreeMap::new();
+    for _ in 0..births_count {
+        let record = from.record()?;
+        let (id, birth) = (GroupId(record.varint()?), Membership::decode(record)?);
+        ascending(births.last_key_value().map(|(id, _)| *id), id)?;
+        births.insert(id, birth);
+    }
     from.end()?;
 
-    let sum = sum_of(&removed, &groups);
-    let state =
-        State { cluster, version, members, removed: Arc::new(removed), groups: Arc::new(groups), sum };
+    let sum = sum_of(&removed, &groups, &births);
+    let (removed, groups, births) = (Arc::new(removed), Arc::new(groups), Arc::new(births));
+    let state = State { cluster, version, members, removed, groups, births, sum };
     if state.is_sound() { Ok(state) } else { Err(DecodeError::Invalid { what: "state of placement" }.into()) }
 }
 

@@ -9,7 +9,7 @@ use quorate_consensus::{ClusterId, Fingerprint, GroupId, Membership, NodeId, Wri
 use crate::command::{check_groups, check_members};
 use crate::decide::Change;
 use crate::url::normal;
-use crate::{GroupPlace, MEMBER_IDS_MAX, Member};
+use crate::{GroupPlace, LEARNERS_MAX, MEMBER_IDS_MAX, MEMBERS_MAX, Member};
 
 /// The whole state. What can be large, and changes seldom, is shared: a change of members copies the members alone.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -23,7 +23,9 @@ pub(crate) struct State {
     /// Disjoint from `members`; never shrinks.
     pub(crate) removed: Arc<BTreeSet<NodeId>>,
     pub(crate) groups: Arc<BTreeMap<GroupId, GroupPlace>>,
-    /// The sum of the fingerprints of all in `removed` and `groups`, so that a digest need not walk them.
+    /// What each group was born with that was added while the cluster ran. The others are as old as the cluster, and were born with its founders.
+    pub(crate) births: Arc<BTreeMap<GroupId, Membership>>,
+    /// The sum of the fingerprints of all in `removed`, `groups` and `births`, so that a digest need not walk them.
     pub(crate) sum: u64,
 }
 
@@ -35,7 +37,7 @@ impl State {
                 assert!(self.cluster.is_none(), "a cluster is initialised once");
                 self.cluster = Some(cluster);
                 self.members = members.into_iter().map(|member| (member.id, member)).collect();
-                self.sum = sum_of(&self.removed, &groups);
+                self.sum = sum_of(&self.removed, &groups, &self.births);
                 self.groups = Arc::new(groups);
             }
             Change::Put(member) => {
@@ -47,6 +49,13 @@ impl State {
                 self.remove(old);
                 self.apply(Change::Put(new), number);
             }
+            Change::AddGroup(id, place) => {
+                let birth = self.desired_membership();
+                self.sum =
+                    self.sum.wrapping_add(group_print(id, place)).wrapping_add(birth_print(id, &birth));
+                Arc::make_mut(&mut self.groups).insert(id, place);
+                Arc::make_mut(&mut self.births).insert(id, birth);
+            }
         }
     }
 
@@ -55,6 +64,13 @@ impl State {
         assert!(member.is_some(), "only members are removed");
         Arc::make_mut(&mut self.removed).insert(id);
         self.sum = self.sum.wrapping_add(removed_print(id));
+    }
+
+    pub(crate) fn desired_membership(&self) -> Membership {
+        let ids = |learner: bool| {
+            self.members.values().filter(move |member| member.learner == learner).map(|member| member.id)
+        };
+        Membership::new(ids(false), ids(true))
     }
 
     /// Over all of it: the canonical bytes of what is small, and the running sum of what may be large.
@@ -75,6 +91,7 @@ impl State {
         32 + self.members.values().map(Member::size_bytes).sum::<u64>()
             + self.removed.len() as u64 * 8
             + self.groups.len() as u64 * GroupPlace::BYTES_MAX as u64
+            + self.births.values().map(|birth| 8 * birth.members().count() as u64).sum::<u64>()
     }
 
     /// Could this state have come out of a log? What a snapshot brings is not trusted to.
@@ -91,7 +108,9 @@ impl State {
             && !self.removed.contains(&NodeId(0))
             && self.members.len() + self.removed.len() <= MEMBER_IDS_MAX
             && self.members.keys().all(|id| !self.removed.contains(id))
-            && self.sum == sum_of(&self.removed, &self.groups)
+            && self.births.keys().all(|id| self.groups.contains_key(id))
+            && self.births.values().all(is_birth)
+            && self.sum == sum_of(&self.removed, &self.groups, &self.births)
     }
 }
 
@@ -101,11 +120,35 @@ fn is_normal(member: &Member) -> bool {
         && normal(member.client_urls.clone()) == member.client_urls
 }
 
+/// Could a group be born with it? With voters, and of members that there could have been at one time.
+fn is_birth(birth: &Membership) -> bool {
+    !birth.is_joint()
+        && !birth.voters().is_empty()
+        && !birth.contains(NodeId(0))
+        && birth.learners().len() <= LEARNERS_MAX
+        && birth.members().count() <= MEMBERS_MAX
+}
+
 /// What [`State::sum`] is for these.
-pub(crate) fn sum_of(removed: &BTreeSet<NodeId>, groups: &BTreeMap<GroupId, GroupPlace>) -> u64 {
+pub(crate) fn sum_of(
+    removed: &BTreeSet<NodeId>,
+    groups: &BTreeMap<GroupId, GroupPlace>,
+    births: &BTreeMap<GroupId, Membership>,
+) -> u64 {
     let removed = removed.iter().map(|id| removed_print(*id));
     let groups = groups.iter().map(|(id, place)| group_print(*id, *place));
-    removed.chain(groups).fold(0, u64::wrapping_add)
+    let births = births.iter().map(|(id, birth)| birth_print(*id, birth));
+    removed.chain(groups).chain(births).fold(0, u64::wrapping_add)
+}
+
+fn birth_print(id: GroupId, birth: &Membership) -> u64 {
+    let mut bytes = Writer::new();
+    bytes.u64(2);
+    bytes.u64(id.0);
+    birth.encode(&mut bytes);
+    let mut hasher = Fingerprint::default();
+    hasher.write(bytes.as_slice());
+    hasher.finish()
 }
 
 fn removed_print(id: NodeId) -> u64 {
@@ -182,13 +225,13 @@ impl View {
     /// The voters and learners that every group should have; empty until the cluster is initialised.
     #[must_use]
     pub fn desired_membership(&self) -> Membership {
-        let ids = |learner: bool| {
-            self.state
-                .members
-                .values()
-                .filter(move |member| member.learner == learner)
-                .map(|member| member.id)
-        };
-        Membership::new(ids(false), ids(true))
+        self.state.desired_membership()
+    }
+
+    /// What a group was born with that was added while the cluster ran. None for the others: they are as old as the cluster, and were born with its
+    /// founders, whom the records do not keep.
+    #[must_use]
+    pub fn birth(&self, group: GroupId) -> Option<&Membership> {
+        self.state.births.get(&group)
     }
 }

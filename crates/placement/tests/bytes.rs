@@ -75,9 +75,9 @@ fn a_full_state_goes_through_chunks_of_the_agreed_size() {
 fn a_snapshot_begins_with_its_version() {
     let mut chunks: Vec<Vec<u8>> = three().snapshot().map(|chunk| chunk.to_vec()).collect();
     assert_eq!(chunks[0][0], 1);
-    chunks[0][0] = 2;
+    chunks[0][0] = 3;
     let restored = Placement::restore(&mut chunks.into_iter().map(Bytes::from));
-    assert_eq!(restored, Err(RestoreError::Version(2)));
+    assert_eq!(restored, Err(RestoreError::Version(3)));
     assert_eq!(Placement::restore(&mut std::iter::empty()), Err(RestoreError::Incomplete));
 }
 
@@ -115,6 +115,55 @@ fn the_bytes_never_change_between_builds() {
     assert_eq!(placement.digest(), FIXED_DIGEST);
 }
 
+/// Nor may these, of records with a group that was added while the cluster ran. Before it is added they are what a build writes that knows of no such groups.
+#[test]
+fn the_bytes_with_a_birth_never_change_between_builds() {
+    let mut placement = three();
+    let before: Vec<u8> = placement.snapshot().flatten().collect();
+    assert_eq!(before[0], 1);
+    let command = common::add_tree(EngineKind::Zab, &[1, 2, 3]);
+    run(&mut placement, &command);
+    let hex = |bytes: &[u8]| bytes.iter().map(|byte| format!("{byte:02x}")).collect::<String>();
+    let ids = "010000000000000002000000000000000300000000000000";
+    assert_eq!(hex(&command.encode()), format!("010903030203{ids}"));
+    let after: Vec<u8> = placement.snapshot().flatten().collect();
+    // A version, a change, a group and the count of births more in the header, then the group, then the birth.
+    assert_eq!(hex(&after[..14]), "02010c0000000000000002030003");
+    assert_eq!(after[14], 1);
+    assert_eq!(&after[15..after.len() - 31], &before[14..]);
+    assert_eq!(hex(&after[after.len() - 31..]), format!("0303020303{ids}0000"));
+    assert_eq!(placement.digest(), DIGEST_WITH_BIRTH);
+}
+
+const DIGEST_WITH_BIRTH: u64 = 8_501_304_813_386_538_337;
+
+/// A birth of a group that is not there, or that no members ever were, is in no log.
+#[test]
+fn a_snapshot_with_a_birth_that_cannot_be_is_refused() {
+    let mut placement = three();
+    run(&mut placement, &common::add_tree(EngineKind::Raft, &[1, 2, 3]));
+    let sound: Vec<u8> = placement.snapshot().flatten().collect();
+    let at = sound.len() - 28;
+    let with = |change: &dyn Fn(&mut Vec<u8>)| {
+        let mut bytes = sound.clone();
+        change(&mut bytes);
+        Placement::restore(&mut [Bytes::from(bytes)].into_iter())
+    };
+    assert_eq!(with(&|_| {}), Ok(placement));
+    assert!(with(&|bytes| bytes[at] = 9).is_err(), "of no group");
+    assert!(with(&|bytes| bytes[at + 2] = 0).is_err(), "of member 0");
+    let nobody = |bytes: &mut Vec<u8>| {
+        bytes.truncate(at + 1);
+        bytes.extend([0, 0, 0]);
+    };
+    assert!(with(&nobody).is_err(), "of nobody");
+    let no_births = |bytes: &mut Vec<u8>| {
+        bytes.truncate(at);
+        bytes[14] = 0;
+    };
+    assert!(with(&no_births).is_err(), "one state has one snapshot");
+}
+
 const FIXED_DIGEST: u64 = 14_582_090_406_328_853_250;
 
 #[test]
@@ -146,6 +195,7 @@ fn every_answer_is_read_as_it_was_written() {
         PlacementError::OtherDisk { registered: Incarnation(7) },
         PlacementError::BadGroups,
         PlacementError::Malformed,
+        PlacementError::OtherMembers,
     ];
     let errors = errors.into_iter().chain(urls.map(PlacementError::BadUrl));
     let refusals = errors.map(|error| Response::Refused { version: 300, error });
@@ -188,7 +238,7 @@ proptest! {
 
     #[test]
     fn bytes_that_are_no_command_change_nothing(
-        tag in prop::option::of(1u8..10),
+        tag in prop::option::of(1u8..11),
         rest in prop::collection::vec(any::<u8>(), 0..200),
         command in commands(),
         at in any::<prop::sample::Index>(),

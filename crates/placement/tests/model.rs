@@ -2,13 +2,14 @@
 
 mod common;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use common::{histories, run};
 use proptest::prelude::*;
-use quorate_consensus::{ClusterId, NodeId, StateMachine};
+use quorate_consensus::{ClusterId, GroupId, Membership, NodeId, StateMachine};
 use quorate_placement::{
-    Command, Event, LEARNERS_MAX, MEMBERS_MAX, Member, Placement, PlacementError, Response,
+    Command, EngineKind, Event, GroupKind, GroupPlace, LEARNERS_MAX, MEMBERS_MAX, Member, Placement,
+    PlacementError, Response,
 };
 
 /// What is expected of one command.
@@ -27,6 +28,8 @@ struct Model {
     cluster: Option<ClusterId>,
     /// Everyone who ever was a member, and whether they still are.
     everyone: Vec<(Member, bool)>,
+    /// Each with what it was born with, if that was later than the cluster.
+    groups: BTreeMap<GroupId, (GroupPlace, Option<Membership>)>,
 }
 
 fn set(urls: &[String]) -> Vec<String> {
@@ -90,6 +93,33 @@ impl Model {
         Ok(())
     }
 
+    fn add_group(
+        &mut self,
+        id: GroupId,
+        place: GroupPlace,
+        members: &BTreeSet<NodeId>,
+    ) -> Result<(), PlacementError> {
+        if let Some((found, _)) = self.groups.get(&id) {
+            return if found.kind == place.kind { Ok(()) } else { Err(PlacementError::BadGroups) };
+        }
+        if self.now().iter().map(|member| member.id).collect::<BTreeSet<_>>() != *members {
+            return Err(PlacementError::OtherMembers);
+        }
+        let second = self.groups.values().any(|(found, _)| found.kind == place.kind);
+        let wrong = match place.kind {
+            GroupKind::Meta | GroupKind::Order => second || place.engine != EngineKind::Raft,
+            GroupKind::Tree => second,
+            GroupKind::Keys => false,
+        };
+        if wrong {
+            return Err(PlacementError::BadGroups);
+        }
+        let of = |learner| self.now().into_iter().filter(move |m| m.learner == learner).map(|m| m.id);
+        let birth = Membership::new(of(false), of(true));
+        self.groups.insert(id, (place, Some(birth)));
+        Ok(())
+    }
+
     fn step(&mut self, command: &Command) -> Expected {
         if self.cluster.is_some() && matches!(command, Command::Initialise { .. }) {
             return AlreadyInitialised;
@@ -100,14 +130,21 @@ impl Model {
                 *self = before;
                 Refused(error)
             }
-            Ok(()) if self.cluster == before.cluster && self.everyone == before.everyone => Holds,
+            Ok(())
+                if self.cluster == before.cluster
+                    && self.everyone == before.everyone
+                    && self.groups == before.groups =>
+            {
+                Holds
+            }
             Ok(()) => Changed,
         }
     }
 
     fn try_step(&mut self, command: &Command) -> Result<(), PlacementError> {
-        if let Command::Initialise { cluster, members, .. } = command {
+        if let Command::Initialise { cluster, members, groups } = command {
             self.cluster = Some(*cluster);
+            self.groups = groups.iter().map(|(id, place)| (*id, (*place, None))).collect();
             for member in members {
                 let (peer_urls, client_urls) = (set(&member.peer_urls), set(&member.client_urls));
                 self.everyone.push((Member { peer_urls, client_urls, ..member.clone() }, true));
@@ -170,6 +207,7 @@ impl Model {
                 }
                 member.incarnation = Some(*incarnation);
             }
+            Command::AddGroup { id, place, members } => return self.add_group(*id, *place, members),
         }
         self.enough_started(command, &before)
     }
@@ -215,6 +253,10 @@ proptest! {
                 Refused(error) => Response::Refused { version, error },
             };
             prop_assert_eq!(placed.response, response);
+            let view = placement.view();
+            let groups = view.groups().iter();
+            let groups = groups.map(|(id, place)| (*id, (*place, view.birth(*id).cloned()))).collect();
+            prop_assert_eq!(&model.groups, &groups);
             if expected == Changed {
                 prop_assert_eq!(placed.events, vec![Event::MembersChanged { version }]);
                 prop_assert_ne!(placement.digest(), before.digest());

@@ -2,7 +2,9 @@
 
 mod common;
 
-use common::{add, changed, disk, holds, initialise, promote, refused, remove, run, three, url, urls, voter};
+use common::{
+    add, add_tree, changed, disk, holds, initialise, promote, refused, remove, run, three, url, urls, voter,
+};
 use quorate_consensus::{
     ClusterId, GroupId, Incarnation, Membership, NodeId, Placed, Position, StateMachine,
 };
@@ -345,4 +347,65 @@ fn an_effect_belongs_to_the_state_it_was_evaluated_in() {
     let late = placement.evaluate(Position::new(1, 1), &remove(2).encode());
     changed(&mut placement, &remove(3));
     placement.place(late, 9);
+}
+
+/// A group is born with the members of the moment at which it is added, whoever comes and goes afterwards; one that is as old as the cluster has no such entry.
+#[test]
+fn a_group_that_is_added_keeps_the_members_that_it_was_born_with() {
+    let mut placement = three();
+    changed(&mut placement, &add(4, true));
+    changed(&mut placement, &add_tree(EngineKind::Zab, &[1, 2, 3, 4]));
+    changed(&mut placement, &promote(4));
+    changed(&mut placement, &remove(1));
+    let view = placement.view();
+    let birth = Membership::new([1, 2, 3].map(NodeId), [NodeId(4)]);
+    assert_eq!(view.birth(GroupId(3)), Some(&birth));
+    assert_eq!(view.groups()[&GroupId(3)], GroupPlace { kind: GroupKind::Tree, engine: EngineKind::Zab });
+    assert!(view.groups().keys().filter(|id| **id != GroupId(3)).all(|id| view.birth(*id).is_none()));
+}
+
+#[test]
+fn adding_a_group_that_is_there_changes_nothing_whatever_is_asked_for() {
+    let mut placement = three();
+    changed(&mut placement, &add_tree(EngineKind::Zab, &[1, 2, 3]));
+    holds(&mut placement, &add_tree(EngineKind::Zab, &[1, 2, 3]));
+    holds(&mut placement, &add_tree(EngineKind::Raft, &[1, 2, 3]));
+    changed(&mut placement, &remove(3));
+    holds(&mut placement, &add_tree(EngineKind::Zab, &[1, 2, 3]));
+    assert!(placement.view().birth(GroupId(3)).is_some_and(|birth| birth.contains(NodeId(3))));
+}
+
+/// {1 to 3 know the command, and 4, which joins before it is executed, was never asked}: were it executed all the same, 4 could have other records.
+#[test]
+fn a_group_is_added_only_if_those_who_were_asked_are_all_members_that_there_are() {
+    let mut placement = three();
+    changed(&mut placement, &add(4, false));
+    assert_eq!(refused(&mut placement, &add_tree(EngineKind::Zab, &[1, 2, 3])), PlacementError::OtherMembers);
+    changed(&mut placement, &remove(1));
+    let all = add_tree(EngineKind::Zab, &[1, 2, 3, 4]);
+    assert_eq!(refused(&mut placement, &all), PlacementError::OtherMembers);
+    changed(&mut placement, &add_tree(EngineKind::Zab, &[2, 3, 4]));
+}
+
+#[test]
+fn a_group_that_cannot_be_is_not_added() {
+    let mut placement = three();
+    let members: std::collections::BTreeSet<NodeId> = [1, 2, 3].map(NodeId).into();
+    let group = |id, kind, engine| Command::AddGroup {
+        id: GroupId(id),
+        place: GroupPlace { kind, engine },
+        members: members.clone(),
+    };
+    let bad = PlacementError::BadGroups;
+    assert_eq!(
+        refused(&mut placement, &group(1, GroupKind::Tree, EngineKind::Zab)),
+        bad,
+        "the id of another"
+    );
+    assert_eq!(refused(&mut placement, &group(7, GroupKind::Meta, EngineKind::Raft)), bad, "a second meta");
+    assert_eq!(refused(&mut placement, &group(7, GroupKind::Order, EngineKind::Zab)), bad);
+    changed(&mut placement, &add_tree(EngineKind::Zab, &[1, 2, 3]));
+    assert_eq!(refused(&mut placement, &group(7, GroupKind::Tree, EngineKind::Zab)), bad, "a second tree");
+    let mut before = Placement::new();
+    assert_eq!(refused(&mut before, &add_tree(EngineKind::Zab, &[])), PlacementError::NotInitialised);
 }

@@ -62,6 +62,9 @@ pub(crate) enum Command {
     /// List, add, remove and change members
     #[command(subcommand)]
     Member(Member),
+    /// Take a backup of the keys, look at one, or begin a new cluster from one
+    #[command(subcommand)]
+    Snapshot(Snapshot),
     /// Hand leadership to another member
     MoveLeader(MoveLeader),
     /// Measure a cluster: ours, or any that speaks etcd's API
@@ -209,6 +212,44 @@ pub(crate) struct Txn {
     pub(crate) failure: Vec<String>,
     #[command(flatten)]
     pub(crate) remote: Remote,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Snapshot {
+    /// Write a backup of the keys, users and leases as the endpoint has them
+    Save {
+        /// Where to
+        file: PathBuf,
+        #[command(flatten)]
+        remote: Remote,
+    },
+    /// Check a backup, and say what is in it
+    Status {
+        /// Which
+        file: PathBuf,
+        /// How to print
+        #[arg(short, long, value_enum, default_value_t = Output::Text)]
+        output: Output,
+    },
+    /// Make the data directory of one member of a new cluster that begins with a backup
+    ///
+    /// To be done for every member, each with its own name, address and directory, and all with the same backup and the same --initial-cluster. Then
+    /// start them as members of a new cluster, with the same options.
+    Restore(Restore),
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Restore {
+    /// The backup
+    pub(crate) file: PathBuf,
+    /// What is added to the store's revision, so that nobody takes the new history for the one that went on after the backup
+    #[arg(long, value_name = "COUNT", default_value_t = 0, hide_default_value = true)]
+    pub(crate) bump_revision: u64,
+    /// Nothing older than the restored revision can be read: whoever watches begins anew
+    #[arg(long)]
+    pub(crate) mark_compacted: bool,
+    #[command(flatten)]
+    pub(crate) given: Given,
 }
 
 #[derive(Debug, Subcommand)]

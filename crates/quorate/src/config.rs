@@ -40,8 +40,11 @@ pub(crate) struct FirstMember {
 /// Where etcd's clients come in.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Listen {
+    /// Which key says so.
+    pub(crate) key: &'static str,
     pub(crate) address: String,
     pub(crate) secure: bool,
+    pub(crate) serves: quorate_etcd::Serves,
 }
 
 /// The effective configuration.
@@ -173,7 +176,8 @@ impl Sources {
         };
         let (keys_engine, tree_engine) = (engine("keys-engine")?.unwrap_or_default(), engine("tree-engine")?);
         let zookeeper = self.zookeeper(tree_engine.is_some())?;
-        if listen_clients.is_empty() && zookeeper.listen.is_none() && zookeeper.listen_secure.is_none() {
+        let serves_etcd = listen_clients.iter().any(|at| at.serves != quorate_etcd::Serves::Metrics);
+        if !serves_etcd && zookeeper.listen.is_none() && zookeeper.listen_secure.is_none() {
             return Err(self.refuse(
                 "listen-client",
                 "no client would be served",
@@ -368,6 +372,31 @@ mod tests {
             ["--client-tls-certificate=c.pem", "--client-tls-key=k.pem", "--client-tls-client-ca=ca.pem"];
         let settings = resolve(&[&existing[..], &tls[..]].concat(), &[]).unwrap().settings().unwrap();
         assert_eq!(settings.join, ["https://h:1", "https://i:1"]);
+    }
+
+    #[test]
+    fn http_may_have_its_own_address_and_metrics_another_in_the_clear() {
+        use quorate_etcd::Serves::{All, Grpc, Http, Metrics};
+        let listens = |flags: &[&str]| {
+            let settings = resolve(flags, &[]).unwrap().settings().unwrap();
+            let at = settings.listen_clients.into_iter().map(|at| (at.address, at.secure, at.serves));
+            (at.collect::<Vec<_>>(), settings.advertise_clients)
+        };
+        let here = |port: u16| format!("127.0.0.1:{port}");
+        let own = vec!["http://127.0.0.1:2379".to_owned()];
+        assert_eq!(listens(&[]), (vec![(here(2379), false, All)], own.clone()));
+        let flags = ["--listen-http=127.0.0.1:1", "--listen-metrics=127.0.0.1:2"];
+        let all = vec![(here(2379), false, Grpc), (here(1), false, Http), (here(2), false, Metrics)];
+        assert_eq!(listens(&flags), (all, own));
+        let tls = ["--client-tls-certificate=c", "--client-tls-key=k"];
+        let (all, advertised) = listens(&[&flags[..], &tls[..]].concat());
+        assert_eq!(all.iter().map(|at| at.1).collect::<Vec<_>>(), [true, true, false]);
+        assert_eq!(advertised, ["https://127.0.0.1:2379"]);
+        let refusal = refused(&["--listen-metrics=https://127.0.0.1:2"]);
+        assert!(
+            refusal.contains("listen-metrics") && refusal.contains("client-tls-certificate"),
+            "{refusal}"
+        );
     }
 
     /// A file that goes when the test ends.

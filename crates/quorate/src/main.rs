@@ -6,6 +6,7 @@
 //!       ├─► etcd      etcd_flags, what etcd's flags, variables and file say in the words of `serve` ──► serve
 //!       ├─► dev       so many `serve` processes, watched over
 //!       ├─► commands  put, get, del, txn, status, member, move-leader ──► quorate_client
+//!       ├─► snapshot  service::backup; quorate_server::seed
 //!       ├─► bench     quorate_client's bare connections
 //!       └─► sim       quorate_sim
 //! ```
@@ -27,6 +28,7 @@ mod output;
 mod remote;
 mod serve;
 mod sim;
+mod snapshot;
 mod tree;
 mod txn;
 mod zoo_cfg;
@@ -74,6 +76,7 @@ fn main() -> ExitCode {
         Command::Txn(txn) => wait(commands::txn(txn)),
         Command::Status(remote) => wait(commands::status(remote)),
         Command::Member(member) => wait(commands::member(member)),
+        Command::Snapshot(wanted) => wait(snapshot::snapshot(wanted)),
         Command::MoveLeader(wanted) => wait(commands::move_leader(wanted)),
         Command::Bench(bench) => wait(bench::bench(bench)),
         Command::Sim(wanted) => sim::sim(&wanted),

@@ -8,7 +8,7 @@ use std::{
 };
 
 use quorate_consensus::{GroupId, Role};
-use quorate_etcd::{Feed, Front};
+use quorate_etcd::{Feed, Front, Serves};
 use quorate_server::{CallError, Handle, Network, Options, Security, Stopped, Storage, systemd};
 use quorate_service::{Identity, KEYS, Reply, State, TREE, keyspace};
 use quorate_tls::{Members, Tls};
@@ -28,6 +28,7 @@ mod members;
 mod start;
 
 use members::follow_members;
+pub(crate) use start::founding;
 use start::{addresses, engines, found, join, node_config};
 
 /// What the process says on standard output once it serves; `dev` waits for it.
@@ -118,7 +119,7 @@ fn bind(key: &str, address: &str) -> Result<TcpListener, Failed> {
 async fn run(settings: &Settings, for_dev: bool) -> Result<ExitCode, Failed> {
     let mut signals = Signals::new()?;
     let peer_listener = bind("listen-peer", &settings.listen_peer)?;
-    let listen_client = |at: &Listen| Ok((bind("listen-client", &at.address)?, at.secure));
+    let listen_client = |at: &Listen| Ok((bind(at.key, &at.address)?, at.clone()));
     let client_listeners =
         settings.listen_clients.iter().map(listen_client).collect::<Result<Vec<_>, Failed>>()?;
     let mut start = if settings.existing {
@@ -145,7 +146,6 @@ async fn run(settings: &Settings, for_dev: bool) -> Result<ExitCode, Failed> {
     options.unsafe_no_sync = settings.no_sync;
     options.calls_waiting_max = settings.waiting_max;
     let (cluster, node) = (start.cluster, start.node);
-    let has_tree = settings.tree_engine.is_some();
     let listen = |key: &'static str, at: &Option<String>| at.as_ref().map(|at| bind(key, at)).transpose();
     let tree_listeners = tree::Listeners {
         clients: listen("listen-zookeeper", &settings.zookeeper.listen)?,
@@ -164,7 +164,7 @@ async fn run(settings: &Settings, for_dev: bool) -> Result<ExitCode, Failed> {
             client_urls: settings.advertise_clients.clone(),
         };
         let state = State::new(identity, start.bootstrap.clone()).with_keys_sink(feed.sink());
-        if has_tree { state.with_tree(Some(tree_sink)) } else { state }
+        state.with_tree(Some(tree_sink))
     })
     .map_err(|error| failed(format!("{} does not start: {error}", settings.name)))?;
 
@@ -188,10 +188,10 @@ async fn run(settings: &Settings, for_dev: bool) -> Result<ExitCode, Failed> {
     front.client_names.clone_from(&settings.client_names);
     front.tls = client_tls;
     let front = serve_etcd(client_listeners, front, stopping)?;
-    let zookeeper =
-        has_tree.then(|| tree::serve(settings, tree_listeners, tree_front, &handle, stop.subscribe()));
-    let zookeeper = zookeeper.transpose()?;
-    let members = follow_members(handle.clone(), settings.data_dir.clone(), start.peers, engines(settings));
+    let clients_of_tree = tree_listeners.clients.is_some() || tree_listeners.secure.is_some();
+    let zookeeper = tree::serve(settings, tree_listeners, tree_front, &handle, stop.subscribe())?;
+    let (directory, engines) = (settings.data_dir.clone(), engines(settings));
+    let members = follow_members(handle.clone(), directory, start.peers, engines, clients_of_tree);
     let mut members = tokio::spawn(members);
     let lead = follow_lead(handle.clone(), settings.name.clone(), settings.quota_bytes, for_dev);
     let lead = tokio::spawn(lead);
@@ -219,9 +219,7 @@ async fn run(settings: &Settings, for_dev: bool) -> Result<ExitCode, Failed> {
                 // Only now: clients were served while others took over the lead.
                 stop.send_replace(true);
                 let _ = front.await;
-                if let Some(zookeeper) = zookeeper {
-                    let _ = zookeeper.await;
-                }
+                let _ = zookeeper.await;
             };
             tokio::select! {
                 () = leave => ExitCode::SUCCESS,
@@ -237,8 +235,9 @@ async fn run(settings: &Settings, for_dev: bool) -> Result<ExitCode, Failed> {
 }
 
 /// Which group must have a leader before clients are served, and who is served where, in words.
-fn serves(settings: &Settings, etcd: &[(TcpListener, bool)]) -> Result<(GroupId, String), Failed> {
-    let at = etcd.iter().map(|(socket, _)| socket.local_addr().map(|at| at.to_string()));
+fn serves(settings: &Settings, etcd: &[(TcpListener, Listen)]) -> Result<(GroupId, String), Failed> {
+    let etcd = etcd.iter().filter(|(_, at)| matches!(at.serves, Serves::All | Serves::Grpc));
+    let at = etcd.map(|(socket, _)| socket.local_addr().map(|at| at.to_string()));
     let at = at.collect::<io::Result<Vec<_>>>().map_err(listen_failed)?.join(", ");
     let at = Some(at).filter(|at| !at.is_empty());
     Ok(match (at, settings.zookeeper.listen.as_ref().or(settings.zookeeper.listen_secure.as_ref())) {
@@ -254,13 +253,14 @@ fn listen_failed(error: io::Error) -> Failed {
 
 /// Serves etcd's clients until it is told to stop. Without a listener, this member still counts the time of leases while it leads.
 fn serve_etcd(
-    sockets: Vec<(TcpListener, bool)>,
+    sockets: Vec<(TcpListener, Listen)>,
     front: Front,
     mut stopping: watch::Receiver<bool>,
 ) -> Result<tokio::task::JoinHandle<()>, Failed> {
-    let in_tokio = |(socket, secure): (TcpListener, bool)| {
+    let in_tokio = |(socket, at): (TcpListener, Listen)| {
         socket.set_nonblocking(true)?;
-        Ok(quorate_etcd::Listener { socket: tokio::net::TcpListener::from_std(socket)?, secure })
+        let socket = tokio::net::TcpListener::from_std(socket)?;
+        Ok(quorate_etcd::Listener { socket, secure: at.secure, serves: at.serves })
     };
     let listeners =
         sockets.into_iter().map(in_tokio).collect::<io::Result<Vec<_>>>().map_err(listen_failed)?;

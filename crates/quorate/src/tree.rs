@@ -262,6 +262,8 @@ impl Listeners {
 }
 
 /// Serves ZooKeeper's clients, if there is a listener, until it is told to stop. Without one this member still ends silent sessions while it leads the tree.
+///
+/// In a cluster that has no tree, clients are turned away like those of a member without a leader; so they are until an added one has its first leader.
 pub(crate) fn serve(
     settings: &Settings,
     listeners: Listeners,

@@ -282,8 +282,8 @@ fn an_engine_that_is_not_the_clusters_is_refused_with_the_option_to_mend() {
         (&["--keys-engine=raft"], "it was started with zab"),
         (&["--keys-engine=raft"], "keys-engine"),
         (
-            &["--keys-engine=zab", "--tree-engine=off"],
-            "tree-engine = off, but the cluster was founded with zab",
+            &["--keys-engine=zab", "--tree-engine=raft"],
+            "tree-engine = raft, but the cluster was founded with zab",
         ),
     ];
     for (options, said) in wrong {

@@ -6,41 +6,18 @@
     reason = "a test starts processes and has deadlines"
 )]
 
+mod support;
+
 use std::{
     fs,
-    io::{BufRead, BufReader, Read as _, Write as _},
-    net::{TcpListener, TcpStream},
+    io::{BufRead, BufReader},
     path::{Path, PathBuf},
     process::{Child, ChildStdout, Command, Stdio},
-    time::Duration,
 };
 
-use quorate_wire::{
-    jute::{Jute, Reader, Writer},
-    zookeeper::{
-        Acl, ConnectRequest, ConnectResponse, CreateRequest, DataResponse, GetDataRequest, Id, PathResponse,
-        ReplyHeader, Request, SyncRequest,
-    },
-};
+use support::{Client, Folder, free_ports};
 
 const QUORATE: &str = env!("CARGO_BIN_EXE_quorate");
-
-/// A folder that goes when the test ends.
-struct Folder(PathBuf);
-
-impl Folder {
-    fn new(name: &str) -> Folder {
-        let path = std::env::temp_dir().join(format!("quorate-{name}-{}", std::process::id()));
-        fs::create_dir_all(&path).expect("a folder");
-        Folder(path)
-    }
-}
-
-impl Drop for Folder {
-    fn drop(&mut self) {
-        let _ = fs::remove_dir_all(&self.0);
-    }
-}
 
 /// One server; killed when dropped.
 struct Server {
@@ -73,48 +50,6 @@ impl Drop for Server {
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
-}
-
-/// A client that asks one thing after the other.
-struct Client(TcpStream);
-
-impl Client {
-    fn connect(port: u16) -> Client {
-        let stream = TcpStream::connect(("127.0.0.1", port)).expect("it listens");
-        stream.set_read_timeout(Some(Duration::from_secs(60))).expect("a deadline");
-        let mut client = Client(stream);
-        let request = ConnectRequest { timeout_ms: 30_000, ..ConnectRequest::default() };
-        let mut body = Writer::new();
-        request.write(&mut body);
-        let body = body.finish();
-        client.0.write_all(&(body.len() as u32).to_be_bytes()).expect("it hears");
-        client.0.write_all(&body).expect("it hears");
-        let response = ConnectResponse::read(&mut client.packet()).expect("a handshake");
-        assert_ne!(response.session, 0, "a session");
-        client
-    }
-
-    fn packet(&mut self) -> Reader {
-        let mut length = [0; 4];
-        self.0.read_exact(&mut length).expect("it answers");
-        let mut body = vec![0; u32::from_be_bytes(length) as usize];
-        self.0.read_exact(&mut body).expect("all of it");
-        Reader::new(body.into())
-    }
-
-    fn call<T: Jute>(&mut self, request: &Request) -> T {
-        self.0.write_all(&request.packet(1).expect("it fits")).expect("it hears");
-        let mut answer = self.packet();
-        let header = ReplyHeader::read(&mut answer).expect("a header");
-        assert_eq!(header.error, 0, "{request:?}");
-        T::read(&mut answer).expect("an answer")
-    }
-}
-
-fn free_ports<const N: usize>() -> [u16; N] {
-    let listeners: [TcpListener; N] =
-        std::array::from_fn(|_| TcpListener::bind("127.0.0.1:0").expect("a port"));
-    listeners.map(|listener| listener.local_addr().expect("its address").port())
 }
 
 /// The three files of an ensemble, and where each server serves clients: one line has its own port, the others the file's.
@@ -152,14 +87,8 @@ fn three_files_make_an_ensemble_and_what_one_server_takes_another_tells() {
     servers.iter_mut().for_each(Server::wait_until_it_serves);
 
     let (mut one, mut other) = (Client::connect(ports[0]), Client::connect(ports[2]));
-    let acl = vec![Acl { permissions: 31, id: Id::new("world", "anyone") }];
-    let create = CreateRequest { path: "/a".into(), data: Some("one".into()), acl, flags: 0 };
-    let created: PathResponse = one.call(&Request::Create(create));
-    assert_eq!(created.path, "/a");
-    let _: PathResponse = other.call(&Request::Sync(SyncRequest { path: "/".into() }));
-    let read: DataResponse =
-        other.call(&Request::GetData(GetDataRequest { path: "/a".into(), watch: false }));
-    assert_eq!(read.data.as_deref(), Some(&b"one"[..]));
+    one.create("/a", "one");
+    assert_eq!(other.read("/a").as_deref(), Some(&b"one"[..]));
     assert!(folder.0.join("data-0/quorate").is_dir(), "the data is under dataDir");
 }
 

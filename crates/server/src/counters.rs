@@ -8,6 +8,8 @@ use std::{
     time::Duration,
 };
 
+use crate::peers::Peers;
+
 /// A number that only grows.
 #[derive(Debug, Default)]
 pub struct Counter(AtomicU64);
@@ -21,6 +23,34 @@ impl Counter {
 
     pub(crate) fn add(&self, by: u64) {
         self.0.fetch_add(by, Ordering::Relaxed);
+    }
+}
+
+/// A number that goes up and down.
+#[derive(Debug, Default)]
+pub struct Gauge(AtomicU64);
+
+impl Gauge {
+    /// Its value.
+    #[must_use]
+    pub fn get(&self) -> u64 {
+        self.0.load(Ordering::Relaxed)
+    }
+
+    /// One more, until what is returned is dropped.
+    pub(crate) fn one(&self) -> One<'_> {
+        self.0.fetch_add(1, Ordering::Relaxed);
+        One(self)
+    }
+}
+
+/// One of what a gauge counts.
+#[derive(Debug)]
+pub(crate) struct One<'a>(&'a Gauge);
+
+impl Drop for One<'_> {
+    fn drop(&mut self) {
+        self.0.0.fetch_sub(1, Ordering::Relaxed);
     }
 }
 
@@ -70,6 +100,12 @@ impl Durations {
 pub struct Counters {
     /// Commands taken from callers.
     pub proposals: Counter,
+    /// Commands whose callers wait for the result.
+    pub proposals_pending: Gauge,
+    /// Commands whose callers were told of no result: refused, out of time, or the node stopped.
+    pub proposals_failed: Counter,
+    /// Linearizable reads that failed likewise.
+    pub reads_failed: Counter,
     /// Reads taken from callers.
     pub reads: Counter,
     /// Calls answered with a result.
@@ -100,6 +136,10 @@ pub struct Counters {
     pub disk_syncs: Counter,
     /// How long file syncs took.
     pub disk_sync: Durations,
+    /// How long the syncs of the journal's files took.
+    pub journal_sync: Durations,
+    /// Bytes written to the journal's files.
+    pub journal_written_bytes: Counter,
     /// Syncs saved, because a later one of the same batch covers them.
     pub disk_syncs_shared: Counter,
     /// Disk operations that failed.
@@ -122,6 +162,8 @@ pub struct Counters {
     pub connections_lost: Counter,
     /// Incoming connections that were refused.
     pub connections_refused: Counter,
+    /// What went to each peer and came from it.
+    pub peers: Peers,
 }
 
 #[cfg(test)]

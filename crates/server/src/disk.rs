@@ -235,7 +235,8 @@ mod tests {
         assert_eq!(outcomes[6], Ok(DiskOutcome::Listed(vec![("1".into(), 6)])));
         assert!(matches!(outcomes[7], Ok(DiskOutcome::Free(free)) if free > 0));
         assert!(outcomes[..5].iter().all(|outcome| *outcome == Ok(DiskOutcome::Done)), "{outcomes:?}");
-        assert_eq!(counters.disk_written_bytes.get(), 6);
+        assert_eq!((counters.disk_written_bytes.get(), counters.disk_sync.count()), (6, 1));
+        assert_eq!((counters.journal_written_bytes.get(), counters.journal_sync.count()), (6, 1));
     }
 
     #[test]
@@ -248,7 +249,8 @@ mod tests {
             DiskRequest::Allocate { path: path.clone(), length: 3 },
             read("a"),
         ];
-        let (outcomes, _) = run(scratch.path(), requests);
+        let (outcomes, counters) = run(scratch.path(), requests);
+        assert_eq!((counters.disk_written_bytes.get(), counters.journal_written_bytes.get()), (1, 0));
         assert_eq!(outcomes[3], Ok(DiskOutcome::Read(Bytes::from_static(b"x\0\0"))));
         let requests = vec![DiskRequest::Truncate { path, length: 0 }, DiskRequest::List { path: "".into() }];
         let (outcomes, _) = run(scratch.path(), requests);

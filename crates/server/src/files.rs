@@ -24,6 +24,8 @@ use crate::{
 
 /// Files kept open; the journal writes to one or two at a time.
 const OPEN_MAX: usize = 32;
+/// Where the journal's files are.
+const JOURNAL: &str = "log/";
 /// Pieces of one vectored write; Linux takes 1024.
 const PIECES_MAX: usize = 256;
 /// A read is not trusted with more memory than this at a time; it grows as bytes come.
@@ -208,6 +210,9 @@ impl Files {
             }
         }
         counters.disk_written_bytes.add(at - offset);
+        if path.starts_with(JOURNAL) {
+            counters.journal_written_bytes.add(at - offset);
+        }
         if let Some(zeros) = self.ahead.behind(path, at) {
             self.file(path)?.write_all_at(&ZEROS[..(zeros.end - zeros.start) as usize], zeros.start)?;
         }
@@ -243,7 +248,11 @@ impl Files {
             let began = Instant::now();
             // fdatasync: it writes the length too, and skips only the times.
             file.sync_data()?;
-            counters.disk_sync.record(began.elapsed());
+            let took = began.elapsed();
+            counters.disk_sync.record(took);
+            if path.starts_with(JOURNAL) {
+                counters.journal_sync.record(took);
+            }
         }
         counters.disk_syncs.add(1);
         Ok(DiskOutcome::Done)

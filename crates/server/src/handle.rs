@@ -207,7 +207,13 @@ impl<R: Send + 'static> Handle<R> {
             let command = TaggedCommand::encode(Some(origin), session, encode);
             shared.core.push(CoreInput::Node(NodeInput::Propose { group, ticket, command }))
         });
-        self.result(begun)
+        let counters = &*self.shared.counters;
+        async move {
+            let _pending = counters.proposals_pending.one();
+            let result = self.result(begun).await;
+            counters.proposals_failed.add(result.is_err().into());
+            result
+        }
     }
 
     /// A linearizable read: what the state half replies once it has everything that was committed before the call.
@@ -219,7 +225,11 @@ impl<R: Send + 'static> Handle<R> {
             shared.counters.reads.add(1);
             shared.core.push(CoreInput::Node(NodeInput::Read { group, ticket }))
         });
-        self.result(begun)
+        async move {
+            let result = self.result(begun).await;
+            self.shared.counters.reads_failed.add(result.is_err().into());
+            result
+        }
     }
 
     /// A read of what this replica has, however old. Asks neither the core nor a peer.

@@ -69,6 +69,7 @@ impl Hub {
     pub(crate) fn send(&self, local: Local, frames: &mut Vec<(NodeId, Channel, Bytes)>) {
         frames.sort_by_key(|(peer, channel, _)| (*peer, *channel));
         let nodes = self.nodes.read().unwrap_or_else(PoisonError::into_inner);
+        let own = nodes.here.get(&(local.cluster, local.node));
         for frames in frames.chunk_by(|(a, ..), (b, ..)| a == b) {
             let peer = frames[0].0;
             let bytes = frames.iter().map(|(_, _, frame)| frame.len() as u64).sum();
@@ -77,6 +78,10 @@ impl Hub {
             if !nodes.cut.contains(&(local.node, peer)) && place.inbox.try_extend(inputs, bytes) {
                 place.counters.frames_received.add(frames.len() as u64);
                 place.counters.frame_bytes_received.add(bytes);
+                place.counters.peers.of(local.node).received_bytes.add(bytes);
+                if let Some(own) = own {
+                    own.counters.peers.of(peer).sent_bytes.add(bytes);
+                }
             } else {
                 place.counters.frames_dropped.add(frames.len() as u64);
             }

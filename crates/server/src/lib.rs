@@ -43,12 +43,14 @@ mod link;
 mod listener;
 mod memory;
 mod options;
+mod peers;
 mod preamble;
 mod reader;
 mod replicas;
 mod secure;
 #[cfg(test)]
 mod secure_tests;
+mod seed;
 mod start;
 mod state;
 pub mod systemd;
@@ -61,12 +63,14 @@ mod waiters;
 
 pub use address_book::{AddressBook, load_addresses, save_addresses};
 pub use core::{NoticeSink, Stopped};
-pub use counters::{Counter, Counters, DURATION_BOUNDS_US, Durations};
+pub use counters::{Counter, Counters, DURATION_BOUNDS_US, Durations, Gauge};
 pub use data_directory::{DataDirectory, DataDirectoryError, Identity, lock_data_dir};
 pub use handle::{CallError, Handle};
 pub use hub::Hub;
 pub use options::{Options, StartError, Storage};
+pub use peers::{PeerCounters, Peers};
 pub use replicas::{EventSink, Replicas, Reply};
+pub use seed::{SeedError, seed};
 pub use start::start;
 pub use transport::{
     BULK_QUEUE_BYTES_MAX, HANDSHAKE_TIMEOUT, HANDSHAKES_MAX, INCOMING_MAX, Network, PeerAddress,

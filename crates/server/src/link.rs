@@ -27,6 +27,7 @@ use crate::{
     counters::Counters,
     data_directory::random_u64,
     inbox::{Inbox, lock},
+    peers::PeerCounters,
     preamble::{Preamble, VERDICT_BYTES, Verdict},
     secure::{self, ByDeadline, Sealing, Talk},
     transport::{
@@ -49,6 +50,7 @@ pub(crate) struct Link {
     bell: OwnedFd,
     core: Inbox<CoreInput>,
     counters: Arc<Counters>,
+    peer: Arc<PeerCounters>,
 }
 
 #[derive(Debug)]
@@ -93,6 +95,7 @@ impl Link {
             }),
             bell: eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?,
             core,
+            peer: counters.peers.of(peer),
             counters,
         });
         let seed = random_u64()?;
@@ -154,6 +157,7 @@ impl Link {
             }
         }
         self.counters.frames_dropped.add(dropped);
+        self.peer.sent_failures.add(dropped);
         lost
     }
 
@@ -207,6 +211,7 @@ impl Link {
                 Err(error) => return Err(error),
             };
             self.counters.socket_writes.add(1);
+            self.peer.sent_bytes.add(written as u64);
             state.queued_bytes -= written;
             state.written += written;
             while let Some(first) = state.queue.front()
@@ -265,12 +270,15 @@ impl Link {
                 Ok((stream, tls)) => {
                     tracing::debug!(%peer, %address, channel = ?self.preamble.channel, "connected");
                     (pause, said) = (RECONNECT_MIN, None);
+                    let stands = self.peer.connections.one();
                     let error = self.serve(&Arc::new(stream), tls);
+                    drop(stands);
                     self.hang_up();
                     if lock(&self.state).closed {
                         return;
                     }
                     self.counters.connections_lost.add(1);
+                    self.peer.connections_lost.add(1);
                     self.say_lost();
                     tracing::debug!(%peer, %address, channel = ?self.preamble.channel, %error, "connection lost");
                 }
@@ -391,6 +399,7 @@ impl Link {
         (state.stream, state.tls) = (None, None);
         // What was queued for this connection is as lost as what was half written.
         self.counters.frames_dropped.add(state.queue.len() as u64);
+        self.peer.sent_failures.add(state.queue.len() as u64);
         state.queue.clear();
         (state.queued_bytes, state.written, state.overflowing) = (0, 0, false);
     }

@@ -192,10 +192,10 @@ fn serve(id: u64, from: SocketAddr, stream: &Arc<TcpStream>, shared: &Shared) ->
     let deadline = Instant::now() + HANDSHAKE_TIMEOUT;
     let mut socket = ByDeadline::new(stream, deadline);
     let greeted = match &shared.security {
-        Security::Plaintext => greet(id, &mut socket, shared).map(|channel| (channel, None)),
+        Security::Plaintext => greet(id, &mut socket, shared).map(|peer| (peer, None)),
         Security::Tls(members) => match secure::accept(members, &mut socket) {
             Ok(mut tls) => greet(id, &mut rustls::Stream::new(&mut *tls, &mut socket), shared)
-                .map(|channel| (channel, Some(tls))),
+                .map(|peer| (peer, Some(tls))),
             Err(error) => {
                 say_refused(from, &error, shared);
                 Err(error)
@@ -207,8 +207,8 @@ fn serve(id: u64, from: SocketAddr, stream: &Arc<TcpStream>, shared: &Shared) ->
         stream.set_write_timeout(Some(HANDSHAKE_TIMEOUT))
     };
     match greeted.and_then(|greeted| lasting(stream).map(|()| greeted)) {
-        Ok((channel, None)) => receive(channel, &**stream, shared),
-        Ok((channel, Some(tls))) => receive(channel, Unsealed::new(tls, stream), shared),
+        Ok((peer, None)) => receive(peer, &**stream, shared),
+        Ok((peer, Some(tls))) => receive(peer, Unsealed::new(tls, stream), shared),
         Err(error) => ReadEnd::Io(error),
     }
 }
@@ -226,7 +226,8 @@ fn say_refused(from: SocketAddr, error: &io::Error, shared: &Shared) {
     tracing::warn!(%from, %error, "a connection to the port of members is refused; others are not named for a minute");
 }
 
-fn receive(channel: Channel, mut from: impl Read, shared: &Shared) -> ReadEnd {
+fn receive((peer, channel): (NodeId, Channel), mut from: impl Read, shared: &Shared) -> ReadEnd {
+    let peer = shared.counters.peers.of(peer);
     let mut frames = FrameReader::new(frame_bytes_max(channel));
     let mut batch: Vec<Bytes> = Vec::new();
     loop {
@@ -240,6 +241,7 @@ fn receive(channel: Channel, mut from: impl Read, shared: &Shared) -> ReadEnd {
         let bytes = batch.iter().map(|frame| frame.len() as u64).sum();
         shared.counters.frames_received.add(batch.len() as u64);
         shared.counters.frame_bytes_received.add(bytes);
+        peer.received_bytes.add(bytes);
         // A core that is behind lets the socket fill, and the peer learns by TCP to slow down.
         let inputs = batch.drain(..).map(|frame| CoreInput::Node(NodeInput::Frame(frame)));
         if !shared.core.extend_waiting(inputs, bytes) {
@@ -249,7 +251,7 @@ fn receive(channel: Channel, mut from: impl Read, shared: &Shared) -> ReadEnd {
 }
 
 /// Hears who it is and answers. The newest connection of a peer and channel replaces the one before, which then is a dead one.
-fn greet(id: u64, talk: &mut dyn Talk, shared: &Shared) -> io::Result<Channel> {
+fn greet(id: u64, talk: &mut dyn Talk, shared: &Shared) -> io::Result<(NodeId, Channel)> {
     let mut preamble = [0; PREAMBLE_BYTES];
     talk.read_exact(&mut preamble)?;
     let preamble = match Preamble::judge(&preamble, shared.local) {
@@ -274,5 +276,5 @@ fn greet(id: u64, talk: &mut dyn Talk, shared: &Shared) -> io::Result<Channel> {
         }
     }
     talk.write_all(&Verdict::Welcome.encode())?;
-    Ok(preamble.channel)
+    Ok(peer)
 }

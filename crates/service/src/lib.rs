@@ -13,6 +13,7 @@
 //! Architecture Invariant: no request to `keys` waits for `meta`.
 #![forbid(unsafe_code)]
 
+pub mod backup;
 pub mod cluster;
 pub mod compactor;
 mod error;
@@ -32,7 +33,7 @@ pub use quorate_placement as placement;
 pub use quorate_wire as wire;
 pub use quorate_znodes as znodes;
 pub use state::{
-    Bootstrap, Identity, KeysNews, KeysSink, Reply, State, TOUCHES_MAX, TreeNews, TreeSink, touch,
+    Bootstrap, Identity, KeysNews, KeysSink, Reply, State, TOUCHES_MAX, TreeNews, TreeSink, touch, tree_word,
 };
 
 /// The group that keeps the cluster's own records: members, groups, identities of disks.

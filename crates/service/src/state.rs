@@ -9,16 +9,18 @@ use std::collections::BTreeSet;
 use quorate_consensus::{ClusterId, GroupId, Incarnation, Membership, NodeId, Role, StateMachine};
 use quorate_keyspace::{Keyspace, View as KeysView};
 use quorate_node::{
-    Applied, FromState, Node, NodeInput, Origin, Outcome, Replica, StateHalf, StateOutputs, TaggedCommand,
-    Ticket, ToState,
+    Applied, FromState, Node, NodeInput, Outcome, Replica, StateHalf, StateOutputs, Ticket, ToState,
 };
 use quorate_placement::{Command as MetaCommand, Placement, View as MetaView};
 
 use crate::{KEYS, META, TREE};
 
+mod added;
 mod keys;
 mod tree;
 
+use added::Added;
+pub use added::tree_word;
 use keys::Listener;
 pub use keys::{KeysNews, KeysSink};
 use tree::Tree;
@@ -67,7 +69,7 @@ pub struct Bootstrap {
     pub birth: Membership,
 }
 
-/// The state half of a node that runs `meta`, `keys` and, if it was told so, `tree`.
+/// The state half of a node that runs `meta`, `keys` and, once the records name it, `tree`.
 #[derive(Debug)]
 pub struct State {
     identity: Identity,
@@ -76,6 +78,7 @@ pub struct State {
     keys: Replica<Keyspace>,
     keys_listener: Listener,
     tree: Option<Tree>,
+    added: Added,
     leads_meta: bool,
     /// Answers to changes of members that wait until every group has followed.
     settling: Vec<(Ticket, Reply)>,
@@ -105,9 +108,10 @@ impl State {
         let (node, life) = (identity.node, identity.life);
         State {
             meta: Replica::new(Placement::new(), birth.clone(), node, life),
-            keys: Replica::new(Keyspace::new(), birth, node, life),
+            keys: Replica::new(Keyspace::new(), birth.clone(), node, life),
             keys_listener: Listener::default(),
             tree: None,
+            added: Added::new(birth),
             identity,
             bootstrap: bootstrap.map(|bootstrap| bootstrap.initialise),
             leads_meta: false,
@@ -131,12 +135,6 @@ impl State {
     #[must_use]
     pub fn meta(&self) -> &Replica<Placement> {
         &self.meta
-    }
-
-    /// How many answers wait for the groups to follow a change of members.
-    #[must_use]
-    pub fn settling(&self) -> usize {
-        self.settling.len()
     }
 
     fn entries(
@@ -197,6 +195,7 @@ impl State {
         let changed = !applied.events.is_empty() || jumped;
         applied.events.clear();
         let own = std::mem::take(&mut applied.own);
+        self.open_tree(out);
         self.confirmed(out);
         Self::serve_meta(&self.meta, &mut self.meta_applied, out);
         out.core.push(Self::report(META, &self.meta, own, jumped));
@@ -369,13 +368,9 @@ impl State {
 
     /// Says it once per epoch of `meta`; all of it may be said twice without harm.
     fn say(&mut self, what: Announcement, command: &MetaCommand, out: &mut StateOutputs<Reply>) {
-        if !self.announced.insert(what) {
-            return;
+        if self.announced.insert(what) {
+            self.propose_own(command, out);
         }
-        let ticket = self.own_ticket();
-        let origin = Origin { node: self.identity.node, life: self.identity.life, ticket };
-        let command = TaggedCommand::encode(Some(origin), None, |to| to.raw(&command.encode()));
-        out.core.push(NodeInput::Propose { group: META, ticket, command });
     }
 }
 
@@ -463,17 +458,18 @@ impl State {
                     tree.hear(input);
                 }
             }
-            ToState::Relayed { group, from, bytes } => {
-                if group == KEYS {
-                    self.keys_listener.tell(KeysNews::Word { from, bytes });
-                }
+            ToState::Relayed { group: META, from, bytes } => self.hear_of_tree(from, bytes, out),
+            ToState::Relayed { group: KEYS, from, bytes } => {
+                self.keys_listener.tell(KeysNews::Word { from, bytes });
             }
+            ToState::Relayed { .. } => {}
             ToState::Role { group, change } => {
                 if group == KEYS {
                     self.keys_listener.tell(KeysNews::Role(change));
                 }
                 if group == META {
                     self.leads_meta = change.role == Role::Leader;
+                    self.added.new_lead();
                 }
                 if group == META && change.leader.is_some() {
                     self.announced.clear();

@@ -7,14 +7,14 @@ use std::{
 
 use bytes::Bytes;
 use quorate_consensus::{
-    ClusterId, Entry, Epoch, GroupId, Incarnation, Index, Membership, NodeId, Payload, Position, Role,
-    RoleChange, StateMachine,
+    ClusterId, EngineKind, Entry, Epoch, GroupId, Incarnation, Index, Membership, NodeId, Payload, Position,
+    Role, RoleChange, StateMachine,
 };
-use quorate_node::{NodeInput, Origin, StateHalf, StateOutputs, TaggedCommand, Ticket, ToState};
+use quorate_node::{GroupConfig, NodeInput, Origin, StateHalf, StateOutputs, TaggedCommand, Ticket, ToState};
 use quorate_service::{
     Bootstrap, Identity, KEYS, META, Reply, State, TREE, TreeNews,
-    placement::{Command, Member},
-    touch,
+    placement::{Command, GroupKind, GroupPlace, Member},
+    touch, tree_word,
     znodes::{Command as TreeCommand, CreateSession, Password, SessionId},
 };
 
@@ -31,8 +31,22 @@ fn add(id: u64) -> Command {
 }
 
 fn initialise() -> Command {
+    founded_with([])
+}
+
+/// Founded by 1 and 2 with these groups.
+fn founded_with(groups: impl Into<BTreeMap<GroupId, GroupPlace>>) -> Command {
     let founders = [1, 2].map(|id| Member::new(NodeId(id), url(id), false));
-    Command::Initialise { cluster: ClusterId(7), members: founders.into(), groups: BTreeMap::new() }
+    Command::Initialise { cluster: ClusterId(7), members: founders.into(), groups: groups.into() }
+}
+
+fn tree(engine: EngineKind) -> (GroupId, GroupPlace) {
+    (TREE, GroupPlace { kind: GroupKind::Tree, engine })
+}
+
+fn add_tree(members: &[u64]) -> Command {
+    let (id, place) = tree(EngineKind::Raft);
+    Command::AddGroup { id, place, members: members.iter().copied().map(NodeId).collect() }
 }
 
 /// The state half of node 1 of the founders 1 and 2, which leads `meta`, and what it says.
@@ -109,6 +123,15 @@ fn wanted(said: &[NodeInput]) -> Vec<(GroupId, Membership)> {
     desired.collect()
 }
 
+/// The groups that the core was told to open.
+fn opened(said: &[NodeInput]) -> Vec<&GroupConfig> {
+    let opened = said.iter().filter_map(|input| match input {
+        NodeInput::Open(group) => Some(group),
+        _ => None,
+    });
+    opened.collect()
+}
+
 fn let_go(said: &[NodeInput]) -> Vec<NodeId> {
     let gone = said.iter().filter_map(|input| match input {
         NodeInput::PeerKnown { peer, removed: true, .. } => Some(*peer),
@@ -177,10 +200,10 @@ fn meta_lets_nobody_go_before_the_keys_have() {
 #[test]
 fn a_member_is_let_go_only_once_the_tree_has_followed_too() {
     let mut node = Node::new();
-    node.state = Node::fresh().with_tree(None);
+    node.state = Node::fresh();
     node.last.clear();
     node.lead_meta();
-    node.records(&initialise());
+    node.records(&founded_with([tree(EngineKind::Zab)]));
     node.records(&Command::RemoveMember { id: NodeId(2), strict: false });
     let said = node.said();
     node.read_is_safe(&said, META, 2);
@@ -209,6 +232,7 @@ fn the_tree_is_published_and_touches_and_roles_with_it() {
     let mut node = Node::new();
     node.state = Node::fresh().with_tree(Some(sink));
     node.last.clear();
+    node.records(&founded_with([tree(EngineKind::Zab)]));
     let open =
         CreateSession { session: SessionId(5), timeout_ms: 4_000, password: Password([1; 16]), owner: 1 };
     let command = TreeCommand::CreateSession(open).encode();
@@ -225,4 +249,158 @@ fn the_tree_is_published_and_touches_and_roles_with_it() {
     let forged = Bytes::from_static(b"whatever");
     node.state.handle(ToState::Relayed { group: TREE, from: NodeId(2), bytes: forged }, &mut node.out);
     assert_eq!(*news.lock().unwrap(), ["zxid 100000001, 0 events", "Leader", "[SessionId(5)]"]);
+}
+
+/// The one group that the core was told to open, with its engine and its birth.
+fn opens(said: &[NodeInput]) -> Option<(EngineKind, Membership)> {
+    let opened = opened(said);
+    assert!(opened.len() <= 1 && opened.iter().all(|group| group.id == TREE), "{opened:?}");
+    opened.first().map(|group| (group.engine, group.birth.clone()))
+}
+
+/// A tree as old as the cluster: what drives it stands in the records, and it is born with the founders, whoever has come and gone by the time this life reads of it.
+#[test]
+fn a_tree_that_the_cluster_was_founded_with_is_born_with_the_founders() {
+    let mut node = Node::new();
+    assert_eq!(opens(&node.said()), None, "founded without one");
+    node.state = Node::fresh();
+    node.last.clear();
+    node.records(&founded_with([tree(EngineKind::Raft)]));
+    node.records(&add(3));
+    assert_eq!(opens(&node.said()), Some((EngineKind::Raft, members([1, 2]))));
+    assert_eq!(node.state.tree().expect("it is here").membership(), &members([1, 2]));
+}
+
+/// Not with who founded the cluster, nor with who is a member when the entry is read: with who was a member where it stands.
+#[test]
+fn a_tree_that_was_added_is_born_with_the_members_of_that_moment_in_each_life() {
+    let mut node = Node::new();
+    let (snapshot, version) = {
+        node.records(&add(3));
+        assert!(node.state.tree().is_none());
+        node.records(&add_tree(&[1, 2, 3]));
+        assert_eq!(opens(&node.said()), Some((EngineKind::Raft, members([1, 2, 3]))));
+        node.records(&Command::RemoveMember { id: NodeId(2), strict: false });
+        assert_eq!(opens(&node.said()), None, "once in a life");
+        (node.state.meta().snapshot(), node.state.meta().machine().view().version())
+    };
+    assert_eq!(version, 4);
+    // It crashed before it had opened the tree; and the log is gone by now.
+    let mut again = Node { state: Node::fresh(), out: StateOutputs::default(), last: BTreeMap::new() };
+    let (meta, chunks) = (snapshot.0, snapshot.1.collect());
+    again.state.handle(ToState::Restore { group: META, meta, chunks }, &mut again.out);
+    assert_eq!(opens(&again.said()), Some((EngineKind::Raft, members([1, 2, 3]))));
+    assert_eq!(again.state.tree().expect("it is here").membership(), &members([1, 2, 3]));
+}
+
+/// {1 and 2; the tree is added, and 2 is removed before it has opened it}: without 2 the tree can do nothing, not even let it go.
+#[test]
+fn a_member_that_was_removed_opens_the_tree_that_still_needs_it() {
+    let mut node = Node::new();
+    let identity = Identity {
+        cluster: ClusterId(7),
+        node: NodeId(2),
+        incarnation: Incarnation(2),
+        life: 1,
+        name: "n2".to_owned(),
+        client_urls: Vec::new(),
+    };
+    node.state = State::new(identity, Some(Bootstrap { initialise: initialise(), birth: members([1, 2]) }));
+    node.last.clear();
+    node.records(&initialise());
+    let entries = [add_tree(&[1, 2]), Command::RemoveMember { id: NodeId(2), strict: false }];
+    let entries = entries.iter().zip(2..).map(|(command, index)| Entry {
+        position: Position::new(1, index),
+        payload: Payload::Command(TaggedCommand::encode(None, None, |to| to.raw(&command.encode()))),
+    });
+    let entries = entries.collect();
+    node.state.handle(ToState::Entries { group: META, entries }, &mut node.out);
+    let said = node.said();
+    assert_eq!(opens(&said), Some((EngineKind::Raft, members([1, 2]))));
+    assert_eq!(let_go(&said), []);
+}
+
+/// From the entry that adds it on: nobody is let go, and no change is said to be done, before the tree has followed the records, too.
+#[test]
+fn nobody_is_let_go_before_the_added_tree_has_followed() {
+    let mut node = Node::new();
+    node.records(&add_tree(&[1, 2]));
+    node.records(&Command::RemoveMember { id: NodeId(2), strict: false });
+    let said = node.said();
+    node.read_is_safe(&said, META, 3);
+    assert_eq!(
+        wanted(&node.said()),
+        [(KEYS, members([1])), (TREE, members([1])), (META, members([1, 2]))],
+        "meta keeps 2 for the tree"
+    );
+    node.followed(META, 3);
+    node.followed(KEYS, 3);
+    assert_eq!(let_go(&node.said()), []);
+    node.followed(TREE, 3);
+    assert_eq!(let_go(&node.said()), [NodeId(2)]);
+}
+
+impl Node {
+    fn hear(&mut self, from: u64, engine: Option<EngineKind>, wants: bool) -> Vec<Command> {
+        let NodeInput::Relay { group, bytes, .. } = tree_word(engine, wants) else { panic!("a word") };
+        self.state.handle(ToState::Relayed { group, from: NodeId(from), bytes }, &mut self.out);
+        let proposed = self.said().into_iter().filter_map(|input| match input {
+            NodeInput::Propose { group: META, command, .. } => {
+                let tagged = TaggedCommand::decode(command).expect("our own");
+                Some(Command::decode(&tagged.command).expect("our own"))
+            }
+            _ => None,
+        });
+        proposed.collect()
+    }
+}
+
+/// Three nodes are upgraded one at a time, and the first of them wants the tree: an older build would not understand the command.
+#[test]
+fn the_leader_asks_for_the_tree_when_every_member_is_ready_and_one_wants_it() {
+    let mut node = Node::new();
+    node.records(&add(3));
+    node.said();
+    let (zab, raft) = (Some(EngineKind::Zab), Some(EngineKind::Raft));
+    assert_eq!(node.hear(1, raft, true), [], "2 and 3 are of another build");
+    assert_eq!(node.hear(2, raft, false), []);
+    assert_eq!(node.hear(1, raft, true), [], "3 is of another build");
+    assert_eq!(node.hear(3, None, false), [], "the leader's own words are the clock");
+    assert_eq!(node.hear(1, raft, true), [add_tree(&[1, 2, 3])]);
+    assert_eq!(node.hear(1, raft, true), [], "it is on its way");
+    // Another came first, and so it was refused: it is asked for again, of all.
+    node.records(&add(4));
+    node.said();
+    assert_eq!(node.hear(1, raft, true), []);
+    for (id, engine) in [(2, raft), (3, None), (4, zab)] {
+        node.hear(id, engine, false);
+    }
+    assert_eq!(node.hear(1, raft, true), [], "they do not agree");
+    node.hear(4, raft, false);
+    assert_eq!(node.hear(1, raft, true), [add_tree(&[1, 2, 3, 4])]);
+    node.records(&add_tree(&[1, 2, 3, 4]));
+    node.records(&add(5));
+    node.said();
+    node.hear(5, raft, true);
+    assert_eq!(node.hear(1, raft, true), [], "it is there");
+}
+
+#[test]
+fn who_does_not_lead_the_records_or_has_just_begun_to_asks_for_nothing() {
+    let mut node = Node::new();
+    node.said();
+    let zab = Some(EngineKind::Zab);
+    node.hear(2, zab, true);
+    let follows = RoleChange { role: Role::Follower, epoch: Epoch(2), leader: Some(NodeId(2)) };
+    node.state.handle(ToState::Role { group: META, change: follows }, &mut node.out);
+    node.said();
+    assert_eq!(node.hear(1, zab, true), []);
+    node.lead_meta();
+    node.said();
+    assert_eq!(node.hear(1, zab, true), [], "what 2 said in an earlier lead says nothing of now");
+    let forged = Bytes::from_static(b"whatever");
+    node.state.handle(ToState::Relayed { group: META, from: NodeId(2), bytes: forged }, &mut node.out);
+    assert_eq!(node.hear(1, zab, true), []);
+    node.hear(2, zab, true);
+    assert_eq!(node.hear(1, zab, true).len(), 1);
 }

@@ -33,6 +33,7 @@ use crate::{
     reference::{Committed, Execution, Origins, Reference},
     schedule::Time,
 };
+use quorate_service::TREE;
 
 pub(crate) use disks::{Disks, Held};
 use epochs::Epochs;
@@ -122,6 +123,8 @@ pub(crate) struct Oracle {
     chunks: BTreeMap<usize, ChunkNote>,
     /// If ZAB drives the group: its epochs.
     epochs: Option<Epochs>,
+    /// The version of the records that brought the group; 0 if it is as old as the cluster, none if it is still to come.
+    born_at: Option<u64>,
 }
 
 impl Oracle {
@@ -139,7 +142,18 @@ impl Oracle {
             configs: BTreeMap::from([(0, birth)]),
             transfer: None,
             chunks: BTreeMap::new(),
+            born_at: Some(0),
         }
+    }
+
+    /// The group is added while the cluster runs, and nobody knows yet with whom.
+    fn unborn(group: GroupId, shape: &Shape) -> Oracle {
+        Oracle { born_at: None, ..Oracle::new(group, shape, Membership::default()) }
+    }
+
+    /// Did the records bring the group after this version, so that it was born with what that one wanted, or something later?
+    pub(crate) fn is_younger_than(&self, version: u64) -> bool {
+        self.born_at.is_none_or(|born_at| born_at > version)
     }
 
     /// The membership last seen committed.
@@ -226,10 +240,18 @@ pub(crate) struct Checker {
 
 impl Checker {
     pub(crate) fn new(shape: &Shape, birth: &Membership) -> Checker {
+        let late = shape.tree.as_ref().is_some_and(|tree| tree.late);
+        let oracle = |group: &GroupId| {
+            if late && *group == TREE {
+                Oracle::unborn(*group, shape)
+            } else {
+                Oracle::new(*group, shape, birth.clone())
+            }
+        };
         Checker {
             findings: Findings::default(),
             disks: Disks::new(shape.hosts() as usize),
-            oracles: shape.groups().iter().map(|group| Oracle::new(*group, shape, birth.clone())).collect(),
+            oracles: shape.groups().iter().map(oracle).collect(),
         }
     }
 
@@ -242,9 +264,20 @@ impl Checker {
         self.findings.violations.is_empty()
     }
 
-    /// The oracles of all groups.
+    /// The oracles of all groups that there are; the tree, which may be still to come, is the last.
     pub(crate) fn groups(&self) -> &[Oracle] {
-        &self.oracles
+        let born = self.oracles.iter().take_while(|oracle| oracle.born_at.is_some()).count();
+        &self.oracles[..born]
+    }
+
+    /// The group was added to the records just now: from here on it is what they say. True once.
+    pub(crate) fn is_born_now(&mut self, group: GroupId) -> bool {
+        let records = self.records();
+        let Some(oracle) = self.oracles.iter_mut().find(|oracle| oracle.group == group) else { return false };
+        let Some(birth) = records.birth(group).filter(|_| oracle.born_at.is_none()) else { return false };
+        oracle.configs.insert(0, birth.clone());
+        oracle.born_at = Some(records.version());
+        true
     }
 
     pub(crate) fn group(&self, group: GroupId) -> Option<&Oracle> {

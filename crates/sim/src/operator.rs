@@ -30,6 +30,8 @@ pub(crate) enum Waiter {
     Operator { request: usize },
     /// A host's own front end of the tree, for one of its lanes.
     Tree { lane: u64, request: u64 },
+    /// A host's own front end of the keys, or a client of it.
+    Keys(crate::etcd::Lane),
     /// A host that joins, for the list of members.
     Join { host: usize, id: NodeId },
 }
@@ -228,7 +230,7 @@ impl World {
     /// A host has an answer for the operator, or for a host that joins.
     pub(crate) fn operator_told(&mut self, host: usize, waiter: Waiter, told: Told) {
         match waiter {
-            Waiter::Client { .. } | Waiter::Tree { .. } => {}
+            Waiter::Client { .. } | Waiter::Tree { .. } | Waiter::Keys(_) => {}
             Waiter::Join { host: joins, id } => {
                 if let Told::Reply(Reply::MetaView(view)) = told
                     && view.member(id).is_some()
@@ -280,7 +282,10 @@ impl World {
         let this = &self.hosts[host];
         let Some(process) = &this.process else { return };
         let view = process.half.state.meta().machine().view();
-        let everywhere = |wanted: &Membership| self.checker.groups().iter().all(|group| group.had(wanted));
+        let everywhere = |(version, wanted): (u64, &Membership)| {
+            let groups = self.checker.groups();
+            groups.iter().all(|group| group.is_younger_than(version) || group.had(wanted))
+        };
         let followed = self.checker.meta().execution.wanted_since(version).any(everywhere);
         // Who is no member any more hears of no group, and can only say what the records say.
         if view.member(this.id).is_some() && !followed {

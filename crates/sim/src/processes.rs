@@ -24,6 +24,7 @@ impl World {
             self.marks.hit(Mark::Restarted);
         }
         self.start_server(host);
+        self.start_front(host);
         self.trace.event(now, 2, host as u64, self.hosts[host].life);
         self.trace.say(now, || format!("host {host} starts"));
         self.wake(host, now);
@@ -76,6 +77,7 @@ impl World {
             }
         }
         self.checker.after_run(host, &self.hosts, &self.origins, &mut self.marks);
+        self.welcome_tree();
         self.split_when_joint(host);
         let mut moments = [false; 7];
         moments[0] = !out.frames.is_empty();
@@ -204,6 +206,7 @@ impl World {
             self.checker.fail("I22", Some(host), format!("{waiting} inputs wait for the state half"));
         }
         self.tree_news(host);
+        self.keys_news(host);
         for (ticket, reply) in state_out.replies.drain(..) {
             self.answer(host, ticket, Told::Reply(reply));
         }
@@ -214,6 +217,7 @@ impl World {
             process.state_out = state_out;
         }
         self.schedule_apply(host);
+        self.strike_before_opening(host);
     }
 
     fn notice(&mut self, host: usize, notice: Notice) {

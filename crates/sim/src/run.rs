@@ -6,6 +6,7 @@ use quorate_consensus::{EngineKind, Random};
 use quorate_service::{META, TREE};
 
 use crate::{
+    etcd::KeysShape,
     faults::{Planned, actions_to_text},
     history::{Operation, Outcome},
     invariants::{Oracle, Violation, quorum},
@@ -59,11 +60,18 @@ impl Report {
 /// Runs a seed.
 #[must_use]
 pub fn run_seed(engine: EngineKind, seed: u64, trace: bool) -> Report {
+    let shape = Shape { engine, ..shape_of(seed) };
+    let actions = plan::plan(&shape, &mut Random::new(seed).fork(11));
+    run_actions(seed, shape, actions, trace)
+}
+
+/// The shape of a seed's run, on Raft.
+#[must_use]
+pub fn shape_of(seed: u64) -> Shape {
     let random = Random::new(seed);
     let tree = TreeShape::draw(&mut random.fork(12));
-    let shape = Shape { engine, tree, ..plan::shape(&mut random.fork(10)) };
-    let actions = plan::plan(&shape, &mut random.fork(11));
-    run_actions(seed, shape, actions, trace)
+    let keys = KeysShape::draw(&mut random.fork(13));
+    Shape { tree, keys, ..plan::shape(&mut random.fork(10)) }
 }
 
 /// Runs a seed with this shape and this list of actions instead of its own.
@@ -113,16 +121,25 @@ fn phases(world: &mut World) {
     }
     let shape = world.shape.clone();
     world.run_until(shape.clients_end);
-    if world.checker.is_clean() && leaders.is_some() {
+    if world.checker.is_clean()
+        && let Some(leaders) = &leaders
+    {
         served(world, served_before);
-        tree_served(world, &tree_before);
+        // It may have come only since.
+        if leaders.len() == world.shape.groups().len() {
+            tree_served(world, &tree_before);
+        }
     }
     world.run_until(shape.end);
     if world.checker.is_clean() {
         if let Some(leaders) = &leaders {
             converged(world, leaders);
+            world.judge_addition();
         }
         tree_checked(world, leaders.is_some());
+        if leaders.is_some() {
+            world.check_keys();
+        }
         world.give_up_all();
         checked(world);
     }
@@ -238,15 +255,16 @@ fn tree_checked(world: &mut World, healed: bool) {
 fn converged(world: &mut World, before: &Leaders) {
     let records = world.checker.records();
     let now = leaders(world);
-    for (place, group) in world.shape.groups().iter().enumerate() {
+    for (place, group) in world.shape.groups().iter().enumerate().take(now.len()) {
+        let before = before.get(place).copied().unwrap_or(now[place]);
         let membership = world.checker.groups()[place].membership().clone();
-        let left = before[place].is_some_and(|(host, _)| !membership.is_voter(world.hosts[host].id));
+        let left = before.is_some_and(|(host, _)| !membership.is_voter(world.hosts[host].id));
         // A host that stays cut off may leave the others a late election.
         // An epoch of ZAB that fills up ends, and its leader's lead with it (rule Z01).
         let short = world.shape.engine_of(*group) == EngineKind::Zab
             && world.shape.zab.counter_max < u64::from(u32::MAX);
-        if now[place] != before[place] && !left && !short && world.outcast.is_none() {
-            let what = format!("{group} led by {:?}, now by {:?}", before[place], now[place]);
+        if now[place] != before && !left && !short && world.outcast.is_none() {
+            let what = format!("{group} led by {before:?}, now by {:?}", now[place]);
             world.checker.fail("I21", None, what);
         }
         if membership != records.desired_membership() {
@@ -308,8 +326,9 @@ fn member_converged(world: &mut World, host: usize, place: usize) {
 /// The whole history, by witness and by search.
 fn checked(world: &mut World) {
     world.history.sort_by_key(|operation| operation.id);
-    let truth = &world.checker.reference().truth;
-    let findings = witness::check(&world.history, truth);
+    let reference = world.checker.reference();
+    let truth = &reference.truth;
+    let findings = witness::check_among(&world.history, truth, &reference.others);
     let verdict = wgl::check(&world.history, truth, WGL_STEPS_MAX);
     for finding in findings {
         world.checker.fail(finding.checker, None, finding.what);

@@ -31,6 +31,7 @@ mod asks;
 mod client;
 mod expect;
 mod judge;
+mod late;
 mod line;
 mod log;
 mod model;
@@ -63,7 +64,7 @@ pub(crate) struct Wrong {
 }
 
 impl Wrong {
-    fn new(id: &'static str, what: String) -> Wrong {
+    pub(crate) fn new(id: &'static str, what: String) -> Wrong {
         Wrong { id, what }
     }
 }
@@ -87,6 +88,8 @@ pub struct TreeShape {
     pub worn: (i32, i32),
     /// Faults that aim at a leader aim at the tree's.
     pub aimed: bool,
+    /// The cluster is founded without it, and gets it while it runs.
+    pub late: bool,
 }
 
 impl TreeShape {
@@ -104,6 +107,7 @@ impl TreeShape {
             rest_max_us: [15_000, 60_000, 200_000][random.below(3) as usize],
             worn: if random.chance(1, 3) { (-4, i32::MAX - 3) } else { (0, 0) },
             aimed: random.chance(1, 2),
+            late: random.chance(1, 3),
         })
     }
 

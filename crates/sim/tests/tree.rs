@@ -32,6 +32,32 @@ fn runs_with_the_tree_are_clean_and_do_what_they_are_there_for() {
     }
 }
 
+/// The cluster was founded without the tree. Its hosts are upgraded one by one; then the tree is added, amid crashes, partitions and changes of members, and serves,
+/// with every judge of the tree at work.
+#[test]
+fn a_cluster_that_was_founded_without_the_tree_gets_it_under_the_storm_and_serves_it() {
+    let mut marks = Marks::default();
+    for engine in [EngineKind::Raft, EngineKind::Zab] {
+        let reports = (1..).filter(|seed| quorate_sim::shape_of(*seed).tree.is_some_and(|tree| tree.late));
+        for report in reports.map(|seed| run_seed(engine, seed, false)).take(4) {
+            assert_eq!(report.violations, [], "seed {}", report.seed);
+            marks.join(&report.marks);
+        }
+    }
+    let wanted = [
+        Mark::TreeAdded,
+        Mark::TreeAddedAndStruck,
+        Mark::TreeLearnedAndCrashed,
+        Mark::TreeWriteAcknowledged,
+        Mark::TreeSynced,
+        Mark::TreeWatchTold,
+        Mark::MembershipChanged,
+    ];
+    for mark in wanted {
+        assert!(marks.get(mark) > 0, "never reached: {}", mark.name());
+    }
+}
+
 #[test]
 fn i23_a_run_with_the_tree_is_the_same_each_time() {
     for report in with_tree(2) {

@@ -4,7 +4,7 @@ use quorate_consensus::{Engine, GroupId, GroupStart, Index, Instant, Membership,
 
 use super::{Node, Phase};
 use crate::{
-    Answer, EngineHardState, Fatal, GroupEngine, NodeInput, Notice, Outputs,
+    Answer, EngineHardState, Fatal, GroupConfig, GroupEngine, NodeInput, Notice, Outputs,
     disks::{Disks, OWN_GROUP},
     group::Group,
 };
@@ -23,6 +23,7 @@ impl Node {
             NodeInput::Propose { .. }
             | NodeInput::Read { .. }
             | NodeInput::Desired { .. }
+            | NodeInput::Open(_)
             | NodeInput::PeerKnown { .. } => self.early.push(input),
             // A frame is lost, as frames may be; whoever sent it will say it again.
             NodeInput::Frame(_)
@@ -47,6 +48,7 @@ impl Node {
             | NodeInput::TransferLeadership { .. }
             | NodeInput::Desired { .. }
             | NodeInput::Relay { .. }
+            | NodeInput::Open(_)
             | NodeInput::State(_)
             | NodeInput::PeerLost(_)
             | NodeInput::PeerKnown { .. }
@@ -77,35 +79,47 @@ impl Node {
             }
         }
         for group in self.config.groups.clone() {
-            let Some(start) = self.start_of(group.id, &group.birth) else {
-                // Not as if there were none: a vote that was given would be given again.
-                let why = format!("the hard state of group {} does not decode", group.id);
-                return self.stop(Fatal::Damaged(why), out);
-            };
-            let snapshot = start.snapshot.clone();
-            let (mut raft, mut zab) = (self.config.raft.clone(), self.config.zab.clone());
-            // Another life draws other numbers: answers to an earlier life's questions must not pass for this one's.
-            let lot = group.id.0.wrapping_mul(0x9e37_79b9_7f4a_7c15) ^ self.config.life;
-            raft.seed ^= lot;
-            zab.seed ^= lot;
-            match GroupEngine::start(group.engine, (raft, zab), start, now) {
-                Ok(engine) => {
-                    let state =
-                        Group::new((group.id, self.config.node), engine, &snapshot, self.config.explain, now);
-                    self.groups.insert(group.id, state);
-                }
-                Err(why) => return self.stop(Fatal::Engine(format!("group {}: {why}", group.id)), out),
-            }
-            let status = self.groups[&group.id].engine.status();
-            let (index, membership) = (status.membership_at, status.membership);
-            self.with(group.id, now, out, |group, around| group.tell_membership(index, membership, around));
-            if snapshot.position != Position::ZERO {
-                self.load(group.id, snapshot);
+            self.open(now, &group, out);
+            if self.stopped().is_some() {
+                return;
             }
         }
         self.phase = Phase::Running;
         for input in std::mem::take(&mut self.early) {
             self.handle(now, input, out);
+        }
+    }
+
+    /// A group starts from what the journal has of it. Whether it starts sooner or later in a life makes no difference to its peers: until then it is as silent as
+    /// a node that is down.
+    pub(super) fn open(&mut self, now: Instant, group: &GroupConfig, out: &mut Outputs) {
+        if self.groups.contains_key(&group.id) {
+            return;
+        }
+        let Some(start) = self.start_of(group.id, &group.birth) else {
+            // Not as if there were none: a vote that was given would be given again.
+            let why = format!("the hard state of group {} does not decode", group.id);
+            return self.stop(Fatal::Damaged(why), out);
+        };
+        let snapshot = start.snapshot.clone();
+        let (mut raft, mut zab) = (self.config.raft.clone(), self.config.zab.clone());
+        // Another life draws other numbers: answers to an earlier life's questions must not pass for this one's.
+        let lot = group.id.0.wrapping_mul(0x9e37_79b9_7f4a_7c15) ^ self.config.life;
+        raft.seed ^= lot;
+        zab.seed ^= lot;
+        match GroupEngine::start(group.engine, (raft, zab), start, now) {
+            Ok(engine) => {
+                let state =
+                    Group::new((group.id, self.config.node), engine, &snapshot, self.config.explain, now);
+                self.groups.insert(group.id, state);
+            }
+            Err(why) => return self.stop(Fatal::Engine(format!("group {}: {why}", group.id)), out),
+        }
+        let status = self.groups[&group.id].engine.status();
+        let (index, membership) = (status.membership_at, status.membership);
+        self.with(group.id, now, out, |group, around| group.tell_membership(index, membership, around));
+        if snapshot.position != Position::ZERO {
+            self.load(group.id, snapshot);
         }
     }
 

@@ -39,6 +39,11 @@ pub(crate) fn promote(id: u64) -> Command {
     Command::PromoteMember { id: NodeId(id), strict: false }
 }
 
+pub(crate) fn add_tree(engine: EngineKind, members: &[u64]) -> Command {
+    let place = GroupPlace { kind: GroupKind::Tree, engine };
+    Command::AddGroup { id: GroupId(3), place, members: members.iter().copied().map(NodeId).collect() }
+}
+
 pub(crate) fn disk(id: u64, incarnation: u64) -> Command {
     Command::RegisterDisk { id: NodeId(id), incarnation: Incarnation(incarnation) }
 }
@@ -124,6 +129,8 @@ fn places() -> impl Strategy<Value = GroupPlace> {
 
 /// Any command, sensible or not.
 pub(crate) fn commands() -> impl Strategy<Value = Command> {
+    // In half of the draws the members that most histories begin with.
+    let asked = prop_oneof![Just([1, 2].map(NodeId).into()), prop::collection::btree_set(ids(), 0..4)];
     let groups = prop::collection::btree_map((0u64..300).prop_map(GroupId), places(), 0..4);
     prop_oneof![
         1 => (0u64..4, prop::collection::vec(members(), 0..4), groups).prop_map(|(cluster, members, groups)| {
@@ -143,6 +150,9 @@ pub(crate) fn commands() -> impl Strategy<Value = Command> {
         }),
         2 => (ids(), 0u64..3).prop_map(|(id, incarnation)| {
             Command::RegisterDisk { id, incarnation: Incarnation(incarnation) }
+        }),
+        2 => (0u64..4, places(), asked).prop_map(|(id, place, members)| {
+            Command::AddGroup { id: GroupId(id), place, members }
         }),
     ]
 }

@@ -70,6 +70,20 @@ pub(super) const KEYS: &[Key] = &[
         "Where clients reach this member [default: listen-client]",
     ),
     key(
+        "listen-http",
+        Kind::Addresses,
+        "",
+        "HOST:PORT,…",
+        "Where etcd's JSON gateway, probes and metrics are served, apart from gRPC, which then has listen-client to itself [default: both at listen-client]",
+    ),
+    key(
+        "listen-metrics",
+        Kind::Addresses,
+        "",
+        "HOST:PORT,…",
+        "Where /metrics, /health, /livez and /readyz are served to whoever comes, besides listen-client; in the clear unless https:// stands before it [default: nowhere]",
+    ),
+    key(
         "listen-zookeeper",
         Kind::Address,
         "",
@@ -333,7 +347,7 @@ pub(super) const KEYS: &[Key] = &[
         Kind::Word(&["zab", "raft", "off"]),
         "zab",
         "zab|raft|off",
-        "What replicates ZooKeeper's tree, likewise; off: the cluster has none",
+        "What replicates ZooKeeper's tree, likewise; off: the cluster is founded without one, and this member does not ask for it",
     ),
     key(
         "lease-reads",

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use quorate_etcd::Serves;
 use quorate_service::compactor::Retention;
 
 use super::{
@@ -252,17 +253,31 @@ impl Sources {
         self.list(key).into_iter().map(one).collect()
     }
 
-    /// Where etcd's clients come in. What has no scheme is secure if there is a certificate.
+    /// Where etcd's clients come in. What has no scheme is secure if there is a certificate, except where metrics alone are served.
     pub(super) fn listen_clients(&self, has_tls: bool) -> Result<Vec<Listen>, ConfigError> {
-        let key = "listen-client";
+        let http = self.listens("listen-http", has_tls, has_tls, Serves::Http)?;
+        let clients = if http.is_empty() { Serves::All } else { Serves::Grpc };
+        let mut all = self.listens("listen-client", has_tls, has_tls, clients)?;
+        all.extend(http);
+        all.extend(self.listens("listen-metrics", has_tls, false, Serves::Metrics)?);
+        Ok(all)
+    }
+
+    fn listens(
+        &self,
+        key: &'static str,
+        has_tls: bool,
+        secure_by_default: bool,
+        serves: Serves,
+    ) -> Result<Vec<Listen>, ConfigError> {
         let listen = |url: String| {
-            let secure = url.starts_with("https://") || has_tls && !url.starts_with("http://");
+            let secure = url.starts_with("https://") || secure_by_default && !url.starts_with("http://");
             if secure && !has_tls {
                 let mend = "set client-tls-certificate and client-tls-key, or write http://";
                 return Err(self.refuse(key, "TLS takes a certificate", mend));
             }
             let address = host_and_port(&url).map_err(|(wrong, mend)| self.refuse(key, wrong, &mend))?;
-            Ok(Listen { address, secure })
+            Ok(Listen { key, address, secure, serves })
         };
         self.list(key).into_iter().map(listen).collect()
     }
@@ -270,12 +285,13 @@ impl Sources {
     /// Where clients reach this member: as given, or where it listens, which must then be somewhere.
     pub(super) fn advertise_clients(&self, listen: &[Listen]) -> Result<Vec<String>, ConfigError> {
         let key = "advertise-client";
-        let Some(first) = listen.first() else { return Ok(Vec::new()) };
+        let grpc = || listen.iter().filter(|at| matches!(at.serves, Serves::All | Serves::Grpc));
+        let Some(first) = grpc().next() else { return Ok(Vec::new()) };
         let scheme = |secure: bool| if secure { "https" } else { "http" };
         let given = self.list(key);
         if given.is_empty() {
             let own = |at: &Listen| self.advertised(key, ("listen-client", &at.address), scheme(at.secure));
-            return listen.iter().map(own).collect();
+            return grpc().map(own).collect();
         }
         let advertised = |url: String| {
             let scheme = if url.contains("://") { url.starts_with("https://") } else { first.secure };

@@ -26,7 +26,9 @@ pub(super) async fn follow_members(
     directory: PathBuf,
     mut known: AddressBook,
     engines: BTreeMap<GroupId, EngineKind>,
+    clients_of_tree: bool,
 ) -> Option<String> {
+    let mut waits = WaitsForTree { wants: clients_of_tree, ticks: 0 };
     let (mut kept, mut save_at) = (false, tokio::time::Instant::now());
     let mut memberships = handle.memberships();
     let mut tick = tokio::time::interval(Duration::from_secs(1));
@@ -44,10 +46,12 @@ pub(super) async fn follow_members(
         if !view.is_initialised() {
             continue;
         }
+        if !view.groups().contains_key(&TREE) {
+            waits.tell(&handle, engines.get(&TREE).copied());
+        }
         for (group, place) in view.groups() {
-            let found = engines.get(group);
-            if found != Some(&place.engine) {
-                let found = found.map_or("off".to_owned(), EngineKind::to_string);
+            // A member that names no engine for a group goes by the records.
+            if let Some(found) = engines.get(group).filter(|found| **found != place.engine) {
                 let key = if *group == TREE { "tree-engine" } else { "keys-engine" };
                 return Some(format!(
                     "{key} = {found}, but the cluster was founded with {}; set it so on this member",
@@ -76,6 +80,30 @@ pub(super) async fn follow_members(
                 save_at = tokio::time::Instant::now() + SAVE_AGAIN;
             }
         }
+    }
+}
+
+/// A member of a cluster that was founded without ZooKeeper's tree.
+struct WaitsForTree {
+    /// Clients of ZooKeeper are to be served here.
+    wants: bool,
+    ticks: u32,
+}
+
+/// How often it is said that the tree is waited for, in looks at the records; about one a second.
+const SAY_EVERY: u32 = 30;
+
+impl WaitsForTree {
+    /// Says, to the leader of the records, that this member knows how a tree is added; and to people, what it waits for.
+    fn tell(&mut self, handle: &Handle<Reply>, engine: Option<EngineKind>) {
+        let _ = handle.input(quorate_service::tree_word(engine, self.wants));
+        if self.wants && self.ticks.is_multiple_of(SAY_EVERY) && self.ticks > 0 {
+            tracing::warn!(
+                "the cluster was founded without ZooKeeper's tree, and its clients are turned away: it is added once every member runs this release, is up, and has \
+                 the same tree-engine"
+            );
+        }
+        self.ticks = self.ticks.wrapping_add(1);
     }
 }
 

@@ -54,7 +54,7 @@ fn trust(settings: &Settings) -> remote::Trust {
     }
 }
 
-/// The groups of a cluster and what drives them. The records always have Raft.
+/// The groups of a cluster that is founded with these settings, and what drives them. The records always have Raft.
 pub(super) fn engines(settings: &Settings) -> BTreeMap<GroupId, EngineKind> {
     let tree = settings.tree_engine.map(|engine| (TREE, engine));
     [(META, EngineKind::Raft), (KEYS, settings.keys_engine)].into_iter().chain(tree).collect()
@@ -104,6 +104,13 @@ pub(super) fn found(settings: &Settings) -> Result<Start, Failed> {
         peers: all.iter().map(|(id, member)| (*id, address(&member.url))).collect(),
         bootstrap: Some(Bootstrap { initialise, birth }),
     })
+}
+
+/// Who this member of a new cluster is, and whom every group is born with.
+pub(crate) fn founding(settings: &Settings) -> Result<(ClusterId, NodeId, Membership), Failed> {
+    let Start { cluster, node, bootstrap, .. } = found(settings)?;
+    let birth = bootstrap.map(|bootstrap| bootstrap.birth);
+    Ok((cluster, node, birth.unwrap_or_default()))
 }
 
 /// A cluster that exists: who this member is was decided when it was added. Its members are asked, unless the data directory knows.
@@ -220,10 +227,10 @@ pub(super) fn node_config(settings: &Settings, start: &Start) -> Result<Config, 
         // Both are set when the node starts.
         incarnation: Incarnation(0),
         life: 0,
-        groups: engines(settings)
-            .into_iter()
+        // The tree comes by the records: they know whether there is one, and what drives it.
+        groups: [(META, EngineKind::Raft), (KEYS, settings.keys_engine)]
             .map(|(id, engine)| GroupConfig { id, engine, birth: birth.clone() })
-            .collect(),
+            .into(),
         raft,
         zab,
         journal: JournalConfig::default(),

@@ -32,6 +32,19 @@ pub enum TreeNews {
 /// Hears of what happens to the tree. Called in the state thread; must not wait.
 pub type TreeSink = Box<dyn FnMut(TreeNews) + Send>;
 
+/// What the tree begins as, and who is told of it once it has.
+#[derive(Default)]
+pub(super) struct Seed {
+    born: Znodes,
+    sink: Option<TreeSink>,
+}
+
+impl fmt::Debug for Seed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Seed").field("born", &self.born).finish_non_exhaustive()
+    }
+}
+
 /// The replica, and who is told.
 pub(super) struct Tree {
     pub(super) replica: Replica<Znodes>,
@@ -75,13 +88,7 @@ fn touched(word: Bytes) -> Result<Vec<SessionId>, DecodeError> {
 }
 
 impl Tree {
-    pub(super) fn new(
-        born: Znodes,
-        birth: Membership,
-        node: NodeId,
-        life: u64,
-        sink: Option<TreeSink>,
-    ) -> Tree {
+    pub(super) fn new(Seed { born, sink }: Seed, birth: Membership, node: NodeId, life: u64) -> Tree {
         Tree { replica: Replica::new(born, birth, node, life), applied: Applied::default(), sink }
     }
 
@@ -165,7 +172,7 @@ impl Tree {
 }
 
 impl State {
-    /// This node runs the tree, too: with the membership that the other groups are born with. What happens to it is told to `sink`.
+    /// What happens to the tree is told to `sink`, once the records name it and this node runs it.
     #[must_use]
     pub fn with_tree(self, sink: Option<TreeSink>) -> State {
         self.with_tree_of(Znodes::new(), sink)
@@ -174,15 +181,20 @@ impl State {
     /// The same, with a tree that is born as `born`: the same one on every node.
     #[must_use]
     pub fn with_tree_of(mut self, born: Znodes, sink: Option<TreeSink>) -> State {
-        let (node, life) = (self.identity.node, self.identity.life);
-        self.tree = Some(Tree::new(born, self.keys.membership().clone(), node, life, sink));
+        self.added.seed = Seed { born, sink };
         self
     }
 
-    /// The tree, for checkers.
+    /// The tree, for checkers; none before the records name it.
     #[must_use]
     pub fn tree(&self) -> Option<&Replica<Znodes>> {
         self.tree.as_ref().map(|tree| &tree.replica)
+    }
+
+    /// How many answers wait for the groups to follow a change of members.
+    #[must_use]
+    pub fn settling(&self) -> usize {
+        self.settling.len()
     }
 
     /// How far the groups that clients write to have followed the records: the one that is behind all others.

@@ -10,8 +10,15 @@ impl Oracle {
     pub(super) fn memberships(&mut self, after: &Status, scene: &mut Scene<'_>) {
         let host = scene.host;
         let committed = self.committed();
-        // Where the log begins: by a snapshot, what was committed last before it (I12), and that as it was committed (I16).
         let (base, at) = (self.watches[host].mirror.base, after.membership_at.0);
+        // Before any entry: all give the group one birth, and the records name it. A founder's is no other's; who joined a group as old as the cluster has none.
+        let birth = &self.configs[&0];
+        let joined = self.born_at == Some(0) && after.membership == Membership::default();
+        if (base, at) == (0, 0) && after.membership != *birth && !joined {
+            let what = format!("was opened with {:?}, and was born with {birth:?}", after.membership);
+            return scene.fail("I12", what);
+        }
+        // Where the log begins: by a snapshot, what was committed last before it (I12), and that as it was committed (I16).
         if at <= base
             && (1..=self.execution.last()).contains(&base)
             && let Some((newest, known)) = self.configs.range(..=base).next_back()

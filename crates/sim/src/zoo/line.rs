@@ -5,7 +5,10 @@ use quorate_consensus::Random;
 use quorate_service::znodes::Command;
 
 use super::{Wrong, asks::Written};
-use crate::schedule::{MICROS, MILLIS, Time};
+use crate::{
+    faults::Action,
+    schedule::{MICROS, MILLIS, Time},
+};
 
 /// Something that happens to the tree's clients and front ends.
 #[derive(Debug)]
@@ -18,6 +21,10 @@ pub(crate) enum Happening {
     ToClient { line: u64, packet: Option<Bytes> },
     /// The front end of a host has something to do.
     Turn { host: usize, life: u64, at: Time },
+    /// A host says that it is ready for the tree.
+    Word { host: usize },
+    /// Something that strikes a cluster which has just got its tree.
+    Strike { action: Action },
 }
 
 #[derive(Debug)]

@@ -33,7 +33,7 @@ const WALL_MS: i64 = 1_700_000_000_000;
 
 impl World {
     /// Lets `act` have the clients of the tree, if there are any, beside the world.
-    fn with_zoo(&mut self, act: impl FnOnce(&mut World, &mut Zoo)) {
+    pub(super) fn with_zoo(&mut self, act: impl FnOnce(&mut World, &mut Zoo)) {
         if let Some(mut zoo) = self.zoo.take() {
             act(self, &mut zoo);
             self.zoo = Some(zoo);
@@ -63,6 +63,8 @@ impl World {
             Happening::ToClient { line, packet } => {
                 self.with_zoo(|world, zoo| world.client_receives(zoo, line, packet));
             }
+            Happening::Word { host } => self.with_zoo(|world, zoo| world.says_word(zoo, host)),
+            Happening::Strike { action } => self.strike(action),
             Happening::Turn { host, life, at } => {
                 let this = &self.hosts[host];
                 let server = this.process.as_ref().and_then(|process| process.server.as_ref());

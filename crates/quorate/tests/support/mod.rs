@@ -1,0 +1,100 @@
+//! What tests of processes share: a folder, ports, and a client of ZooKeeper that speaks its wire.
+
+#![allow(dead_code, reason = "each test file is a crate of its own and uses its part")]
+
+use std::{
+    fs, io,
+    io::{Read as _, Write as _},
+    net::{TcpListener, TcpStream},
+    path::PathBuf,
+    time::Duration,
+};
+
+use quorate_wire::{
+    jute::{Jute, Reader, Writer},
+    zookeeper::{
+        Acl, ConnectRequest, ConnectResponse, CreateRequest, DataResponse, GetDataRequest, Id, PathResponse,
+        ReplyHeader, Request, SyncRequest,
+    },
+};
+
+/// A folder that goes when the test ends.
+pub(crate) struct Folder(pub(crate) PathBuf);
+
+impl Folder {
+    pub(crate) fn new(name: &str) -> Folder {
+        let path = std::env::temp_dir().join(format!("quorate-{name}-{}", std::process::id()));
+        fs::create_dir_all(&path).expect("a folder");
+        Folder(path)
+    }
+}
+
+impl Drop for Folder {
+    fn drop(&mut self) {
+        let _ = fs::remove_dir_all(&self.0);
+    }
+}
+
+/// A client that asks one thing after the other.
+pub(crate) struct Client(TcpStream);
+
+impl Client {
+    pub(crate) fn connect(port: u16) -> Client {
+        Client::try_connect(port).expect("a session")
+    }
+
+    /// None if the server turns its clients away.
+    pub(crate) fn try_connect(port: u16) -> Option<Client> {
+        let stream = TcpStream::connect(("127.0.0.1", port)).expect("it listens");
+        stream.set_read_timeout(Some(Duration::from_secs(60))).expect("a deadline");
+        let mut client = Client(stream);
+        let request = ConnectRequest { timeout_ms: 30_000, ..ConnectRequest::default() };
+        let mut body = Writer::new();
+        request.write(&mut body);
+        let body = body.finish();
+        client.0.write_all(&(body.len() as u32).to_be_bytes()).ok()?;
+        client.0.write_all(&body).ok()?;
+        let response = ConnectResponse::read(&mut client.packet().ok()?).expect("a handshake");
+        assert_ne!(response.session, 0, "a session");
+        Some(client)
+    }
+
+    fn packet(&mut self) -> io::Result<Reader> {
+        let mut length = [0; 4];
+        self.0.read_exact(&mut length)?;
+        let mut body = vec![0; u32::from_be_bytes(length) as usize];
+        self.0.read_exact(&mut body)?;
+        Ok(Reader::new(body.into()))
+    }
+
+    pub(crate) fn call<T: Jute>(&mut self, request: &Request) -> T {
+        self.0.write_all(&request.packet(1).expect("it fits")).expect("it hears");
+        let mut answer = self.packet().expect("it answers");
+        let header = ReplyHeader::read(&mut answer).expect("a header");
+        assert_eq!(header.error, 0, "{request:?}");
+        T::read(&mut answer).expect("an answer")
+    }
+
+    /// Makes a node that anyone may read and write.
+    pub(crate) fn create(&mut self, path: &str, data: &str) {
+        let acl = vec![Acl { permissions: 31, id: Id::new("world", "anyone") }];
+        let data = Some(data.as_bytes().to_vec().into());
+        let created: PathResponse =
+            self.call(&Request::Create(CreateRequest { path: path.into(), data, acl, flags: 0 }));
+        assert_eq!(created.path, path);
+    }
+
+    /// What a node holds, with all that was written before.
+    pub(crate) fn read(&mut self, path: &str) -> Option<Vec<u8>> {
+        let _: PathResponse = self.call(&Request::Sync(SyncRequest { path: "/".into() }));
+        let read: DataResponse =
+            self.call(&Request::GetData(GetDataRequest { path: path.into(), watch: false }));
+        read.data.map(|data| data.to_vec())
+    }
+}
+
+pub(crate) fn free_ports<const N: usize>() -> [u16; N] {
+    let listeners: [TcpListener; N] =
+        std::array::from_fn(|_| TcpListener::bind("127.0.0.1:0").expect("a port"));
+    listeners.map(|listener| listener.local_addr().expect("its address").port())
+}
