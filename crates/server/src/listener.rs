@@ -192,7 +192,14 @@ fn serve(id: u64, from: SocketAddr, stream: &Arc<TcpStream>, shared: &Shared) ->
     let deadline = Instant::now() + HANDSHAKE_TIMEOUT;
     let mut socket = ByDeadline::new(stream, deadline);
     let greeted = match &shared.security {
-        Security::Plaintext => greet(id, &mut socket, shared).map(|peer| (peer, None)),
+        Security::Plaintext => {
+            let greeted = greet(id, &mut socket, shared).map(|peer| (peer, None));
+            greeted.inspect_err(|error| {
+                if error.kind() == ErrorKind::Unsupported {
+                    say_refused(from, error, shared);
+                }
+            })
+        }
         Security::Tls(members) => match secure::accept(members, &mut socket) {
             Ok(mut tls) => greet(id, &mut rustls::Stream::new(&mut *tls, &mut socket), shared)
                 .map(|peer| (peer, Some(tls))),
@@ -259,6 +266,12 @@ fn greet(id: u64, talk: &mut dyn Talk, shared: &Shared) -> io::Result<(NodeId, C
         Some(Err(verdict)) => {
             talk.write_all(&verdict.encode())?;
             return Err(io::Error::new(ErrorKind::InvalidData, format!("{verdict:?}")));
+        }
+        None if preamble[0] == secure::HANDSHAKE_RECORD => {
+            return Err(io::Error::new(
+                ErrorKind::Unsupported,
+                "it speaks TLS, and this member in the clear; give this one peer-tls-certificate, peer-tls-key and peer-tls-ca, too",
+            ));
         }
         None => return Err(io::Error::new(ErrorKind::InvalidData, "not a peer")),
     };

@@ -26,7 +26,7 @@ use crate::{
 /// What one read from a socket asks for; rustls itself would ask for 4 KiB.
 const BUFFER_BYTES: usize = 64 << 10;
 /// The first byte of whatever speaks TLS: a record of the handshake.
-const HANDSHAKE_RECORD: u8 = 22;
+pub(crate) const HANDSHAKE_RECORD: u8 = 22;
 /// How long, and for how many bytes, a refused connection is listened to, so that the refusal is not overtaken by a reset.
 const FAREWELL: (Duration, usize) = (Duration::from_millis(500), 64 << 10);
 
