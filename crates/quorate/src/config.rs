@@ -499,7 +499,7 @@ mod tests {
     fn a_bad_value_is_answered_with_key_value_and_mend() {
         for (flags, parts) in [
             (vec!["--listen-client=2379"], ["listen-client", "\"2379\"", "write"]),
-            (vec!["--listen-client=https://h:1"], ["listen-client", "TLS", "write http://h:1"]),
+            (vec!["--listen-client=https://h:1"], ["listen-client", "TLS", "or write http://"]),
             (vec!["--listen-peer=0.0.0.0:2380"], ["listen-peer", "0.0.0.0:2380", "add advertise-peer"]),
             (vec!["--listen-peer=h:99999"], ["listen-peer", "h:99999", "HOST:PORT"]),
             (vec!["--heartbeat-interval=soon"], ["heartbeat-interval", "\"soon\"", "100ms"]),
