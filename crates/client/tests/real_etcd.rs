@@ -96,10 +96,10 @@ async fn the_client_works_with_etcd() {
 async fn nobody_there_is_said_plainly() {
     let options = Options { call_timeout: Duration::from_millis(300), ..Options::default() };
     let url = free_url();
-    let client = Client::connect([url.clone()], options).unwrap();
+    let client = Client::connect([url.clone()], options.clone()).unwrap();
     let error = client.put("a", "1").await.unwrap_err();
     assert_eq!(error.executed(), Executed::No);
     assert!(error.to_string().contains(&url) && error.to_string().contains("Connection refused"), "{error}");
-    assert!(matches!(Client::connect([""; 0], options), Err(Error::NoEndpoints)));
+    assert!(matches!(Client::connect([""; 0], options.clone()), Err(Error::NoEndpoints)));
     assert!(matches!(Client::connect(["https://a:1"], options), Err(Error::Endpoint { .. })));
 }

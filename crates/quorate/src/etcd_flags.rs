@@ -337,7 +337,7 @@ fn milliseconds(text: &str) -> Option<u64> {
         total += number * each;
         rest = &after[unit.len()..];
     }
-    (total >= 0.0 && total < 1e15).then_some(total as u64)
+    (0.0..1e15).contains(&total).then_some(total as u64)
 }
 
 /// What `--help` prints.
