@@ -95,6 +95,7 @@ impl World {
         let (client, attempt) = match waiter {
             Waiter::Client { client, attempt } => (client, attempt),
             Waiter::Tree { lane, request } => return self.tree_told(host, (lane, request), told),
+            Waiter::Keys(lane) => return self.keys_told(host, lane, told),
             Waiter::Operator { .. } | Waiter::Join { .. } => return self.operator_told(host, waiter, told),
         };
         let leads = self.checker.keys().status(host).role == Role::Leader;

@@ -4,7 +4,10 @@ use quorate_consensus::{GroupId, Position, StateMachine};
 use quorate_node::{FromState, NodeInput, Replica, StateOutputs, ToState};
 use quorate_service::{META, Reply, State, TREE, znodes::View};
 
-use crate::zoo::News;
+use crate::{
+    etcd::{self, Sums},
+    zoo::News,
+};
 
 /// By how much a state's size is divided in what the policy of snapshots hears of it.
 const STATE_COUNTS_FOR: u64 = 8;
@@ -21,18 +24,31 @@ pub(crate) struct After {
     pub(crate) restored: bool,
     /// Of the tree: all of it.
     pub(crate) view: Option<View>,
+    /// Of the keys, in a run that has watches and leases: all of it, in a few numbers.
+    pub(crate) keys: Option<Sums>,
 }
 
 impl After {
-    fn note(state: &State, group: GroupId, restored: bool) -> After {
+    fn note(state: &State, group: GroupId, restored: bool, keys: bool) -> After {
         fn of<S: StateMachine>(replica: &Replica<S>, group: GroupId, restored: bool) -> After {
             let (position, digest) = (replica.applied(), replica.digest());
-            After { group, position, digest, number: replica.machine().number(), restored, view: None }
+            After {
+                group,
+                position,
+                digest,
+                number: replica.machine().number(),
+                restored,
+                view: None,
+                keys: None,
+            }
         }
         match (group, state.tree()) {
             (META, _) => of(state.meta(), group, restored),
             (TREE, Some(tree)) => After { view: Some(tree.machine().view()), ..of(tree, group, restored) },
-            _ => of(state.keys(), group, restored),
+            _ => {
+                let sums = keys.then(|| Sums::of(&state.keys().machine().view()));
+                After { keys: sums, ..of(state.keys(), group, restored) }
+            }
         }
     }
 }
@@ -45,11 +61,13 @@ pub(crate) struct Half {
     pub(crate) after: Vec<After>,
     /// What is said of the tree, in a run that has one.
     pub(crate) news: Option<News>,
+    /// What is said of the keys, in a run that has watches and leases.
+    pub(crate) keys_news: Option<etcd::News>,
 }
 
 impl Half {
-    pub(crate) fn new(state: State, news: Option<News>) -> Half {
-        Half { state, after: Vec::new(), news }
+    pub(crate) fn new(state: State, news: Option<News>, keys_news: Option<etcd::News>) -> Half {
+        Half { state, after: Vec::new(), news, keys_news }
     }
 
     /// Gives the service its input as it is, in the batches in which it came.
@@ -66,13 +84,15 @@ impl Half {
             | ToState::Membership { .. } => None,
         };
         let said = out.core.len();
+        let keys = self.keys_news.is_some();
         let after = &mut self.after;
-        self.state.handle_observed(input, out, |state, group| after.push(After::note(state, group, false)));
+        self.state
+            .handle_observed(input, out, |state, group| after.push(After::note(state, group, false, keys)));
         let failed = |input: &NodeInput| matches!(input, NodeInput::State(FromState::RestoreFailed { .. }));
         if let Some(group) = restored
             && !out.core[said..].iter().any(failed)
         {
-            self.after.push(After::note(&self.state, group, true));
+            self.after.push(After::note(&self.state, group, true, keys));
         }
         // A snapshot is due when the log outgrows the state, and a state that keeps its history grows for as long as the run does. Here it counts for a
         // part of its size, so that snapshots stay frequent to the end of a run.

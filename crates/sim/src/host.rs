@@ -9,6 +9,7 @@ use quorate_service::{Bootstrap, Identity, KEYS, META, Reply, State};
 use crate::{
     clock::Clock,
     disk::Disk,
+    etcd::Front,
     half::Half,
     operator::Waiter,
     plan::Shape,
@@ -47,6 +48,8 @@ pub(crate) struct Process {
     pub(crate) half: Half,
     /// ZooKeeper's front end, in a run that has the tree.
     pub(crate) server: Option<Server>,
+    /// The front end of the keys, in a run that has watches and leases.
+    pub(crate) front: Option<Front>,
     pub(crate) out: Outputs,
     pub(crate) state_out: StateOutputs<Reply>,
     pub(crate) inbox: Vec<NodeInput>,
@@ -186,7 +189,12 @@ impl Host {
             client_urls: vec![format!("http://n{}:2", self.id)],
         };
         let mut state = State::new(identity, self.bootstrap.clone());
-        let mut news = None;
+        let (mut news, mut keys_news) = (None, None);
+        if shape.keys.is_some() {
+            let (told, heard) = std::sync::mpsc::channel();
+            state = state.with_keys_sink(Box::new(move |said| _ = told.send(said)));
+            keys_news = Some(heard);
+        }
         if let Some(tree) = &shape.tree {
             let (told, heard) = std::sync::mpsc::channel();
             // Whoever does not listen any more has ended, and this half with it.
@@ -195,8 +203,9 @@ impl Host {
         }
         self.process = Some(Process {
             node: Node::new(config, self.clock.read(now)),
-            half: Half::new(state, news),
+            half: Half::new(state, news, keys_news),
             server: None,
+            front: None,
             out: Outputs::default(),
             state_out: StateOutputs::default(),
             inbox: Vec::new(),

@@ -26,6 +26,7 @@ mod claims;
 mod clients;
 mod clock;
 mod disk;
+mod etcd;
 mod faults;
 mod frames;
 mod half;
@@ -54,6 +55,7 @@ mod world;
 mod zoo;
 
 pub use campaign::{Options, Progress, Summary, campaign, replay_command};
+pub use etcd::KeysShape;
 pub use faults::{ACTIONS_HEADER, Action, Planned, Who, actions_from_text, actions_to_text, at_ms};
 pub use invariants::Violation;
 pub use marks::{Mark, Marks};

@@ -30,6 +30,8 @@ pub(crate) enum Waiter {
     Operator { request: usize },
     /// A host's own front end of the tree, for one of its lanes.
     Tree { lane: u64, request: u64 },
+    /// A host's own front end of the keys, or a client of it.
+    Keys(crate::etcd::Lane),
     /// A host that joins, for the list of members.
     Join { host: usize, id: NodeId },
 }
@@ -228,7 +230,7 @@ impl World {
     /// A host has an answer for the operator, or for a host that joins.
     pub(crate) fn operator_told(&mut self, host: usize, waiter: Waiter, told: Told) {
         match waiter {
-            Waiter::Client { .. } | Waiter::Tree { .. } => {}
+            Waiter::Client { .. } | Waiter::Tree { .. } | Waiter::Keys(_) => {}
             Waiter::Join { host: joins, id } => {
                 if let Told::Reply(Reply::MetaView(view)) = told
                     && view.member(id).is_some()

@@ -7,6 +7,7 @@ use quorate_raft::Lease;
 use quorate_service::{KEYS, META, TREE};
 
 use crate::{
+    etcd::KeysShape,
     faults::{Action, Planned, Who},
     schedule::{MILLIS, SECONDS, Time},
     storms::storm,
@@ -46,6 +47,8 @@ pub struct Shape {
     pub zab: quorate_node::ZabConfig,
     /// ZooKeeper's tree and its clients, in the runs that have them.
     pub tree: Option<TreeShape>,
+    /// Watches and leases and their clients, in the runs that have them.
+    pub keys: Option<KeysShape>,
 }
 
 impl Shape {
@@ -93,6 +96,7 @@ pub(crate) fn shape(random: &mut Random) -> Shape {
         raft: raft(random),
         zab: zab(random),
         tree: None,
+        keys: None,
     }
 }
 
@@ -202,12 +206,24 @@ pub(crate) const WITH_TREE: u64 = 2_000;
 #[cfg(feature = "planted-bugs")]
 pub(crate) const WORN_TREE: u64 = 2_001;
 
+/// And runs with watches and leases; with leases that live for long; and with compactions.
+#[cfg(feature = "planted-bugs")]
+pub(crate) const WITH_KEYS: u64 = 2_002;
+#[cfg(feature = "planted-bugs")]
+pub(crate) const WITH_LONG_LEASES: u64 = 2_003;
+#[cfg(feature = "planted-bugs")]
+pub(crate) const WITH_COMPACTIONS: u64 = 2_004;
+/// And with so many leases that one ends at any moment.
+#[cfg(feature = "planted-bugs")]
+pub(crate) const WITH_CROWDS: u64 = 2_005;
+
 /// How much a seed is about these classes: the share of its draws that are theirs, in hundredths; none if it is not of the wanted shape.
 #[cfg(feature = "planted-bugs")]
 pub(crate) fn share(engine: EngineKind, seed: u64, wanted: &[u64]) -> u64 {
     let random = Random::new(seed);
     let shape = shape(&mut random.fork(10));
     let tree = TreeShape::draw(&mut random.fork(12));
+    let keys = KeysShape::draw(&mut random.fork(13));
     let fits = |wanted: &u64| match *wanted {
         LEASED => shape.raft.lease.is_some(),
         THREE_VOTERS => shape.voters == 3,
@@ -215,6 +231,10 @@ pub(crate) fn share(engine: EngineKind, seed: u64, wanted: &[u64]) -> u64 {
         FIVE_VOTERS => shape.voters == 5,
         WITH_TREE => tree.is_some(),
         WORN_TREE => tree.as_ref().is_some_and(|tree| tree.worn != (0, 0)),
+        WITH_KEYS => keys.is_some(),
+        WITH_LONG_LEASES => keys.as_ref().is_some_and(|keys| keys.ttl_max_s == 8),
+        WITH_COMPACTIONS => keys.as_ref().is_some_and(|keys| keys.compacts > 0),
+        WITH_CROWDS => keys.as_ref().is_some_and(|keys| keys.leases > 2),
         SHORT_EPOCHS => shape.zab.counter_max == 60,
         _ => true,
     };

@@ -24,6 +24,7 @@ impl World {
             self.marks.hit(Mark::Restarted);
         }
         self.start_server(host);
+        self.start_front(host);
         self.trace.event(now, 2, host as u64, self.hosts[host].life);
         self.trace.say(now, || format!("host {host} starts"));
         self.wake(host, now);
@@ -205,6 +206,7 @@ impl World {
             self.checker.fail("I22", Some(host), format!("{waiting} inputs wait for the state half"));
         }
         self.tree_news(host);
+        self.keys_news(host);
         for (ticket, reply) in state_out.replies.drain(..) {
             self.answer(host, ticket, Told::Reply(reply));
         }

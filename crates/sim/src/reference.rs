@@ -11,6 +11,7 @@ use quorate_service::{
 };
 
 use crate::{
+    etcd::Ledger,
     half::After,
     history::{Call, Model, Truth},
     plan::Shape,
@@ -48,6 +49,10 @@ pub(crate) struct Reference {
     /// The revision after each index; index 0 is revision 1.
     steps: Vec<Step>,
     pub(crate) truth: BTreeMap<u64, Truth>,
+    /// All of the keys and their leases, in a run that has watches and leases.
+    ledger: Option<Box<Ledger>>,
+    /// The revisions that writes took which are not in the clients' history.
+    pub(crate) others: BTreeSet<u64>,
 }
 
 pub(crate) type Origins = BTreeMap<(NodeId, u64, u64), (u64, Call)>;
@@ -56,6 +61,11 @@ impl Reference {
     /// What the entry at `index` came to.
     fn step(&self, index: u64) -> Option<Step> {
         self.steps.get(index.checked_sub(1)? as usize).copied()
+    }
+
+    /// All of the keys and their leases.
+    pub(crate) fn ledger(&self) -> Option<&Ledger> {
+        self.ledger.as_deref()
     }
 
     /// The last entry executed.
@@ -67,6 +77,7 @@ impl Reference {
     fn execute(&mut self, entry: &Entry, origins: &Origins) -> Step {
         let index = entry.position.index.0;
         let mut step = Step::default();
+        let mut told = false;
         if let Payload::Command(bytes) = &entry.payload
             && let Ok(tagged) = TaggedCommand::decode(bytes.clone())
         {
@@ -90,12 +101,27 @@ impl Reference {
                     run
                 }
             };
+            if let (true, Some(ledger), Some(origin)) = (run, &mut self.ledger, tagged.origin) {
+                let origin = (origin.node, origin.life, origin.ticket.0);
+                let twice = ledger.execute(entry.position, origin, &tagged.command);
+                step.twice = twice.then_some(index);
+                told = true;
+            }
             if let (true, Some((id, call))) = (run, operation) {
                 let (changed, previous) = self.model.apply(call);
                 let truth = Truth { index, revision: self.model.revision, changed, previous };
                 if self.truth.insert(*id, truth).is_some() {
                     step.twice = Some(*id);
                 }
+            }
+        }
+        if let Some(ledger) = &mut self.ledger {
+            if !told {
+                ledger.skip();
+            }
+            if ledger.revision > self.model.revision {
+                self.model.revision = ledger.revision;
+                self.others.insert(ledger.revision);
             }
         }
         step.revision = self.model.revision;
@@ -134,7 +160,10 @@ impl Execution {
                 Execution::Replay(Box::new(Replay { replica, digests, wanted }))
             }
             (TREE, Some(tree)) => Execution::Tree(Box::new(Log::new(tree))),
-            _ => Execution::Naive(Reference::default()),
+            _ => {
+                let ledger = shape.keys.as_ref().map(|_| Box::new(Ledger::new()));
+                Execution::Naive(Reference { ledger, ..Reference::default() })
+            }
         }
     }
 
@@ -203,6 +232,9 @@ impl Execution {
         match self {
             Execution::Naive(reference) => {
                 let step = reference.step(index)?;
+                if let Some(wrong) = reference.ledger.as_ref().and_then(|ledger| ledger.differs(state)) {
+                    return Some(wrong);
+                }
                 // By a command that was executed before, or whose session has expired.
                 let id = if step.duplicate || step.expired { "X1" } else { "E1" };
                 (step.revision != state.number).then(|| Wrong {

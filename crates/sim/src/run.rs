@@ -6,6 +6,7 @@ use quorate_consensus::{EngineKind, Random};
 use quorate_service::{META, TREE};
 
 use crate::{
+    etcd::KeysShape,
     faults::{Planned, actions_to_text},
     history::{Operation, Outcome},
     invariants::{Oracle, Violation, quorum},
@@ -69,7 +70,8 @@ pub fn run_seed(engine: EngineKind, seed: u64, trace: bool) -> Report {
 pub fn shape_of(seed: u64) -> Shape {
     let random = Random::new(seed);
     let tree = TreeShape::draw(&mut random.fork(12));
-    Shape { tree, ..plan::shape(&mut random.fork(10)) }
+    let keys = KeysShape::draw(&mut random.fork(13));
+    Shape { tree, keys, ..plan::shape(&mut random.fork(10)) }
 }
 
 /// Runs a seed with this shape and this list of actions instead of its own.
@@ -135,6 +137,9 @@ fn phases(world: &mut World) {
             world.judge_addition();
         }
         tree_checked(world, leaders.is_some());
+        if leaders.is_some() {
+            world.check_keys();
+        }
         world.give_up_all();
         checked(world);
     }
@@ -321,8 +326,9 @@ fn member_converged(world: &mut World, host: usize, place: usize) {
 /// The whole history, by witness and by search.
 fn checked(world: &mut World) {
     world.history.sort_by_key(|operation| operation.id);
-    let truth = &world.checker.reference().truth;
-    let findings = witness::check(&world.history, truth);
+    let reference = world.checker.reference();
+    let truth = &reference.truth;
+    let findings = witness::check_among(&world.history, truth, &reference.others);
     let verdict = wgl::check(&world.history, truth, WGL_STEPS_MAX);
     for finding in findings {
         world.checker.fail(finding.checker, None, finding.what);

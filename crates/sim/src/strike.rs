@@ -106,13 +106,16 @@ impl World {
                 let host = self.resolve(who);
                 let drift = if ppm >= 1_000_000 { 1_000_000 - ppm as i64 } else { ppm as i64 };
                 self.marks.hit(Mark::ClockDrift);
+                self.note_clocks();
                 self.hosts[host].clock.set_drift(now, drift);
                 self.wake(host, now);
             }
             Action::Jump { who, ms } => {
                 let host = self.resolve(who);
                 self.marks.hit(Mark::ClockJump);
+                self.note_clocks();
                 self.hosts[host].clock.jump(now, ms * MILLIS);
+                self.note_clocks();
                 self.wake(host, now);
             }
             Action::SlowApply { who, more_us, ms } => {

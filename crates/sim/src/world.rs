@@ -11,6 +11,7 @@ use quorate_service::{
 
 use crate::{
     clients::{Client, Told},
+    etcd::Etcd,
     faults::{Action, Planned},
     history::Operation,
     host::{CLUSTER, Host},
@@ -81,6 +82,7 @@ pub(crate) enum Event {
         id: NodeId,
     },
     Zoo(Happening),
+    Etcd(crate::etcd::Happening),
 }
 
 #[derive(Debug)]
@@ -112,6 +114,8 @@ pub(crate) struct World {
     pub(crate) outcast: Option<usize>,
     /// ZooKeeper's clients, in a run that has the tree.
     pub(crate) zoo: Option<Zoo>,
+    /// The clients of watches and leases, in a run that has them.
+    pub(crate) etcd: Option<Etcd>,
 }
 
 impl World {
@@ -145,6 +149,7 @@ impl World {
             operator: Operator::new(hosts_count, seed.fork(4)),
             outcast: None,
             zoo: shape.tree.as_ref().map(|tree| Zoo::new(tree, seed)),
+            etcd: shape.keys.as_ref().map(|keys| Etcd::new(keys, seed)),
             shape,
         };
         for host in 0..world.hosts.len() {
@@ -155,6 +160,16 @@ impl World {
         }
         for client in 0..world.zoo.as_ref().map_or(0, |zoo| zoo.answered().len()) {
             world.schedule.at(500 * MILLIS, Event::Zoo(Happening::Wake { client, turn: 0 }));
+        }
+        let (actors, watchers) =
+            world.shape.keys.as_ref().map_or((0, 0), |keys| (keys.actors, keys.watchers));
+        for actor in 0..actors {
+            let happening = crate::etcd::Happening::Act { actor, turn: 0 };
+            world.schedule.at(450 * MILLIS, Event::Etcd(happening));
+        }
+        for watcher in 0..watchers {
+            let happening = crate::etcd::Happening::Watch { watcher, turn: 0 };
+            world.schedule.at(350 * MILLIS, Event::Etcd(happening));
         }
         world.schedule_words();
         for (number, planned) in world.actions.iter().enumerate() {
@@ -213,6 +228,7 @@ impl World {
             }
             Event::Join { host, id } => self.join(host, id),
             Event::Zoo(happening) => self.happen(happening),
+            Event::Etcd(happening) => self.happens_to_keys(happening),
             Event::Revive { host, life } => {
                 if self.hosts[host].life == life
                     && self.hosts[host].process.as_ref().is_some_and(|p| p.stopped)

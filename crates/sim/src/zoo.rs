@@ -64,7 +64,7 @@ pub(crate) struct Wrong {
 }
 
 impl Wrong {
-    fn new(id: &'static str, what: String) -> Wrong {
+    pub(crate) fn new(id: &'static str, what: String) -> Wrong {
         Wrong { id, what }
     }
 }

@@ -118,6 +118,9 @@ impl Steward {
     /// Is a barrier wanted now, and none under way? To be asked whenever something was told, and at [`Steward::poll_timeout`]. The caller begins a
     /// linearizable read then, and hands over what comes of it.
     pub fn wants_barrier(&mut self, now: Instant) -> bool {
+        if quorate_consensus::planted!("E12") {
+            self.answer_unconfirmed();
+        }
         let due = |set: &BTreeSet<(Instant, LeaseId)>| set.first().is_some_and(|(at, _)| *at <= now);
         let wanted = self.look || !self.questions.is_empty() || due(&self.ends) || due(&self.checkpoints);
         if !wanted || self.barrier.is_some() {
@@ -203,7 +206,8 @@ impl Steward {
             (Question::KeepAlive(_), standing) => {
                 held.deadline = now + held.ttl;
                 // The log says less than is promised now. A successor would believe the log: so first the log.
-                let in_log = standing != Standing::Whole && !quorate_consensus::planted!("L01");
+                let in_log = !matches!(standing, Standing::Whole | Standing::Ending)
+                    && !quorate_consensus::planted!("E21");
                 if in_log {
                     // Again, if it is on its way already: an entry may be lost, and whoever is not answered asks again.
                     checkpoints.insert(id, (held.granted, 0));
@@ -214,6 +218,19 @@ impl Steward {
                 }
                 let (end_at, checkpoint_at) = (held.deadline, checkpoint_at(&held, now));
                 self.set(id, held, end_at, checkpoint_at);
+            }
+        }
+    }
+
+    /// E12: keeps leases alive without asking whether this node still leads.
+    fn answer_unconfirmed(&mut self) {
+        for (asker, questions) in &self.questions {
+            for question in questions {
+                let held = self.held.get(&question.lease());
+                if let Some(held) = held.filter(|held| held.standing == Standing::Whole) {
+                    let ttl_s = i64::try_from(held.ttl.as_secs()).unwrap_or(i64::MAX);
+                    self.answers.push((*asker, (*question, Some(ttl_s))));
+                }
             }
         }
     }
@@ -287,6 +304,7 @@ impl Steward {
         let seconds = |seconds: i64| Duration::from_secs(seconds.unsigned_abs());
         let ttl = seconds(lease.ttl_s);
         let (left, standing) = match lease.remaining_s {
+            _ if quorate_consensus::planted!("E13") => (ttl, Standing::Whole),
             0 => (ttl, Standing::Whole),
             remaining => (seconds(remaining), Standing::Checkpointed),
         };
