@@ -3,7 +3,7 @@
 use std::{error::Error, fs, path::PathBuf};
 
 /// Services that this crate implements. Others are answered by `routes.rs` without a trait.
-const SERVED: [&str; 7] = ["KV", "Watch", "Lease", "Cluster", "Maintenance", "Lock", "Election"];
+const SERVED: [&str; 8] = ["KV", "Watch", "Lease", "Cluster", "Auth", "Maintenance", "Lock", "Election"];
 /// Services that this crate calls on other members.
 const CALLED: [&str; 1] = ["Cluster"];
 

@@ -38,6 +38,8 @@ pub(crate) struct Server {
     kind: Kind,
     pub(crate) name: String,
     pub(crate) client: String,
+    /// Where its peers reach it.
+    pub(crate) peer: String,
     /// Where ZooKeeper's clients are served, if they are.
     pub(crate) zookeeper: String,
     command: Vec<String>,
@@ -80,7 +82,7 @@ impl Cluster {
                 command.extend(further_flags(kind, options, &zookeeper));
             }
             let log = std::env::temp_dir().join(format!("quorate-xtask-{}-{name}.log", std::process::id()));
-            servers.push(Server { kind, name, client, zookeeper, command, log, child: None });
+            servers.push(Server { kind, name, client, peer, zookeeper, command, log, child: None });
         }
         let mut cluster = Cluster { servers };
         for server in &mut cluster.servers {

@@ -10,7 +10,9 @@ mod campaign;
 mod client;
 mod cluster;
 mod compare;
+mod compatibility;
 mod differential;
+mod etcd_differential;
 mod etcdctl;
 mod failover;
 mod floor;
@@ -38,13 +40,15 @@ type Fallible<T> = Result<T, Box<dyn std::error::Error + Send + Sync>>;
 
 const HELP: &str = "\
 cargo xtask smoke                      a little of everything below; part of .ci/run
-cargo xtask etcdctl                    the etcdctl that people have, against our cluster, through a kill of the leader
+cargo xtask etcdctl                    the etcdctl that people have: through a kill of the leader, and every subcommand beside a real etcd (needs Debian's etcd-server)
 cargo xtask foreign                    the etcd-client crate, which we did not write, against our cluster (needs protoc)
 cargo xtask kazoo [zab|raft]            kazoo, Python's ZooKeeper client, against our cluster, through kills of the leader (needs python3-venv)
 cargo xtask zookeeper-client [zab|raft] the zookeeper-client crate, likewise
 cargo xtask zkcli [zab|raft|zookeeper]  ZooKeeper's shell, every answer compared with ZooKeeper's own in foreign/zkcli/everyday.txt (--write: asks it anew)
 cargo xtask differential --operations N --seeds M --first-seed S   the same random operations against ours and a real ZooKeeper (needs Debian's libzookeeper-java and default-jre-headless)
 cargo xtask differential --smoke       fifteen hundred of them, not for the ledger
+cargo xtask etcd-differential --calls N --seeds M --seed S   the same random calls of etcd's to ours and a real etcd (needs Debian's etcd-server); at the end --ledger: into the ledger, --go-on: does not stop at a difference
+cargo xtask etcd-differential --smoke  fifteen hundred of them, not for the ledger
 cargo xtask sim --engine E --seeds N --first-seed S   a campaign of the simulator; a rare state that was never reached fails it
 cargo xtask torture --kills N          kill -9 and restart real processes under load; the history is checked
 cargo xtask power --losses N           power losses on loop-mounted ext4 (root); a build without syncs must fail
@@ -55,6 +59,7 @@ cargo xtask compare --rounds N         beside etcd, in one run, with floor and c
 cargo xtask compare-zookeeper --rounds N --kills K   beside Debian's ZooKeeper, likewise; writes docs/comparison-zookeeper.md (--engine raft: only prints)
 cargo xtask compare-zookeeper --only quorate|quorate-raft|zookeeper|nothing --what setdata,getdata,create,sync --connections C --outstanding O --seconds S
                                        one load on one system, to look at it; O is of all connections together; --what fanout,failover,million as well
+cargo xtask compatibility [--check]    writes COMPATIBILITY.md from the tables in code; --check: it is what would be written
 cargo xtask saturate --seconds N       as much load as the machine can make, for so long: no leader may change";
 
 fn main() -> ExitCode {
@@ -83,6 +88,19 @@ fn main() -> ExitCode {
             number("--first-seed", 1),
             true,
         ),
+        Some("etcd-differential") if arguments.iter().any(|argument| argument == "--smoke") => {
+            etcd_differential::smoke(number("--seed", 1))
+        }
+        Some("etcd-differential") => etcd_differential::run(
+            number("--calls", 10_000),
+            number("--seeds", 1),
+            number("--seed", 1),
+            match arguments.last().map(String::as_str) {
+                Some("--ledger") => etcd_differential::Then::Ledger,
+                Some("--go-on") => etcd_differential::Then::GoOn,
+                _ => etcd_differential::Then::Stop,
+            },
+        ),
         Some("sim") => {
             campaign::run(text("--engine", "raft"), number("--seeds", 10_000), number("--first-seed", 1))
         }
@@ -91,6 +109,9 @@ fn main() -> ExitCode {
         Some("full-disk") => full_disk::run(),
         Some("plants") => plants::run(&arguments[1..]),
         Some("compare") => compare::run(number("--rounds", 3), number("--kills", 20)),
+        Some("compatibility") => {
+            compatibility::run(arguments.get(1).is_some_and(|argument| argument == "--check"))
+        }
         Some("saturate") => saturate::run(number("--seconds", 600)),
         Some("nothing") => nothing::serve(arguments.get(1).map_or("127.0.0.1:0", String::as_str)),
         Some("nothing-zookeeper") => zookeeper::nothing::serve(&arguments[1..]),

@@ -3,12 +3,14 @@
 use std::process::Command;
 
 use crate::{
-    Fallible, cluster::binary, differential, etcdctl, foreign, full_disk, kazoo, plants, power, torture,
-    zkcli,
+    Fallible, cluster::binary, compatibility, differential, etcd_differential, etcdctl, foreign, full_disk,
+    kazoo, plants, power, torture, zkcli,
 };
 
 pub(crate) fn run() -> Fallible<()> {
+    compatibility::run(true)?;
     etcdctl::run()?;
+    etcd_differential::smoke(1)?;
     foreign::run()?;
     for engine in ["zab", "raft"] {
         kazoo::run(engine)?;

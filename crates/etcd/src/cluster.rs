@@ -3,9 +3,9 @@
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use quorate_consensus::NodeId;
-use quorate_service::{KEYS, META, Reply, cluster, placement::Command, placement_error};
+use quorate_service::{KEYS, META, Reply, cluster, keyspace::Ask, placement::Command, placement_error};
 use quorate_wire::{ApiError, Code, EtcdError, OtherError, etcdserverpb as pb};
-use tonic::{Request, Response, Status, transport::Endpoint};
+use tonic::{Request, Response, Status, metadata::MetadataMap, transport::Endpoint};
 
 use crate::{
     Backend,
@@ -24,7 +24,8 @@ impl<B: Backend> Cluster for Serving<B> {
         &self,
         request: Request<pb::MemberAddRequest>,
     ) -> Result<Response<pb::MemberAddResponse>, Status> {
-        self.admit(request.metadata(), OnLearner::Refused)?;
+        let shown = self.admit(&request, OnLearner::Refused)?;
+        self.permit(&shown, Ask::Operate, false).await?;
         let front = &self.0.front;
         // Any number that differs from one addition of the same URLs to the next will do.
         let salt = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_nanos() as u64);
@@ -44,7 +45,8 @@ impl<B: Backend> Cluster for Serving<B> {
         &self,
         request: Request<pb::MemberRemoveRequest>,
     ) -> Result<Response<pb::MemberRemoveResponse>, Status> {
-        self.admit(request.metadata(), OnLearner::Refused)?;
+        let shown = self.admit(&request, OnLearner::Refused)?;
+        self.permit(&shown, Ask::Operate, false).await?;
         let members =
             self.change(&cluster::remove(request.get_ref(), self.0.front.strict_reconfiguration)).await?;
         Ok(Response::new(pb::MemberRemoveResponse { header: self.no_revision(), members }))
@@ -54,7 +56,8 @@ impl<B: Backend> Cluster for Serving<B> {
         &self,
         request: Request<pb::MemberUpdateRequest>,
     ) -> Result<Response<pb::MemberUpdateResponse>, Status> {
-        self.admit(request.metadata(), OnLearner::Refused)?;
+        let shown = self.admit(&request, OnLearner::Refused)?;
+        self.permit(&shown, Ask::Operate, false).await?;
         let command = cluster::update(request.into_inner()).map_err(|error| status(&error))?;
         let members = self.change(&command).await?;
         Ok(Response::new(pb::MemberUpdateResponse { header: self.no_revision(), members }))
@@ -64,7 +67,8 @@ impl<B: Backend> Cluster for Serving<B> {
         &self,
         request: Request<pb::MemberListRequest>,
     ) -> Result<Response<pb::MemberListResponse>, Status> {
-        self.admit(request.metadata(), OnLearner::Refused)?;
+        let shown = self.admit(&request, OnLearner::Refused)?;
+        self.permit(&shown, Ask::MemberList, true).await?;
         let records = self.records(!request.get_ref().linearizable).await?;
         let members = records.members().values().map(cluster::member).collect();
         Ok(Response::new(pb::MemberListResponse { header: self.no_revision(), members }))
@@ -74,8 +78,10 @@ impl<B: Backend> Cluster for Serving<B> {
         &self,
         request: Request<pb::MemberPromoteRequest>,
     ) -> Result<Response<pb::MemberPromoteResponse>, Status> {
-        self.admit(request.metadata(), OnLearner::Refused)?;
+        let shown = self.admit(&request, OnLearner::Refused)?;
+        self.permit(&shown, Ask::Operate, false).await?;
         let relayed = request.metadata().contains_key(RELAYED);
+        let metadata = request.metadata().clone();
         let request = request.into_inner();
         let id = NodeId(request.id);
         // Only the leader knows how far a learner has come.
@@ -86,7 +92,7 @@ impl<B: Backend> Cluster for Serving<B> {
             if relayed {
                 return Err(table(EtcdError::NotLeader));
             }
-            return self.relay_promotion(leader, request).await;
+            return self.relay_promotion(leader, request, &metadata).await;
         }
         let records = self.records(false).await?;
         let member = records.member(id).ok_or_else(|| table(EtcdError::MemberNotFound))?;
@@ -123,6 +129,7 @@ impl<B: Backend> Serving<B> {
         &self,
         leader: NodeId,
         request: pb::MemberPromoteRequest,
+        metadata: &MetadataMap,
     ) -> Result<Response<pb::MemberPromoteResponse>, Status> {
         let records = self.records(true).await?;
         let urls = records.member(leader).map(|member| member.client_urls.clone()).unwrap_or_default();
@@ -134,6 +141,12 @@ impl<B: Backend> Serving<B> {
             let Ok(channel) = endpoint.connect().await else { continue };
             let mut request = Request::new(request);
             request.metadata_mut().insert(RELAYED, tonic::metadata::MetadataValue::from_static("1"));
+            // The leader wants to know who asks as well.
+            for name in ["token", "authorization"] {
+                if let Some(value) = metadata.get(name) {
+                    request.metadata_mut().insert(name, value.clone());
+                }
+            }
             match ClusterClient::new(channel).member_promote(request).await {
                 // The header is the leader's, as in etcd.
                 Ok(response) => return Ok(Response::new(response.into_inner())),

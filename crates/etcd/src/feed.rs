@@ -13,7 +13,7 @@ use quorate_service::{
 };
 use tokio::sync::Notify;
 
-use crate::counts::Count;
+use crate::{counts::Count, known::Known};
 
 /// Changes that wait for the watches to be told of them, at most. What comes above that they read from history.
 const WAITING_MAX: usize = 1 << 16;
@@ -30,6 +30,7 @@ struct Inner {
     leases: Mutex<Leases>,
     applied: Applied,
     told_of_leases: Notify,
+    known: Known,
 }
 
 /// What has happened to the keys since this node began to apply: what its log brings again when it starts counts again.
@@ -54,7 +55,7 @@ impl Applied {
                 News::Changed(Event { kind: EventKind::Delete, .. }) => deletes += 1,
                 News::Granted(_) => granted += 1,
                 News::Ended { .. } => ended += 1,
-                News::Checkpointed(_) => {}
+                News::Checkpointed(_) | News::AuthChanged { .. } | News::Authenticated { .. } => {}
             }
         }
         self.puts.add(puts);
@@ -115,7 +116,7 @@ impl Feed {
         match news {
             KeysNews::Applied { before, revision, news } => {
                 self.0.applied.count(&news);
-                let news = self.hear_of_leases(news);
+                let news = self.hear_of_others(news);
                 let mut changes = self.changes();
                 changes.newest = revision;
                 if !changes.watched {
@@ -127,7 +128,8 @@ impl Feed {
                     changes.waiting.push(Change { before, revision, events: news });
                 }
             }
-            KeysNews::Replaced { revision } => {
+            KeysNews::Replaced { revision, auth } => {
+                self.0.known.replaced(auth);
                 self.tell_of_leases(OfLeases::Lost);
                 self.changes().newest = revision;
             }
@@ -140,13 +142,21 @@ impl Feed {
         self.0.changed.notify_one();
     }
 
-    /// Keeps what is for the steward of leases; what is for watches.
-    fn hear_of_leases(&self, news: Vec<News>) -> Vec<Event> {
+    /// Keeps what is for the steward of leases, and what is to be known of users; what is for watches.
+    fn hear_of_others(&self, news: Vec<News>) -> Vec<Event> {
         let mut of_leases = Vec::new();
         let changed = |news| match news {
             News::Changed(event) => Some(event),
             News::Granted(_) | News::Checkpointed(_) | News::Ended { .. } => {
                 of_leases.push(news);
+                None
+            }
+            News::AuthChanged { auth, forgotten } => {
+                self.0.known.changed(auth, forgotten.as_deref());
+                None
+            }
+            News::Authenticated { user, token, index } => {
+                self.0.known.authenticated(user, token, index);
                 None
             }
         };
@@ -170,6 +180,10 @@ impl Feed {
         }
         drop(leases);
         self.0.told_of_leases.notify_one();
+    }
+
+    pub(crate) fn known(&self) -> &Known {
+        &self.0.known
     }
 
     pub(crate) fn applied(&self) -> &Applied {

@@ -25,7 +25,9 @@ use tonic::{Status, metadata::MetadataMap};
 use crate::{
     Backend, Feed, Tuning,
     counts::{Count, Counts},
+    known::{Known, TOKEN_TTL},
     leasing::Leasing,
+    passwords,
     watching::Watching,
 };
 
@@ -66,6 +68,10 @@ pub struct Front<B = Handle<Reply>> {
     pub tls: Option<Tls>,
     /// Of these (common names, hosts) a client's certificate must have one; empty, the default: any will do.
     pub client_names: Vec<String>,
+    /// How long a token is good without being used (etcd's `--auth-token-ttl`). Default 300 s.
+    pub auth_token_ttl: Duration,
+    /// What it costs to compare a password: each step doubles it (etcd's `--bcrypt-cost`). 4 to 31, default 10.
+    pub bcrypt_cost: u32,
     /// Which life of the process this is: answers to questions of another are not for it. Default 0; a node's handle knows it.
     pub life: u64,
 }
@@ -90,6 +96,8 @@ impl<B: Backend> Front<B> {
             lease_ttl_min_s: 2,
             tls: None,
             client_names: Vec::new(),
+            auth_token_ttl: TOKEN_TTL,
+            bcrypt_cost: passwords::COST,
             life: 0,
         }
     }
@@ -126,6 +134,7 @@ pub(crate) enum OnLearner {
 
 impl<B: Backend> Serving<B> {
     pub(crate) fn new(front: Front<B>) -> Serving<B> {
+        front.feed.known().set_ttl(front.auth_token_ttl);
         let roles = front.backend.role_changes();
         let watching = Watching::new(front.feed.clone(), front.watches);
         let leasing = Leasing::new(front.feed.clone(), front.life);
@@ -154,6 +163,10 @@ impl<B: Backend> Serving<B> {
 
     pub(crate) fn watching(&self) -> &Watching {
         &self.0.watching
+    }
+
+    pub(crate) fn known(&self) -> &Known {
+        self.0.front.feed.known()
     }
 
     pub(crate) fn leasing(&self) -> &Leasing {
@@ -205,8 +218,8 @@ impl<B: Backend> Serving<B> {
         self.0.is(LEADS)
     }
 
-    /// What etcd's interceptor looks at before every call, in its order.
-    pub(crate) fn admit(&self, metadata: &MetadataMap, on_learner: OnLearner) -> Result<(), Status> {
+    /// What etcd's interceptor looks at before every call, in its order. Who asks is found out in `gate.rs`.
+    pub(crate) fn check_metadata(&self, metadata: &MetadataMap, on_learner: OnLearner) -> Result<(), Status> {
         if on_learner == OnLearner::Refused && self.0.is(LEARNER) {
             return Err(table(EtcdError::NotSupportedForLearner));
         }
@@ -223,6 +236,7 @@ impl<B: Backend> Serving<B> {
 
     // ── what the node is asked ──────────────────────────────────────────────────────────────────────────────────────────
 
+    /// A view that nobody may be shown anything of: for what this member needs itself. For a client there is [`Serving::ask`].
     pub(crate) async fn keys(&self, serializable: bool) -> Result<KeysView, Status> {
         let backend = self.backend();
         let reply = if serializable { backend.read_local(KEYS).await } else { backend.read(KEYS).await };
@@ -333,9 +347,4 @@ pub(crate) fn table(error: EtcdError) -> Status {
 
 pub(crate) fn status(error: &ApiError) -> Status {
     Status::new(tonic::Code::from_i32(error.code().number()), error.message())
-}
-
-/// The answer to a call that is not there yet.
-pub(crate) fn not_yet(what: &str) -> Status {
-    Status::unimplemented(format!("quorate: {what} is not served yet; it comes in a later version"))
 }

@@ -3,7 +3,7 @@
 use futures_util::stream;
 use quorate_service::{
     KEYS, Reply, keyspace,
-    keyspace::{Alarm, AlarmAction, AlarmKind, AlarmMember, Command, KeyspaceError, Operation},
+    keyspace::{Alarm, AlarmAction, AlarmKind, AlarmMember, Ask, Command, KeyspaceError, Operation},
     keyspace_error, kv,
     kv::{Plan, Query},
     node::SessionTag,
@@ -14,6 +14,7 @@ use tonic::{Request, Response, Status, codegen::BoxStream};
 use crate::{
     Backend,
     front::{OnLearner, Serving, call_error, done, session, status, wrong_reply},
+    gate::Shown,
     range_stream::{self, Chunks},
     rpc::etcdserverpb::kv_server::Kv,
 };
@@ -28,11 +29,11 @@ impl<B: Backend> Kv for Serving<B> {
 
     async fn range(&self, request: Request<pb::RangeRequest>) -> Result<Response<pb::RangeResponse>, Status> {
         let on_learner = if request.get_ref().serializable { OnLearner::Served } else { OnLearner::Refused };
-        self.admit(request.metadata(), on_learner)?;
+        let shown = self.admit(&request, on_learner)?;
         let plan = kv::range(request.into_inner()).map_err(|error| status(&error))?;
         let Plan::Read { query, serializable } = plan else { return Err(wrong_reply()) };
         self.counts().ranges.add(1);
-        match self.query(query, serializable).await? {
+        match self.query(&shown, query, serializable).await? {
             (keyspace::Reply::Range(range), revision) => {
                 Ok(Response::new(kv::range_response(range, revision, &self.header())))
             }
@@ -45,12 +46,12 @@ impl<B: Backend> Kv for Serving<B> {
         request: Request<pb::RangeRequest>,
     ) -> Result<Response<Self::RangeStreamStream>, Status> {
         let on_learner = if request.get_ref().serializable { OnLearner::Served } else { OnLearner::Refused };
-        self.admit(request.metadata(), on_learner)?;
+        let shown = self.admit(&request, on_learner)?;
         let plan = kv::range(request.into_inner()).map_err(|error| status(&error))?;
         let Plan::Read { query: Query::Range(range), serializable } = plan else { return Err(wrong_reply()) };
         range_stream::check(&range)?;
         self.counts().ranges.add(1);
-        let view = self.keys(serializable).await?;
+        let view = self.ask(&shown, Ask::Range(&range), serializable).await?;
         let chunks = Chunks::new(view, range, self.limits().request_bytes_max, self.header())?;
         let told = stream::unfold(chunks, |mut chunks| async move {
             let next = chunks.next()?;
@@ -62,10 +63,10 @@ impl<B: Backend> Kv for Serving<B> {
     }
 
     async fn put(&self, request: Request<pb::PutRequest>) -> Result<Response<pb::PutResponse>, Status> {
-        self.admit(request.metadata(), OnLearner::Refused)?;
+        let shown = self.admit(&request, OnLearner::Refused)?;
         let session = session(request.metadata())?;
         let plan = kv::put(request.into_inner(), self.limits()).map_err(|error| status(&error))?;
-        let (reply, revision) = self.plan(plan, session).await?;
+        let (reply, revision) = self.plan(&shown, plan, session).await?;
         Ok(Response::new(kv::put_response(reply, revision, &self.header())))
     }
 
@@ -73,19 +74,19 @@ impl<B: Backend> Kv for Serving<B> {
         &self,
         request: Request<pb::DeleteRangeRequest>,
     ) -> Result<Response<pb::DeleteRangeResponse>, Status> {
-        self.admit(request.metadata(), OnLearner::Refused)?;
+        let shown = self.admit(&request, OnLearner::Refused)?;
         let session = session(request.metadata())?;
         let plan = kv::delete_range(request.into_inner(), self.limits()).map_err(|error| status(&error))?;
-        let (reply, revision) = self.plan(plan, session).await?;
+        let (reply, revision) = self.plan(&shown, plan, session).await?;
         Ok(Response::new(kv::delete_range_response(reply, revision, &self.header())))
     }
 
     async fn txn(&self, request: Request<pb::TxnRequest>) -> Result<Response<pb::TxnResponse>, Status> {
-        self.admit(request.metadata(), OnLearner::Refused)?;
+        let shown = self.admit(&request, OnLearner::Refused)?;
         let session = session(request.metadata())?;
         self.counts().txns.add(1);
         let plan = kv::txn(request.into_inner(), self.limits()).map_err(|error| status(&error))?;
-        let (reply, revision) = self.plan(plan, session).await?;
+        let (reply, revision) = self.plan(&shown, plan, session).await?;
         Ok(Response::new(kv::txn_response(reply, revision, &self.header())))
     }
 
@@ -93,24 +94,38 @@ impl<B: Backend> Kv for Serving<B> {
         &self,
         request: Request<pb::CompactionRequest>,
     ) -> Result<Response<pb::CompactionResponse>, Status> {
-        self.admit(request.metadata(), OnLearner::Refused)?;
+        let shown = self.admit(&request, OnLearner::Refused)?;
         let session = session(request.metadata())?;
         let plan = kv::compact(request.get_ref());
-        let (_, revision) = self.plan(plan, session).await?;
+        let (_, revision) = self.plan(&shown, plan, session).await?;
         Ok(Response::new(pb::CompactionResponse { header: Some(self.header().at(revision)) }))
     }
 }
 
 impl<B: Backend> Serving<B> {
-    async fn plan(&self, plan: Plan, session: Option<SessionTag>) -> Result<(keyspace::Reply, u64), Status> {
+    async fn plan(
+        &self,
+        shown: &Shown,
+        plan: Plan,
+        session: Option<SessionTag>,
+    ) -> Result<(keyspace::Reply, u64), Status> {
         match plan {
-            Plan::Propose(command) => self.write(&command, session).await,
-            Plan::Read { query, serializable } => self.query(query, serializable).await,
+            Plan::Propose(command) => self.write(shown, command, session).await,
+            Plan::Read { query, serializable } => self.query(shown, query, serializable).await,
         }
     }
 
-    async fn query(&self, query: Query, serializable: bool) -> Result<(keyspace::Reply, u64), Status> {
-        let view = self.keys(serializable).await?;
+    async fn query(
+        &self,
+        shown: &Shown,
+        query: Query,
+        serializable: bool,
+    ) -> Result<(keyspace::Reply, u64), Status> {
+        let ask = match &query {
+            Query::Range(range) => Ask::Range(range),
+            Query::Txn(txn) => Ask::Txn(txn),
+        };
+        let view = self.ask(shown, ask, serializable).await?;
         let revision = view.revision();
         if !is_cheap(&query, &view) {
             let run = move || query.run(&view);
@@ -125,17 +140,29 @@ impl<B: Backend> Serving<B> {
     /// Proposes; the reply, and the revision for the response's header.
     pub(crate) async fn write(
         &self,
-        command: &Command,
+        shown: &Shown,
+        command: Command,
         session: Option<SessionTag>,
     ) -> Result<(keyspace::Reply, u64), Status> {
-        match self.try_write(command, session).await? {
+        match self.try_write(shown, command, session).await? {
             (Ok(reply), revision) => Ok((reply, revision)),
-            (Err(error), _) => Err(self.refused(error).await),
+            (Err(error), _) => Err(self.refused(error, command).await),
         }
     }
 
-    /// Proposes; what the keyspace says to it, and the revision for the response's header.
+    /// Proposes in the name of whoever asks; what the keyspace says to it, and the revision for the response's header.
     pub(crate) async fn try_write(
+        &self,
+        shown: &Shown,
+        command: Command,
+        session: Option<SessionTag>,
+    ) -> Result<(Result<keyspace::Reply, KeyspaceError>, u64), Status> {
+        let command = self.sealed(shown, command).await?;
+        self.propose(&command, session).await
+    }
+
+    /// Proposes in nobody's name, or in that which the command says.
+    pub(crate) async fn propose(
         &self,
         command: &Command,
         session: Option<SessionTag>,
@@ -149,18 +176,20 @@ impl<B: Backend> Serving<B> {
     }
 
     /// What the client is told, and what follows from it for this member.
-    pub(crate) async fn refused(&self, error: KeyspaceError) -> Status {
+    pub(crate) async fn refused(&self, error: KeyspaceError, command: &Command) -> Status {
         if error == KeyspaceError::NoSpace {
-            self.raise_no_space().await;
+            self.raise_no_space(command).await;
         }
         status(&keyspace_error(error))
     }
 
-    /// The first to be refused for want of space raises this member's alarm, as in etcd; operators look for it.
-    async fn raise_no_space(&self) {
+    /// The first to be refused for want of space raises this member's alarm, as in etcd; operators look for it. Whoever is refused because of an alarm,
+    /// and would have room, raises none: it would stand when the operator has lowered the other one.
+    async fn raise_no_space(&self, refused: &Command) {
         let alarm = AlarmMember { member: self.0.front.member_id, kind: AlarmKind::NoSpace };
-        let raised = self.keys(true).await.is_ok_and(|view| view.alarms().any(|raised| raised == alarm));
-        if !raised {
+        let is_new =
+            |view: keyspace::View| view.would_exceed(refused) && view.alarms().all(|raised| raised != alarm);
+        if self.keys(true).await.is_ok_and(is_new) {
             let command = Command::Alarm(Alarm { action: AlarmAction::Activate, alarm });
             let encode = |to: &mut quorate_consensus::Writer| to.raw(&command.encode());
             if let Err(error) = self.backend().propose(KEYS, None, encode).await {

@@ -3,7 +3,7 @@
 use futures_util::StreamExt as _;
 use quorate_service::{
     KEYS,
-    keyspace::{Command, KeyspaceError, LEASE_TTL_S_MAX, LeaseId, Reply as KeysReply},
+    keyspace::{Ask, Command, KeyspaceError, LEASE_TTL_S_MAX, LeaseId, Reply as KeysReply},
     lease::Question,
     node::SessionTag,
 };
@@ -13,6 +13,7 @@ use tonic::{Request, Response, Status, Streaming, codegen::BoxStream};
 use crate::{
     Backend,
     front::{OnLearner, Serving, session, table, wrong_reply},
+    gate::Shown,
     rpc::etcdserverpb::lease_server::Lease,
 };
 
@@ -30,7 +31,7 @@ impl<B: Backend> Lease for Serving<B> {
         &self,
         request: Request<pb::LeaseGrantRequest>,
     ) -> Result<Response<pb::LeaseGrantResponse>, Status> {
-        self.admit(request.metadata(), OnLearner::Refused)?;
+        let shown = self.admit(&request, OnLearner::Refused)?;
         let session = session(request.metadata())?;
         let pb::LeaseGrantRequest { ttl, id } = request.into_inner();
         if ttl > LEASE_TTL_S_MAX {
@@ -38,7 +39,7 @@ impl<B: Backend> Lease for Serving<B> {
         }
         // Silently, as in etcd: a lease shorter than an election would end whenever the leader does.
         let ttl_s = ttl.max(self.lease_ttl_min_s());
-        let (lease, revision) = self.grant(LeaseId(id), ttl_s, session).await?;
+        let (lease, revision) = self.grant(&shown, LeaseId(id), ttl_s, session).await?;
         Ok(Response::new(pb::LeaseGrantResponse {
             header: Some(self.header().at(revision)),
             id: lease.id.0,
@@ -51,10 +52,10 @@ impl<B: Backend> Lease for Serving<B> {
         &self,
         request: Request<pb::LeaseRevokeRequest>,
     ) -> Result<Response<pb::LeaseRevokeResponse>, Status> {
-        self.admit(request.metadata(), OnLearner::Refused)?;
+        let shown = self.admit(&request, OnLearner::Refused)?;
         let session = session(request.metadata())?;
         let command = Command::LeaseRevoke { id: LeaseId(request.get_ref().id) };
-        let (_, revision) = self.write(&command, session).await?;
+        let (_, revision) = self.write(&shown, command, session).await?;
         Ok(Response::new(pb::LeaseRevokeResponse { header: Some(self.header().at(revision)) }))
     }
 
@@ -63,13 +64,13 @@ impl<B: Backend> Lease for Serving<B> {
         &self,
         request: Request<Streaming<pb::LeaseKeepAliveRequest>>,
     ) -> Result<Response<Self::LeaseKeepAliveStream>, Status> {
-        self.admit(request.metadata(), OnLearner::Refused)?;
+        let shown = self.admit_long(&request)?;
         let serving = self.clone();
         let answers = request
             .into_inner()
             .map(move |request| {
-                let serving = serving.clone();
-                async move { serving.keep_alive(request?.id).await }
+                let (serving, shown) = (serving.clone(), shown.clone());
+                async move { serving.keep_alive(&shown, request?.id).await }
             })
             .buffered(KEEP_ALIVES);
         Ok(Response::new(Box::pin(answers)))
@@ -79,9 +80,9 @@ impl<B: Backend> Lease for Serving<B> {
         &self,
         request: Request<pb::LeaseTimeToLiveRequest>,
     ) -> Result<Response<pb::LeaseTimeToLiveResponse>, Status> {
-        self.admit(request.metadata(), OnLearner::Refused)?;
+        let shown = self.admit(&request, OnLearner::Refused)?;
         let pb::LeaseTimeToLiveRequest { id, keys } = request.into_inner();
-        let view = self.keys(false).await?;
+        let view = self.ask(&shown, Ask::LeaseTimeToLive { id: LeaseId(id), keys }, false).await?;
         let header = self.header_at(&view);
         let there = view.lease(LeaseId(id));
         let remaining = match there {
@@ -105,8 +106,8 @@ impl<B: Backend> Lease for Serving<B> {
         &self,
         request: Request<pb::LeaseLeasesRequest>,
     ) -> Result<Response<pb::LeaseLeasesResponse>, Status> {
-        self.admit(request.metadata(), OnLearner::Refused)?;
-        let view = self.keys(true).await?;
+        let shown = self.admit(&request, OnLearner::Refused)?;
+        let view = self.ask(&shown, Ask::LeaseLeases, true).await?;
         let leases = view.leases().map(|lease| pb::LeaseStatus { id: lease.id.0 }).collect();
         Ok(Response::new(pb::LeaseLeasesResponse { header: self.header_at(&view), leases }))
     }
@@ -116,6 +117,7 @@ impl<B: Backend> Serving<B> {
     /// Grants a lease with that id, or with one that is drawn.
     pub(crate) async fn grant(
         &self,
+        shown: &Shown,
         id: LeaseId,
         ttl_s: i64,
         session: Option<SessionTag>,
@@ -123,17 +125,18 @@ impl<B: Backend> Serving<B> {
         for _ in 0..DRAWS {
             let drawn = if id == LeaseId::NONE { LeaseId(self.draw_lease_id()) } else { id };
             let command = Command::LeaseGrant { id: drawn, ttl_s };
-            match self.try_write(&command, session).await? {
+            match self.try_write(shown, command, session).await? {
                 (Ok(KeysReply::LeaseGrant(lease)), revision) => return Ok((lease, revision)),
                 (Err(KeyspaceError::LeaseExists), _) if id == LeaseId::NONE => {}
-                (Err(error), _) => return Err(self.refused(error).await),
+                (Err(error), _) => return Err(self.refused(error, &command).await),
                 (Ok(_), _) => return Err(wrong_reply()),
             }
         }
         Err(Status::internal("quorate: no free lease id was found; please report this"))
     }
 
-    async fn keep_alive(&self, id: i64) -> Result<pb::LeaseKeepAliveResponse, Status> {
+    async fn keep_alive(&self, shown: &Shown, id: i64) -> Result<pb::LeaseKeepAliveResponse, Status> {
+        self.permit(shown, Ask::LeaseKeepAlive(LeaseId(id)), true).await?;
         // Taken before, so that nobody reads from it that the lease still lived at a later revision.
         let header = Some(self.header().at(self.revision()));
         let remaining = self.leasing().ask(Question::KeepAlive(LeaseId(id))).await?;

@@ -12,11 +12,14 @@
 //! answers become bytes. What etcd's own *front end* decides (headers, metadata, strict checks of a change of members, the order of
 //! those) is here too.
 //!
+//! Architecture Invariant: no call reaches the keys but through the gate: `gate.rs` finds out who asks, and hands out a view, or a command in
+//! somebody's name, only to whom the keyspace's verdict lets.
+//!
 //! Architecture Invariant: bytes from a client hurt that client at most. Whatever comes, other connections go on; what one connection
 //! may hold is bounded by [`Tuning`].
 //!
-//! Served: KV, Watch, Lease, Cluster, Lock, Election, Maintenance, `grpc.health.v1.Health/Check`; without gRPC the JSON gateway to all of these, `/health`,
-//! `/livez`, `/readyz`, `/version` and `/metrics`. Auth answers `Unimplemented` and says so. No compression yet. Calls whose `:authority` is no authority are reset by the
+//! Served: KV, Watch, Lease, Cluster, Auth, Lock, Election, Maintenance, `grpc.health.v1.Health/Check`; without gRPC the JSON gateway to all of these, `/health`,
+//! `/livez`, `/readyz`, `/version` and `/metrics`. No compression yet. Calls whose `:authority` is no authority are reset by the
 //! HTTP/2 library: so etcdctl 3.4 (not 3.5 and later) fails at `endpoint status`, `endpoint hashkv` and `move-leader`.
 #![forbid(unsafe_code)]
 #![allow(
@@ -25,6 +28,7 @@
     reason = "this floor lives in the real world: it has sockets and deadlines"
 )]
 
+mod auth;
 mod backend;
 mod cluster;
 pub(crate) mod codec;
@@ -34,16 +38,20 @@ mod door;
 mod election;
 mod feed;
 mod front;
+mod gate;
+mod known;
 mod kv;
 mod lease;
 mod leasing;
 mod lock;
 mod maintenance;
 mod metrics;
+mod passwords;
 mod range_stream;
 mod recipes;
 mod routes;
 mod serve;
+mod tokens;
 mod watch;
 mod watching;
 mod web;

@@ -14,12 +14,12 @@ use crate::{
 impl<B: Backend> Lock for Serving<B> {
     /// Waits for the lock; a client that goes meanwhile leaves nothing behind. Whoever has the lease of the lock already has the lock.
     async fn lock(&self, request: Request<pb::LockRequest>) -> Result<Response<pb::LockResponse>, Status> {
-        self.admit(request.metadata(), OnLearner::Refused)?;
+        let shown = self.admit_long(&request)?;
         let pb::LockRequest { name, lease } = request.into_inner();
-        let place = self.queue(&name, lease, bytes::Bytes::new()).await?;
-        let waiting = Waiting::new(self, &place);
-        self.wait_for_turn(&name, &place).await?;
-        let Some(view) = self.holds(&place).await? else {
+        let place = self.queue(&shown, &name, lease, bytes::Bytes::new()).await?;
+        let waiting = Waiting::new(self, &shown, &place);
+        self.wait_for_turn(&shown, &name, &place).await?;
+        let Some(view) = self.holds(&shown, &place).await? else {
             return Err(unmapped("mutex: session is expired"));
         };
         waiting.told();
@@ -30,8 +30,8 @@ impl<B: Backend> Lock for Serving<B> {
         &self,
         request: Request<pb::UnlockRequest>,
     ) -> Result<Response<pb::UnlockResponse>, Status> {
-        self.admit(request.metadata(), OnLearner::Refused)?;
-        let revision = self.delete(&request.get_ref().key).await?;
+        let shown = self.admit(&request, OnLearner::Refused)?;
+        let revision = self.delete(&shown, &request.get_ref().key).await?;
         Ok(Response::new(pb::UnlockResponse { header: Some(self.header().at(revision)) }))
     }
 }

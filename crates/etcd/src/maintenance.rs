@@ -9,7 +9,8 @@ use quorate_service::{
     KEYS,
     backup::Backup,
     keyspace::{
-        Alarm, AlarmAction, AlarmKind, AlarmMember, Command, QUOTA_BYTES_DEFAULT, Reply as KeysReply, View,
+        Alarm, AlarmAction, AlarmKind, AlarmMember, Ask, Command, QUOTA_BYTES_DEFAULT, Reply as KeysReply,
+        View,
     },
     keyspace_error,
 };
@@ -35,15 +36,15 @@ impl<B: Backend> Maintenance for Serving<B> {
     type SnapshotStream = BoxStream<pb::SnapshotResponse>;
 
     async fn alarm(&self, request: Request<pb::AlarmRequest>) -> Result<Response<pb::AlarmResponse>, Status> {
-        self.admit(request.metadata(), OnLearner::Refused)?;
+        let shown = self.admit(&request, OnLearner::Refused)?;
         let pb::AlarmRequest { action, member_id, alarm } = request.into_inner();
         let kind = kind_of(alarm);
         let action = match pb::alarm_request::AlarmAction::try_from(action) {
             Ok(pb::alarm_request::AlarmAction::Get) => {
-                let view = self.keys(false).await?;
+                let view = self.ask(&shown, Ask::AlarmList, false).await?;
                 let wanted =
                     |raised: &AlarmMember| alarm == pb::AlarmType::None as i32 || kind == Some(raised.kind);
-                let alarms = view.alarms().filter(wanted).map(shown).collect();
+                let alarms = view.alarms().filter(wanted).map(on_the_wire).collect();
                 return Ok(Response::new(pb::AlarmResponse { header: self.header_at(&view), alarms }));
             }
             Ok(pb::alarm_request::AlarmAction::Activate) => AlarmAction::Activate,
@@ -56,25 +57,25 @@ impl<B: Backend> Maintenance for Serving<B> {
         };
         let Some(kind) = kind else {
             // No alarm is named: nothing is done, as in etcd.
-            let view = self.keys(false).await?;
+            let view = self.ask(&shown, Ask::Operate, false).await?;
             return Ok(Response::new(pb::AlarmResponse {
                 header: self.header_at(&view),
                 alarms: Vec::new(),
             }));
         };
         let command = Command::Alarm(Alarm { action, alarm: AlarmMember { member: member_id, kind } });
-        let (reply, revision) = self.write(&command, None).await?;
+        let (reply, revision) = self.write(&shown, command, None).await?;
         let KeysReply::Alarm(alarm) = reply else { return Err(wrong_reply()) };
         let header = Some(self.header().at(revision));
-        Ok(Response::new(pb::AlarmResponse { header, alarms: alarm.map(shown).into_iter().collect() }))
+        Ok(Response::new(pb::AlarmResponse { header, alarms: alarm.map(on_the_wire).into_iter().collect() }))
     }
 
     async fn status(
         &self,
         request: Request<pb::StatusRequest>,
     ) -> Result<Response<pb::StatusResponse>, Status> {
-        self.admit(request.metadata(), OnLearner::Served)?;
-        let view = self.keys(true).await?;
+        let shown = self.admit(&request, OnLearner::Served)?;
+        let view = self.ask(&shown, Ask::Status, true).await?;
         let keys = self.backend().status(KEYS).await.map_err(|error| call_error(&error))?;
         let Some(keys) = keys else { return Err(table(EtcdError::NoLeader)) };
         let member = NodeId(self.0.front.member_id);
@@ -111,14 +112,15 @@ impl<B: Backend> Maintenance for Serving<B> {
         &self,
         request: Request<pb::DefragmentRequest>,
     ) -> Result<Response<pb::DefragmentResponse>, Status> {
-        self.admit(request.metadata(), OnLearner::Refused)?;
+        let shown = self.admit(&request, OnLearner::Refused)?;
+        self.permit(&shown, Ask::Operate, true).await?;
         Ok(Response::new(pb::DefragmentResponse { header: None }))
     }
 
     /// A hash of this member's whole state. Not etcd's function: compare members of one cluster, at equal applied indices.
     async fn hash(&self, request: Request<pb::HashRequest>) -> Result<Response<pb::HashResponse>, Status> {
-        self.admit(request.metadata(), OnLearner::Refused)?;
-        let view = self.keys(true).await?;
+        let shown = self.admit(&request, OnLearner::Refused)?;
+        let view = self.ask(&shown, Ask::Operate, true).await?;
         let digest = view.digest();
         let hash = (digest ^ (digest >> 32)) as u32;
         Ok(Response::new(pb::HashResponse { header: self.header_at(&view), hash }))
@@ -129,8 +131,8 @@ impl<B: Backend> Maintenance for Serving<B> {
         &self,
         request: Request<pb::HashKvRequest>,
     ) -> Result<Response<pb::HashKvResponse>, Status> {
-        self.admit(request.metadata(), OnLearner::Refused)?;
-        let view = self.keys(true).await?;
+        let shown = self.admit(&request, OnLearner::Refused)?;
+        let view = self.ask(&shown, Ask::Operate, true).await?;
         let header = self.header_at(&view);
         let revision = request.get_ref().revision;
         let hashed = tokio::task::spawn_blocking(move || view.hash_kv(revision)).await;
@@ -152,8 +154,8 @@ impl<B: Backend> Maintenance for Serving<B> {
         &self,
         request: Request<pb::SnapshotRequest>,
     ) -> Result<Response<Self::SnapshotStream>, Status> {
-        self.admit(request.metadata(), OnLearner::Served)?;
-        let view = self.keys(true).await?;
+        let shown = self.admit(&request, OnLearner::Served)?;
+        let view = self.ask(&shown, Ask::Operate, true).await?;
         // Asked for after the view was taken, so that it is not below what the view has.
         let keys = self.backend().status(KEYS).await.map_err(|error| call_error(&error))?;
         let index = keys.map_or(0, |keys| keys.applied.index.0);
@@ -176,7 +178,8 @@ impl<B: Backend> Maintenance for Serving<B> {
         &self,
         request: Request<pb::MoveLeaderRequest>,
     ) -> Result<Response<pb::MoveLeaderResponse>, Status> {
-        self.admit(request.metadata(), OnLearner::Refused)?;
+        let shown = self.admit(&request, OnLearner::Refused)?;
+        self.permit(&shown, Ask::Operate, true).await?;
         if !self.leads() {
             return Err(table(EtcdError::NotLeader));
         }
@@ -209,7 +212,8 @@ impl<B: Backend> Maintenance for Serving<B> {
         request: Request<pb::DowngradeRequest>,
     ) -> Result<Response<pb::DowngradeResponse>, Status> {
         use pb::downgrade_request::DowngradeAction;
-        self.admit(request.metadata(), OnLearner::Refused)?;
+        let shown = self.admit(&request, OnLearner::Refused)?;
+        self.permit(&shown, Ask::Operate, true).await?;
         let version = &self.0.front.version;
         match request.get_ref().action() {
             DowngradeAction::Validate => {}
@@ -300,7 +304,7 @@ fn kind_of(alarm: i32) -> Option<AlarmKind> {
     }
 }
 
-fn shown(alarm: AlarmMember) -> pb::AlarmMember {
+fn on_the_wire(alarm: AlarmMember) -> pb::AlarmMember {
     let kind = match alarm.kind {
         AlarmKind::NoSpace => pb::AlarmType::Nospace,
         AlarmKind::Corrupt => pb::AlarmType::Corrupt,

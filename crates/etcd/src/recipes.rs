@@ -14,7 +14,7 @@ use std::{future::poll_fn, task::Poll};
 use bytes::Bytes;
 use quorate_service::{
     keyspace::{
-        Command, Compare, CompareResult, CompareTarget, DeleteRange, KeyValue, LeaseId, Operation, Put,
+        Ask, Command, Compare, CompareResult, CompareTarget, DeleteRange, KeyValue, LeaseId, Operation, Put,
         Range, Reply, SortOrder, SortTarget, Txn, View,
     },
     watch::{StreamId, What},
@@ -25,6 +25,7 @@ use tonic::Status;
 use crate::{
     Backend,
     front::{Serving, status, wrong_reply},
+    gate::Shown,
 };
 
 /// The lease of whoever brings none, in seconds. Nobody keeps it alive: so it is in etcd.
@@ -50,6 +51,12 @@ fn prefix_of(name: &Bytes) -> Bytes {
     [&name[..], b"/"].concat().into()
 }
 
+/// As Go prints a signed number: clients make the key of a lease themselves, also of one below zero.
+fn hexadecimal(lease: LeaseId) -> String {
+    let sign = if lease.0 < 0 { "-" } else { "" };
+    format!("{sign}{:x}", lease.0.unsigned_abs())
+}
+
 /// The first key after all that begin with `prefix`: it ends with a slash, whose successor is `0`.
 fn end_of(prefix: &Bytes) -> Bytes {
     [&prefix[..prefix.len() - 1], b"0"].concat().into()
@@ -66,12 +73,18 @@ fn created_at(key: &Bytes, revision: u64) -> Compare {
 
 impl<B: Backend> Serving<B> {
     /// Takes the place of that lease in the queue of the name, or finds it taken: the same lease waits once.
-    pub(crate) async fn queue(&self, name: &Bytes, lease: i64, value: Bytes) -> Result<Place, Status> {
+    pub(crate) async fn queue(
+        &self,
+        shown: &Shown,
+        name: &Bytes,
+        lease: i64,
+        value: Bytes,
+    ) -> Result<Place, Status> {
         let lease = match lease {
-            0 => self.grant(LeaseId::NONE, SESSION_TTL_S, None).await?.0.id,
+            0 => self.grant(shown, LeaseId::NONE, SESSION_TTL_S, None).await?.0.id,
             lease => LeaseId(lease),
         };
-        let key: Bytes = [&prefix_of(name)[..], format!("{:x}", lease.0).as_bytes()].concat().into();
+        let key: Bytes = [&prefix_of(name)[..], hexadecimal(lease).as_bytes()].concat().into();
         let put = Put { key: key.clone(), value, lease, ..Put::default() };
         let there = Range { key: key.clone(), ..Range::default() };
         let txn = Txn {
@@ -79,7 +92,7 @@ impl<B: Backend> Serving<B> {
             success: vec![Operation::Put(put)],
             failure: vec![Operation::Range(there)],
         };
-        let (Reply::Txn(reply), revision) = self.write(&Command::Txn(txn), None).await? else {
+        let (Reply::Txn(reply), revision) = self.write(shown, Command::Txn(txn), None).await? else {
             return Err(wrong_reply());
         };
         if reply.succeeded {
@@ -92,10 +105,14 @@ impl<B: Backend> Serving<B> {
     }
 
     /// Waits until nobody is before it in the queue. What stands there then may have ended itself; see [`Serving::holds`].
-    pub(crate) async fn wait_for_turn(&self, name: &Bytes, place: &Place) -> Result<(), Status> {
+    pub(crate) async fn wait_for_turn(
+        &self,
+        shown: &Shown,
+        name: &Bytes,
+        place: &Place,
+    ) -> Result<(), Status> {
         let prefix = prefix_of(name);
         loop {
-            let view = self.keys(false).await?;
             let last_before = Range {
                 key: prefix.clone(),
                 range_end: end_of(&prefix),
@@ -106,6 +123,7 @@ impl<B: Backend> Serving<B> {
                 keys_only: true,
                 ..Range::default()
             };
+            let view = self.ask(shown, Ask::Range(&last_before), false).await?;
             // The revision of its creation is never 1: nothing was ever created before 2.
             let Some(before) = first(&view, &last_before) else { return Ok(()) };
             self.deleted(before.key, view.revision()).await;
@@ -113,44 +131,42 @@ impl<B: Backend> Serving<B> {
     }
 
     /// Is the place still there? A lease may have ended while its owner waited (etcd #11456).
-    pub(crate) async fn holds(&self, place: &Place) -> Result<Option<View>, Status> {
-        let view = self.keys(false).await?;
+    pub(crate) async fn holds(&self, shown: &Shown, place: &Place) -> Result<Option<View>, Status> {
+        let own = Range { key: place.key.clone(), ..Range::default() };
+        let view = self.ask(shown, Ask::Range(&own), false).await?;
         let there = view.get(&place.key).is_some_and(|kv| kv.create_revision == place.revision);
         Ok(there.then_some(view))
     }
 
     /// Who is first in the queue of a name.
     pub(crate) fn first_of(view: &View, name: &Bytes) -> Option<KeyValue> {
-        let prefix = prefix_of(name);
-        let first_created = Range {
-            range_end: end_of(&prefix),
-            key: prefix,
-            limit: 1,
-            sort_order: SortOrder::Ascend,
-            sort_target: SortTarget::Create,
-            ..Range::default()
-        };
-        first(view, &first_created)
+        first(view, &first_created(name))
+    }
+
+    /// A view in which whoever asks may see who is first in the queue of a name.
+    pub(crate) async fn ask_first(&self, shown: &Shown, name: &Bytes) -> Result<View, Status> {
+        self.ask(shown, Ask::Range(&first_created(name)), false).await
     }
 
     /// Does one thing to a key if it is still the one that was created then; did it?
     pub(crate) async fn if_created_at(
         &self,
+        shown: &Shown,
         key: &Bytes,
         revision: u64,
         operation: Operation,
     ) -> Result<(bool, u64), Status> {
         let txn =
             Txn { compare: vec![created_at(key, revision)], success: vec![operation], failure: Vec::new() };
-        match self.write(&Command::Txn(txn), None).await? {
+        match self.write(shown, Command::Txn(txn), None).await? {
             (Reply::Txn(reply), revision) => Ok((reply.succeeded, revision)),
             _ => Err(wrong_reply()),
         }
     }
 
-    pub(crate) async fn delete(&self, key: &Bytes) -> Result<u64, Status> {
+    pub(crate) async fn delete(&self, shown: &Shown, key: &Bytes) -> Result<u64, Status> {
         let delete = DeleteRange { key: key.clone(), ..DeleteRange::default() };
-        self.write(&Command::DeleteRange(delete), None).await.map(|(_, revision)| revision)
+        self.write(shown, Command::DeleteRange(delete), None).await.map(|(_, revision)| revision)
     }
 
     /// Waits until the key, which was there at `revision`, has been deleted, or something else happened that makes a second look worth it.
@@ -179,6 +195,18 @@ impl<B: Backend> Serving<B> {
     }
 }
 
+fn first_created(name: &Bytes) -> Range {
+    let prefix = prefix_of(name);
+    Range {
+        range_end: end_of(&prefix),
+        key: prefix,
+        limit: 1,
+        sort_order: SortOrder::Ascend,
+        sort_target: SortTarget::Create,
+        ..Range::default()
+    }
+}
+
 fn first(view: &View, range: &Range) -> Option<KeyValue> {
     view.range(range).ok()?.kvs.into_iter().next()
 }
@@ -191,7 +219,7 @@ pub(crate) struct Watched<B: Backend> {
 
 impl<B: Backend> Watched<B> {
     fn open(serving: &Serving<B>, create: pb::WatchCreateRequest) -> Watched<B> {
-        let stream = serving.watching().open(false);
+        let stream = serving.watching().open(false, None);
         let union = Some(pb::watch_request::RequestUnion::CreateRequest(create));
         serving.watching().with(stream, |turn| turn.request(pb::WatchRequest { request_union: union }));
         Watched { serving: serving.clone(), stream }
@@ -226,13 +254,15 @@ impl<B: Backend> Drop for Watched<B> {
 /// A place that is given back if its owner goes before it was told of it.
 pub(crate) struct Waiting<B: Backend> {
     serving: Serving<B>,
+    shown: Shown,
     place: Option<Place>,
 }
 
 impl<B: Backend> Waiting<B> {
     /// One that was there before belongs to somebody who has been told.
-    pub(crate) fn new(serving: &Serving<B>, place: &Place) -> Waiting<B> {
-        Waiting { serving: serving.clone(), place: place.value.is_none().then(|| place.clone()) }
+    pub(crate) fn new(serving: &Serving<B>, shown: &Shown, place: &Place) -> Waiting<B> {
+        let place = place.value.is_none().then(|| place.clone());
+        Waiting { serving: serving.clone(), shown: shown.clone(), place }
     }
 
     /// It was told.
@@ -244,12 +274,23 @@ impl<B: Backend> Waiting<B> {
 impl<B: Backend> Drop for Waiting<B> {
     fn drop(&mut self) {
         let Some(place) = self.place.take() else { return };
-        let serving = self.serving.clone();
+        let (serving, shown) = (self.serving.clone(), self.shown.clone());
         tokio::spawn(async move {
             let delete =
                 Operation::DeleteRange(DeleteRange { key: place.key.clone(), ..DeleteRange::default() });
             // If it fails, the lease ends it.
-            let _ = serving.if_created_at(&place.key, place.revision, delete).await;
+            let _ = serving.if_created_at(&shown, &place.key, place.revision, delete).await;
         });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_lease_below_zero_has_the_key_that_clients_expect() {
+        let printed = [0x7a3, -255, i64::MIN].map(|id| hexadecimal(LeaseId(id)));
+        assert_eq!(printed, ["7a3", "-ff", "-8000000000000000"]);
     }
 }

@@ -23,11 +23,11 @@ use crate::{
     Backend, Serves,
     counts::{Call, Heard, Told},
     door::CommonName,
-    front::{Serving, not_yet},
+    front::Serving,
     rpc::{
         etcdserverpb::{
-            cluster_server::ClusterServer, kv_server::KvServer, lease_server::LeaseServer,
-            maintenance_server::MaintenanceServer, watch_server::WatchServer,
+            auth_server::AuthServer, cluster_server::ClusterServer, kv_server::KvServer,
+            lease_server::LeaseServer, maintenance_server::MaintenanceServer, watch_server::WatchServer,
         },
         health::{
             HealthCheckRequest, HealthCheckResponse,
@@ -40,10 +40,6 @@ use crate::{
     web,
 };
 
-/// Services of etcd that are not here yet.
-const LATER: [&str; 4] =
-    ["etcdserverpb.Lease", "etcdserverpb.Auth", "v3lockpb.Lock", "v3electionpb.Election"];
-
 /// Every service, for one connection. Clones are cheap: one per connection, and one per request of the service that it is for.
 #[derive(Debug)]
 pub(crate) struct Routes<B> {
@@ -53,6 +49,7 @@ pub(crate) struct Routes<B> {
     lock: LockServer<Serving<B>>,
     election: ElectionServer<Serving<B>>,
     cluster: ClusterServer<Serving<B>>,
+    auth: AuthServer<Serving<B>>,
     maintenance: MaintenanceServer<Serving<B>>,
     health: HealthServer<Serving<B>>,
     serving: Serving<B>,
@@ -70,6 +67,7 @@ impl<B: Clone> Clone for Routes<B> {
             lock: self.lock.clone(),
             election: self.election.clone(),
             cluster: self.cluster.clone(),
+            auth: self.auth.clone(),
             maintenance: self.maintenance.clone(),
             health: self.health.clone(),
             serving: self.serving.clone(),
@@ -97,6 +95,9 @@ impl<B: Backend> Routes<B> {
                 .max_decoding_message_size(receive)
                 .max_encoding_message_size(send),
             cluster: ClusterServer::new(serving.clone()).max_decoding_message_size(receive),
+            auth: AuthServer::new(serving.clone())
+                .max_decoding_message_size(receive)
+                .max_encoding_message_size(send),
             maintenance: MaintenanceServer::new(serving.clone()).max_decoding_message_size(receive),
             health: HealthServer::new(serving.clone()).max_decoding_message_size(receive),
             serving,
@@ -148,8 +149,7 @@ impl<B: Backend> Routes<B> {
         let call = counts.started(request.uri().path());
         let request = request.map(|body| Heard { body, counts: Arc::clone(counts) });
         let path = request.uri().path();
-        let (service, method) =
-            path.strip_prefix('/').and_then(|path| path.split_once('/')).unwrap_or_default();
+        let (service, _) = path.strip_prefix('/').and_then(|path| path.split_once('/')).unwrap_or_default();
         let answer: BoxFuture<Response<Body>, Infallible> = match service {
             "etcdserverpb.KV" => self.kv.clone().call(request),
             "etcdserverpb.Watch" => self.watch.clone().call(request),
@@ -158,14 +158,10 @@ impl<B: Backend> Routes<B> {
             "v3electionpb.Election" => self.election.clone().call(request),
             "etcdserverpb.Maintenance" => self.maintenance.clone().call(request),
             "etcdserverpb.Cluster" => self.cluster.clone().call(request),
+            "etcdserverpb.Auth" => self.auth.clone().call(request),
             "grpc.health.v1.Health" => self.health.clone().call(request),
             _ => {
-                let status = if LATER.contains(&service) {
-                    let name = service.split_once('.').map_or(service, |(_, name)| name);
-                    not_yet(&format!("{name}/{method}"))
-                } else {
-                    Status::unimplemented(format!("unknown service {service}"))
-                };
+                let status = Status::unimplemented(format!("unknown service {service}"));
                 Box::pin(async move { Ok(status.into_http()) })
             }
         };

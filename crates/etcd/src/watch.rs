@@ -17,7 +17,8 @@ use tonic::{
 
 use crate::{
     Backend,
-    front::{OnLearner, Serving, table},
+    front::{Serving, table},
+    gate::Shown,
     rpc::etcdserverpb::watch_server::Watch,
 };
 
@@ -32,11 +33,17 @@ impl<B: Backend> Watch for Serving<B> {
         &self,
         request: Request<Streaming<pb::WatchRequest>>,
     ) -> Result<Response<Self::WatchStream>, Status> {
-        self.admit(request.metadata(), OnLearner::Refused)?;
+        let shown = self.admit_long(&request)?;
+        self.expect(&shown).await;
         let needs_leader = request.metadata().get("hasleader").is_some_and(|wanted| wanted == "true");
-        let id = self.watching().open(needs_leader);
-        let told =
-            Told { serving: self.clone(), id, requests: Some(request.into_inner()), ready: VecDeque::new() };
+        let id = self.watching().open(needs_leader, Some(shown.clone()));
+        let told = Told {
+            serving: self.clone(),
+            id,
+            shown,
+            requests: Some(request.into_inner()),
+            ready: VecDeque::new(),
+        };
         Ok(Response::new(Box::pin(told)))
     }
 }
@@ -46,6 +53,7 @@ impl<B: Backend> Watch for Serving<B> {
 struct Told<B: Backend> {
     serving: Serving<B>,
     id: StreamId,
+    shown: Shown,
     /// None: the client has no more to ask; it may go on listening.
     requests: Option<Streaming<pb::WatchRequest>>,
     ready: VecDeque<watch::Response>,
@@ -71,6 +79,20 @@ impl<B: Backend> Told<B> {
     }
 }
 
+/// May there be such a watch? If so, the name that this was found by; else why not. Whatever is no watch may be.
+fn verdict<B: Backend>(
+    serving: &Serving<B>,
+    shown: &Shown,
+    request: &pb::WatchRequest,
+) -> Result<Option<String>, String> {
+    match &request.request_union {
+        Some(pb::watch_request::RequestUnion::CreateRequest(create)) => {
+            serving.may_watch(shown, &create.key, &create.range_end)
+        }
+        _ => Ok(None),
+    }
+}
+
 impl<B: Backend> Stream for Told<B> {
     type Item = Result<Frame, Status>;
 
@@ -81,9 +103,19 @@ impl<B: Backend> Stream for Told<B> {
                 Ok(asked) => asked,
                 Err(status) => return Poll::Ready(Some(Err(status))),
             };
+            let judge = |request: pb::WatchRequest| {
+                let verdict = verdict(&told.serving, &told.shown, &request);
+                (request, verdict)
+            };
+            let asked: Vec<_> = asked.into_iter().map(judge).collect();
             let (ready, waker) = (&mut told.ready, context.waker());
             let ends = told.serving.watching().with(told.id, |turn| {
-                asked.into_iter().for_each(|request| turn.request(request));
+                for (request, verdict) in asked {
+                    match verdict {
+                        Ok(name) => turn.request_of(request, name),
+                        Err(reason) => turn.refuse(reason),
+                    }
+                }
                 while ready.len() < TURN
                     && let Some(response) = turn.next()
                 {

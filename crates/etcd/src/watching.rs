@@ -10,12 +10,17 @@ use std::{
 use quorate_consensus::Instant;
 use quorate_service::{
     KEYS, Reply,
+    keyspace::Caller,
     watch::{Hub, Settings, StreamId},
 };
 use quorate_wire::EtcdError;
 use tokio::sync::Notify;
 
-use crate::{Backend, Feed, front::Serving};
+use crate::{
+    Backend, Feed,
+    front::Serving,
+    gate::{self, Shown},
+};
 
 /// How often is looked whether somebody is to be told of progress, and whether there is a leader.
 const TICK: Duration = Duration::from_millis(500);
@@ -38,9 +43,13 @@ pub(crate) struct Desk {
     streams: HashMap<StreamId, Ends>,
 }
 
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 struct Ends {
     needs_leader: bool,
+    /// What the client shows. None: it is this server itself.
+    shown: Option<Shown>,
+    /// The name that it had when it was allowed to watch.
+    name: Option<String>,
     with: Option<EtcdError>,
 }
 
@@ -60,10 +69,10 @@ impl Watching {
         Instant::START + self.began.elapsed()
     }
 
-    pub(crate) fn open(&self, needs_leader: bool) -> StreamId {
+    pub(crate) fn open(&self, needs_leader: bool, shown: Option<Shown>) -> StreamId {
         let mut desk = self.desk();
         let id = desk.hub.open();
-        desk.streams.insert(id, Ends { needs_leader, with: None });
+        desk.streams.insert(id, Ends { needs_leader, shown, name: None, with: None });
         id
     }
 
@@ -118,6 +127,26 @@ impl Turn<'_> {
         self.desk.hub.request(self.id, request, store, self.now);
     }
 
+    /// The same, and the name by which its client may, if there is auth.
+    pub(crate) fn request_of(
+        &mut self,
+        request: quorate_wire::etcdserverpb::WatchRequest,
+        name: Option<String>,
+    ) {
+        if let Some(ends) = self.desk.streams.get_mut(&self.id)
+            && name.is_some()
+        {
+            ends.name = name;
+        }
+        self.request(request);
+    }
+
+    /// There is no such watch, and why.
+    pub(crate) fn refuse(&mut self, reason: String) {
+        let store = self.feed.watch();
+        self.desk.hub.refuse(self.id, reason, store);
+    }
+
     pub(crate) fn next(&mut self) -> Option<quorate_service::watch::Response> {
         self.desk.hub.next(self.id)
     }
@@ -142,6 +171,24 @@ impl Desk {
         }
     }
 
+    /// Users have changed: ends the watches of those who may not have them any more.
+    fn withdraw<B: Backend>(&mut self, serving: &Serving<B>) {
+        let Desk { hub, streams, .. } = self;
+        let auth = serving.known().auth();
+        for (id, ends) in streams.iter_mut() {
+            let Some(shown) = &ends.shown else { continue };
+            // By the name that it had: the token may be too old by now, and the watch goes on all the same.
+            let caller = match &ends.name {
+                Some(name) => Caller::User { name: name.clone(), auth_revision: None },
+                None => serving.caller_now(shown),
+            };
+            hub.withdraw(*id, &|key, range_end| gate::refusal(&auth, &caller, key, range_end));
+            if let (None, Caller::User { name, .. }) = (&ends.name, caller) {
+                ends.name = Some(name);
+            }
+        }
+    }
+
     fn end(&mut self, with: EtcdError, whom: impl Fn(&Ends) -> bool) {
         for (id, ends) in &mut self.streams {
             if whom(ends) {
@@ -158,6 +205,7 @@ impl Desk {
 pub(crate) async fn follow<B: Backend>(serving: Serving<B>) {
     let watching = serving.watching();
     let mut leaderless: Option<tokio::time::Instant> = None;
+    let mut auth_revision = serving.known().auth().revision();
     loop {
         if !watching.desk().hub.is_behind() {
             tokio::select! {
@@ -181,6 +229,11 @@ pub(crate) async fn follow<B: Backend>(serving: Serving<B>) {
                 desk.hub.changed(change.before, change.revision, &change.events);
             }
             desk.hub.skipped(changes.newest);
+            let auth = serving.known().auth();
+            if std::mem::replace(&mut auth_revision, auth.revision()) != auth.revision() && auth.is_enabled()
+            {
+                desk.withdraw(&serving);
+            }
             desk.hub.tick(watching.now());
             desk.wake();
             desk.hub.is_behind()

@@ -4,7 +4,7 @@ mod support;
 
 use std::time::Duration;
 
-use quorate_client::{rpc::AuthClient, tonic::Code, wire::etcdserverpb as pb};
+use quorate_client::{tonic::Code, wire::etcdserverpb as pb};
 use quorate_consensus::NodeId;
 use support::{Cluster, assert_error, delete, peer_urls, put, range};
 
@@ -159,18 +159,6 @@ async fn leadership_moves_where_it_is_sent() {
     cluster.client().put("a", "1").await.unwrap();
     cluster.client().move_leader(cluster.nodes[other].id.0).await.unwrap();
     assert_eq!(cluster.client().status(other).await.unwrap().leader, cluster.nodes[other].id.0);
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn what_is_not_there_yet_says_so_by_name() {
-    let cluster = Cluster::start(1).await;
-    let channel = cluster.channel(0);
-    let later = |status: quorate_client::tonic::Status, name: &str| {
-        assert_eq!(status.code(), Code::Unimplemented);
-        assert!(status.message().contains(name), "{status:?}");
-    };
-    let status = AuthClient::new(channel).auth_status(pb::AuthStatusRequest {}).await.unwrap_err();
-    later(status, "Auth/AuthStatus");
 }
 
 /// The messages count down to the hash, and together are a backup of what was there.

@@ -100,3 +100,57 @@ async fn etcdctl_works() {
     let to = format!("{:x}", cluster.nodes[(leader + 1) % 3].id.0);
     ctl.expect(&["move-leader", &to], "Leadership transferred").await;
 }
+
+/// As its manual has it: users, roles, `auth enable`, and calls with `--user`.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn etcdctl_turns_auth_on_and_works_with_it() {
+    if std::process::Command::new("etcdctl")
+        .arg("version")
+        .output()
+        .is_err_and(|e| e.kind() == ErrorKind::NotFound)
+    {
+        eprintln!("etcdctl is not installed: nothing was tested");
+        return;
+    }
+    let cluster = Cluster::start(3).await;
+    let urls: Vec<&str> = cluster.nodes.iter().map(|node| node.url.as_str()).collect();
+    let ctl = Ctl { endpoints: urls.join(",") };
+    let (root, u) = (["--user", "root:pw"], ["--user", "u:secret"]);
+    let with = |user: [&'static str; 2], rest: &[&'static str]| [&user[..], rest].concat();
+    ctl.expect(&["user", "add", "root:pw"], "User root created").await;
+    ctl.expect(&["user", "add", "u:secret"], "User u created").await;
+    ctl.expect(&["role", "add", "r"], "Role r created").await;
+    ctl.expect(&["role", "grant-permission", "r", "readwrite", "a/", "--prefix=true"], "Role r updated")
+        .await;
+    ctl.expect(&["user", "grant-role", "u", "r"], "Role r is granted to user u").await;
+    // It gives root its role by itself.
+    ctl.expect(&["auth", "enable"], "Authentication Enabled").await;
+    for _ in 0..3 {
+        ctl.expect(&with(u, &["put", "a/1", "x"]), "OK").await;
+        ctl.expect(&with(u, &["get", "a/", "--prefix"]), "a/1\nx").await;
+        ctl.expect(&with(root, &["get", "a/1"]), "x").await;
+    }
+    ctl.expect(&with(root, &["role", "get", "r"]), "[a/, a0)").await;
+    ctl.expect(&with(root, &["user", "list"]), "root\nu").await;
+    ctl.expect(&with(root, &["user", "get", "u"]), "Roles: r").await;
+    for (arguments, expected) in [
+        (with(u, &["put", "b", "x"]), "etcdserver: permission denied"),
+        (with(u, &["get", "a", "--from-key"]), "etcdserver: permission denied"),
+        (with(u, &["compaction", "2"]), "etcdserver: permission denied"),
+        (with(u, &["user", "list"]), "etcdserver: permission denied"),
+        (with(["--user", "u:wrong"], &["get", "a/1"]), "authentication failed, invalid user ID or password"),
+        (vec!["get", "a/1"], "etcdserver: user name is empty"),
+    ] {
+        let (success, text) = ctl.run(&arguments, "").await;
+        assert!(!success && text.contains(expected), "etcdctl {arguments:?}: {text:?}, not {expected:?}");
+    }
+    let put = "put a/2 y\n\n\n";
+    let (success, text) = ctl.run(&with(u, &["txn"]), &format!("\n{put}")).await;
+    assert!(success && text.contains("SUCCESS"), "{text:?}");
+    let (success, text) =
+        ctl.run(&with(root, &["user", "passwd", "u", "--interactive=false"]), "new\n").await;
+    assert!(success && text.contains("Password updated"), "{text:?}");
+    ctl.expect(&["--user", "u:new", "get", "a/1"], "x").await;
+    ctl.expect(&with(root, &["auth", "disable"]), "Authentication Disabled").await;
+    ctl.expect(&["get", "a/1"], "x").await;
+}

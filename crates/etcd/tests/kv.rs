@@ -136,6 +136,22 @@ async fn alarms_refuse_writes_and_let_reads_through() {
     }
 }
 
+/// A member that refuses a write because of another's alarm, and has room, raises none of its own: lowered, the first one would be followed by it.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn another_members_alarm_is_the_only_one() {
+    let cluster = Cluster::start(1).await;
+    let (mut kv, client) = (cluster.kv(0), cluster.client());
+    let nospace = pb::AlarmType::Nospace.into();
+    let another = pb::AlarmRequest { action: 1, member_id: 77, alarm: nospace };
+    client.alarm(another).await.unwrap();
+    let text = "etcdserver: mvcc: database space exceeded";
+    assert_error("put", kv.put(put("a", "1")).await, Code::ResourceExhausted, text);
+    let listed = client.alarm(pb::AlarmRequest::default()).await.unwrap().alarms;
+    assert_eq!(listed, [pb::AlarmMember { member_id: 77, alarm: nospace }]);
+    client.alarm(pb::AlarmRequest { action: 2, ..another }).await.unwrap();
+    kv.put(put("a", "1")).await.unwrap();
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn ranges_do_what_their_options_say() {
     let cluster = Cluster::start(3).await;

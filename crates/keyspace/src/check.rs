@@ -53,7 +53,10 @@ pub fn check(command: &Command, limits: &Limits) -> Result<(), KeyspaceError> {
         | Command::Compact(_)
         | Command::Alarm(_)
         | Command::SetQuota(_)
+        | Command::Auth(_)
+        | Command::Authenticate(_)
         | Command::Sweep => Ok(()),
+        Command::As(command) => check(&command.command, limits),
     }
 }
 

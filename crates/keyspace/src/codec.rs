@@ -9,6 +9,7 @@
 //! compare   = result | target << 4 · key · range_end · right-hand side
 //! operation = tag · fields
 //! grant, revoke = lease · [time to live]                 expire, checkpoint = epoch · count · (lease · granted · [remaining])…
+//! what has to do with users: `auth/codec.rs`
 //! ```
 //!
 //! Every value has one encoding (a number that is zero is left out by its mask, a present zero is refused), so that equal commands
@@ -18,6 +19,7 @@
 use bytes::Bytes;
 use quorate_consensus::{DecodeError, Reader, Writer};
 
+use crate::auth;
 use crate::response::{read_alarm, write_alarm};
 use crate::{
     Alarm, AlarmAction, Command, Compact, Compare, CompareResult, CompareTarget, DeleteRange,
@@ -26,6 +28,9 @@ use crate::{
 
 /// The first byte of every command.
 const VERSION: u8 = 1;
+
+/// The tag of a command in somebody's name.
+const AS: u8 = 16;
 
 /// Transactions in transactions, the outermost counted: deeper ones are refused before the log and in it.
 pub const TXN_DEPTH_MAX: usize = 64;
@@ -40,55 +45,61 @@ impl Command {
     pub fn encode(&self) -> Bytes {
         let mut to = Writer::with_capacity(self.bytes_hint());
         to.u8(VERSION);
+        self.write(&mut to);
+        to.finish()
+    }
+
+    /// Without the version.
+    fn write(&self, to: &mut Writer) {
         match self {
             Command::Put(put) => {
                 to.u8(1);
-                write_put(put, &mut to);
+                write_put(put, to);
             }
             Command::DeleteRange(delete) => {
                 to.u8(2);
-                write_delete(delete, &mut to);
+                write_delete(delete, to);
             }
             Command::Range(range) => {
                 to.u8(3);
-                write_range(range, &mut to);
+                write_range(range, to);
             }
             Command::Txn(txn) => {
                 to.u8(4);
-                write_txn(txn, &mut to);
+                write_txn(txn, to);
             }
             Command::Compact(compact) => {
                 to.u8(5);
                 to.bool(compact.physical);
-                write_signed(&mut to, compact.revision);
+                write_signed(to, compact.revision);
             }
             Command::Alarm(alarm) => {
                 to.u8(match alarm.action {
                     AlarmAction::Activate => 6,
                     AlarmAction::Deactivate => 7,
                 });
-                write_alarm(alarm.alarm, &mut to);
+                write_alarm(alarm.alarm, to);
             }
             Command::SetQuota(quota) => {
                 to.u8(8);
-                write_signed(&mut to, quota.bytes);
+                write_signed(to, quota.bytes);
             }
             Command::Sweep => to.u8(9),
             Command::LeaseGrant { id, ttl_s } => {
                 to.u8(10);
-                write_signed(&mut to, id.0);
-                write_signed(&mut to, *ttl_s);
+                write_signed(to, id.0);
+                write_signed(to, *ttl_s);
             }
             Command::LeaseRevoke { id } => {
                 to.u8(11);
-                write_signed(&mut to, id.0);
+                write_signed(to, id.0);
             }
             Command::LeaseExpire { epoch, leases } => {
                 to.u8(12);
                 to.varint(*epoch);
                 to.varint(leases.len() as u64);
                 for (id, granted) in leases {
-                    write_signed(&mut to, id.0);
+                    write_signed(to, id.0);
                     to.varint(*granted);
                 }
             }
@@ -97,13 +108,24 @@ impl Command {
                 to.varint(*epoch);
                 to.varint(checkpoints.len() as u64);
                 for (id, granted, remaining_s) in checkpoints {
-                    write_signed(&mut to, id.0);
+                    write_signed(to, id.0);
                     to.varint(*granted);
-                    write_signed(&mut to, *remaining_s);
+                    write_signed(to, *remaining_s);
                 }
             }
+            Command::Auth(change) => {
+                to.u8(14);
+                auth::write_change(change, to);
+            }
+            Command::Authenticate(authenticate) => {
+                to.u8(15);
+                auth::write_authenticate(authenticate, to);
+            }
+            Command::As(command) => {
+                to.u8(AS);
+                auth::write_as(command, to, Command::write);
+            }
         }
-        to.finish()
     }
 
     /// Reads what [`Command::encode`] wrote; keys and values share `bytes`.
@@ -116,37 +138,48 @@ impl Command {
             VERSION => {}
             value => return Err(DecodeError::Unknown { what: "version of a command", value: value.into() }),
         }
-        let command = match from.u8()? {
-            1 => Command::Put(read_put(&mut from)?),
-            2 => Command::DeleteRange(read_delete(&mut from)?),
-            3 => Command::Range(read_range(&mut from)?),
-            4 => Command::Txn(read_txn(
-                &mut from,
-                &mut Budget { operations: OPERATIONS_MAX, depth: TXN_DEPTH_MAX },
-            )?),
-            5 => Command::Compact(Compact { physical: from.bool()?, revision: read_signed(&mut from)? }),
-            6 => Command::Alarm(Alarm { action: AlarmAction::Activate, alarm: read_alarm(&mut from)? }),
-            7 => Command::Alarm(Alarm { action: AlarmAction::Deactivate, alarm: read_alarm(&mut from)? }),
-            8 => Command::SetQuota(SetQuota { bytes: read_signed(&mut from)? }),
-            9 => Command::Sweep,
-            10 => {
-                Command::LeaseGrant { id: LeaseId(read_signed(&mut from)?), ttl_s: read_signed(&mut from)? }
+        let command = match from.peek() {
+            Some(AS) => {
+                from.u8()?;
+                Command::As(auth::read_as(&mut from, Command::read)?)
             }
-            11 => Command::LeaseRevoke { id: LeaseId(read_signed(&mut from)?) },
-            12 => Command::LeaseExpire {
-                epoch: from.varint()?,
-                leases: read_leases(&mut from, 2, |from| Ok((LeaseId(read_signed(from)?), from.varint()?)))?,
-            },
-            13 => Command::LeaseCheckpoint {
-                epoch: from.varint()?,
-                checkpoints: read_leases(&mut from, 3, |from| {
-                    Ok((LeaseId(read_signed(from)?), from.varint()?, read_signed(from)?))
-                })?,
-            },
-            value => return Err(DecodeError::Unknown { what: "command", value: value.into() }),
+            _ => Command::read(&mut from)?,
         };
         from.finish()?;
         Ok(command)
+    }
+
+    /// One that is in nobody's name, without the version: a command in somebody's name is in no other.
+    fn read(from: &mut Reader) -> Result<Command, DecodeError> {
+        Ok(match from.u8()? {
+            1 => Command::Put(read_put(from)?),
+            2 => Command::DeleteRange(read_delete(from)?),
+            3 => Command::Range(read_range(from)?),
+            4 => Command::Txn(read_txn(
+                from,
+                &mut Budget { operations: OPERATIONS_MAX, depth: TXN_DEPTH_MAX },
+            )?),
+            5 => Command::Compact(Compact { physical: from.bool()?, revision: read_signed(from)? }),
+            6 => Command::Alarm(Alarm { action: AlarmAction::Activate, alarm: read_alarm(from)? }),
+            7 => Command::Alarm(Alarm { action: AlarmAction::Deactivate, alarm: read_alarm(from)? }),
+            8 => Command::SetQuota(SetQuota { bytes: read_signed(from)? }),
+            9 => Command::Sweep,
+            10 => Command::LeaseGrant { id: LeaseId(read_signed(from)?), ttl_s: read_signed(from)? },
+            11 => Command::LeaseRevoke { id: LeaseId(read_signed(from)?) },
+            12 => Command::LeaseExpire {
+                epoch: from.varint()?,
+                leases: read_leases(from, 2, |from| Ok((LeaseId(read_signed(from)?), from.varint()?)))?,
+            },
+            13 => Command::LeaseCheckpoint {
+                epoch: from.varint()?,
+                checkpoints: read_leases(from, 3, |from| {
+                    Ok((LeaseId(read_signed(from)?), from.varint()?, read_signed(from)?))
+                })?,
+            },
+            14 => Command::Auth(auth::read_change(from)?),
+            15 => Command::Authenticate(auth::read_authenticate(from)?),
+            value => return Err(DecodeError::Unknown { what: "command", value: value.into() }),
+        })
     }
 
     fn bytes_hint(&self) -> usize {
@@ -158,6 +191,8 @@ impl Command {
             Command::LeaseCheckpoint { checkpoints, .. } => checkpoints.len() * 20 + 16,
             Command::LeaseGrant { .. } | Command::LeaseRevoke { .. } => 24,
             Command::Compact(_) | Command::Alarm(_) | Command::SetQuota(_) | Command::Sweep => 16,
+            Command::Auth(_) | Command::Authenticate(_) => 128,
+            Command::As(command) => command.caller.len() + 16 + command.command.bytes_hint(),
         }
     }
 }

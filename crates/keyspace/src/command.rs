@@ -6,6 +6,7 @@
 use bytes::Bytes;
 
 use crate::KeyspaceError;
+use crate::auth::{As, Authenticate, Change};
 
 /// A lease; zero is none.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -64,6 +65,12 @@ pub enum Command {
     /// Carries the physical side of a compaction on, a bounded step; proposed by the steward while
     /// [`View::compaction_pending`](crate::View::compaction_pending) says so and no other entries do the work in passing.
     Sweep,
+    /// Changes users, roles or permissions. Takes no revision.
+    Auth(Change),
+    /// Makes a token known to all members. Takes no revision.
+    Authenticate(Authenticate),
+    /// Another command, and who gives it.
+    As(As),
 }
 
 /// Sets a key. Always takes a revision, even if nothing differs.

@@ -4,7 +4,7 @@ use std::fmt;
 
 use quorate_consensus::{DecodeError, Reader, Writer};
 
-use crate::{LeaseId, codec};
+use crate::{AuthError, LeaseId, codec};
 
 /// Why a request was refused. A refused command changes nothing and takes no revision.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -51,6 +51,8 @@ pub enum KeyspaceError {
     NotReadOnly,
     /// The entry in the log is not a command.
     Malformed,
+    /// Users and roles cannot be changed so, or the caller may not.
+    Auth(AuthError),
 }
 
 impl KeyspaceError {
@@ -74,9 +76,11 @@ impl KeyspaceError {
             KeyspaceError::LeaseExists => 16,
             KeyspaceError::LeaseTtlTooLarge => 17,
             KeyspaceError::StaleSteward => 18,
+            KeyspaceError::Auth(_) => 19,
         });
         match self {
             KeyspaceError::LeaseNotFound(lease) => codec::write_signed(to, lease.0),
+            KeyspaceError::Auth(error) => error.encode(to),
             KeyspaceError::Compacted { compacted: number }
             | KeyspaceError::FutureRevision { current: number } => {
                 to.varint(number);
@@ -119,6 +123,7 @@ impl KeyspaceError {
             16 => KeyspaceError::LeaseExists,
             17 => KeyspaceError::LeaseTtlTooLarge,
             18 => KeyspaceError::StaleSteward,
+            19 => KeyspaceError::Auth(AuthError::decode(from)?),
             value => return Err(DecodeError::Unknown { what: "keyspace error", value: value.into() }),
         })
     }
@@ -183,8 +188,15 @@ impl fmt::Display for KeyspaceError {
             }
             KeyspaceError::NotReadOnly => write!(f, "the transaction writes; send it through the log"),
             KeyspaceError::Malformed => write!(f, "the entry in the log is not a command of the keyspace"),
+            KeyspaceError::Auth(error) => error.fmt(f),
         }
     }
 }
 
 impl std::error::Error for KeyspaceError {}
+
+impl From<AuthError> for KeyspaceError {
+    fn from(error: AuthError) -> KeyspaceError {
+        KeyspaceError::Auth(error)
+    }
+}

@@ -11,7 +11,7 @@
 //!         View (reads, watches from the past) · Snapshot · digest · size
 //! ```
 //!
-//! One idea a file: `command`, `codec` and `response` are what goes in and out; `check` what is refused; `tree` the persistent tree
+//! One idea a file: `command`, `codec` and `response` are what goes in and out; `check` what is refused; `auth` who may; `tree` the persistent tree
 //! that everything is kept in; `record`, `store`, `range`, `txn`, `lease`, `compaction`, `quota` the model; `machine`, `view` and
 //! `snapshot` its three faces.
 //!
@@ -41,6 +41,7 @@
 //! ```
 #![forbid(unsafe_code)]
 
+mod auth;
 mod check;
 mod codec;
 mod command;
@@ -60,6 +61,10 @@ mod tree;
 mod txn;
 mod view;
 
+pub use auth::{
+    AUTH_BYTES_MAX, As, Ask, Auth, AuthError, Authenticate, Caller, Change, PasswordHash, Permission,
+    PermissionKind, ROOT, TokenDigest, User,
+};
 pub use check::{Limits, check, check_delete_range, check_lease_grant, check_put, check_range, check_txn};
 pub use codec::{OPERATIONS_MAX, TXN_DEPTH_MAX};
 pub use command::{

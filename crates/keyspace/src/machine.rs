@@ -1,8 +1,11 @@
 //! The state machine: what the log drives.
 
+use std::sync::Arc;
+
 use bytes::Bytes;
 use quorate_consensus::{DecodeError, Placed, Position, Reader, RestoreError, StateMachine, Writer};
 
+use crate::auth::{Auth, Authenticate, Change};
 use crate::check::{Limits, check};
 use crate::compaction::{SWEEP_PER_COMMAND, SWEEP_PER_ENTRY};
 use crate::range::At;
@@ -50,6 +53,9 @@ enum Plan {
     LeaseExpire(Vec<LeaseId>),
     LeaseCheckpoint(Vec<(LeaseId, u64, i64)>),
     Sweep,
+    /// Whose tokens are forgotten with it.
+    Auth(Option<Arc<Auth>>, Option<String>),
+    Authenticate(Authenticate, u64),
 }
 
 impl Default for Keyspace {
@@ -90,6 +96,7 @@ impl Keyspace {
 
     fn plan(&self, at: Position, command: &Bytes) -> Result<(Plan, bool), KeyspaceError> {
         let command = Command::decode(command).map_err(|_| KeyspaceError::Malformed)?;
+        let command = command.entitled(&self.store.auth, &self.store)?;
         self.store.admits(&command)?;
         check(&command, &Limits::OF_THE_LOG)?;
         Ok(match command {
@@ -143,6 +150,20 @@ impl Keyspace {
                 (Plan::LeaseCheckpoint(checkpoints), false)
             }
             Command::Sweep => (Plan::Sweep, false),
+            Command::Auth(change) => {
+                let next = self.store.auth.after(&change)?.map(Arc::new);
+                let forgotten = match change {
+                    Change::UserDelete { name } | Change::UserChangePassword { name, .. } => Some(name),
+                    _ => None,
+                };
+                (Plan::Auth(next, forgotten), false)
+            }
+            Command::Authenticate(authenticate) => {
+                self.store.auth.check_authenticate(&authenticate)?;
+                (Plan::Authenticate(authenticate, at.index.0), false)
+            }
+            // It was taken apart above, and holds no other.
+            Command::As(_) => return Err(KeyspaceError::Malformed),
         })
     }
 }
@@ -231,6 +252,17 @@ impl StateMachine for Keyspace {
                     writing.checkpoint(id, granted, remaining_s);
                 }
                 Ok(Reply::LeaseCheckpoint)
+            }
+            Plan::Auth(next, forgotten) => {
+                if let Some(auth) = next {
+                    writing.store.auth = Arc::clone(&auth);
+                    writing.news.push(News::AuthChanged { auth, forgotten });
+                }
+                Ok(Reply::Auth)
+            }
+            Plan::Authenticate(Authenticate { user, token, .. }, index) => {
+                writing.news.push(News::Authenticated { user, token, index });
+                Ok(Reply::Authenticate(index))
             }
             Plan::Sweep => {
                 sweep = SWEEP_PER_COMMAND;

@@ -26,7 +26,10 @@ impl Command {
             | Command::LeaseRevoke { .. }
             | Command::LeaseExpire { .. }
             | Command::LeaseCheckpoint { .. }
+            | Command::Auth(_)
+            | Command::Authenticate(_)
             | Command::Sweep => 0,
+            Command::As(command) => command.command.cost_bytes(),
         }
     }
 }
@@ -86,7 +89,10 @@ impl Store {
             | Command::Alarm(_)
             | Command::SetQuota(_)
             | Command::LeaseCheckpoint { .. }
+            | Command::Auth(_)
+            | Command::Authenticate(_)
             | Command::Sweep => false,
+            Command::As(command) => return self.admits(&command.command),
         };
         if writes && !self.alarms.is_empty() && self.has_alarm(AlarmKind::Corrupt) {
             return Err(KeyspaceError::Corrupt);

@@ -1,8 +1,11 @@
 //! What the keyspace answers, and what it tells watchers.
 
+use std::sync::Arc;
+
 use bytes::Bytes;
 use quorate_consensus::{DecodeError, Reader, Writer};
 
+use crate::auth::{Auth, TokenDigest};
 use crate::codec::{TXN_DEPTH_MAX, read_signed, write_signed};
 use crate::{AlarmKind, AlarmMember, KeyspaceError, Lease, LeaseId};
 
@@ -52,6 +55,22 @@ pub enum News {
         /// The index of its grant.
         granted: u64,
     },
+    /// Users, roles or permissions changed, or auth was turned on or off.
+    AuthChanged {
+        /// How they stand now.
+        auth: Arc<Auth>,
+        /// A user whose tokens are worth nothing any more: it is gone, or its password is another.
+        forgotten: Option<String>,
+    },
+    /// A user authenticated.
+    Authenticated {
+        /// Which one.
+        user: String,
+        /// By what its token is known.
+        token: TokenDigest,
+        /// The index in the log at which it did.
+        index: u64,
+    },
 }
 
 /// What a change did.
@@ -99,6 +118,10 @@ pub enum Reply {
     LeaseExpire(u64),
     /// To a checkpoint.
     LeaseCheckpoint,
+    /// To a change of users, roles or permissions.
+    Auth,
+    /// To who authenticates: the index in the log at which that was.
+    Authenticate(u64),
 }
 
 /// The answer to a put.
@@ -220,6 +243,11 @@ fn write_reply(reply: &Reply, to: &mut Writer) {
             to.varint(*ended);
         }
         Reply::LeaseCheckpoint => to.u8(13),
+        Reply::Auth => to.u8(14),
+        Reply::Authenticate(index) => {
+            to.u8(15);
+            to.varint(*index);
+        }
     }
 }
 
@@ -256,6 +284,8 @@ fn read_reply(tag: u8, from: &mut Reader, depth: usize) -> Result<Reply, DecodeE
         11 => Reply::LeaseRevoke,
         12 => Reply::LeaseExpire(from.varint()?),
         13 => Reply::LeaseCheckpoint,
+        14 => Reply::Auth,
+        15 => Reply::Authenticate(from.varint()?),
         value => return Err(DecodeError::Unknown { what: "reply", value: value.into() }),
     })
 }

@@ -1,7 +1,8 @@
 //! The state as bytes: written from a copy while applying goes on, read back on another node.
 //!
 //! ```text
-//! snapshot = version · revision · compacted · sweep (main, sub) · quota (0 | 1, bytes) · alarms · leases · records · 0 · digest (u64)
+//! snapshot = version · revision · compacted · sweep (main, sub) · quota (0 | 1, bytes) · alarms · auth · leases · records · 0 · digest (u64)
+//! auth     = bytes                                        see `auth/codec.rs`; none if nobody ever changed it
 //! leases   = count · (id · time to live · granted · remaining)…        ids ascending
 //! record   = 1 · key · body  (a key's oldest version)  |  2 · body  (the same key's next)      keys ascending, versions ascending
 //! body     = main · sub · version · [create · lease · value  if version > 0]
@@ -10,7 +11,7 @@
 //! What a compaction has still to remove is in it: a restored replica must go on with the same size, quota and digest as those that
 //! never stopped. The log of changes is not, nor what hangs on which lease; they follow from the records.
 //!
-//! Version 1 has no leases, not even their count, and is otherwise the same. It is still read.
+//! Version 2 has no auth, and version 1 no leases either, not even their count. Both are still read.
 //!
 //! The bytes are cut into chunks of at most 64 KiB without regard to what they mean.
 
@@ -21,6 +22,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use quorate_consensus::{DecodeError, RestoreError, StateMachine, Writer};
 
+use crate::auth::Auth;
 use crate::codec::write_signed;
 use crate::lease::{Attachment, Lease};
 use crate::record::{Dated, Record, Rev, Versions};
@@ -30,7 +32,10 @@ use crate::tree::{Keyed, Tree};
 use crate::{ALARMS_MAX, AlarmMember, Keyspace, LeaseId};
 
 /// The first number of every snapshot.
-const VERSION: u64 = 2;
+const VERSION: u64 = 3;
+
+/// The version before there were users.
+const VERSION_WITHOUT_AUTH: u64 = 2;
 
 /// The version before there were leases.
 const VERSION_WITHOUT_LEASES: u64 = 1;
@@ -70,6 +75,7 @@ impl Snapshot {
         for alarm in store.alarms.iter() {
             write_alarm(*alarm, &mut head);
         }
+        head.bytes(&store.auth.encoded());
         head.varint(store.leases.weight() as u64);
         Snapshot {
             leases: store.leases.clone(),
@@ -175,7 +181,7 @@ fn write_record(record: &Record, to: &mut Writer) {
 pub(crate) fn restore(chunks: &mut dyn Iterator<Item = Bytes>) -> Result<Store, RestoreError> {
     let mut from = Source { chunks, chunk: Bytes::new() };
     let version = from.varint()?;
-    if version != VERSION && version != VERSION_WITHOUT_LEASES {
+    if !(VERSION_WITHOUT_LEASES..=VERSION).contains(&version) {
         return Err(RestoreError::Version(version));
     }
     let mut store = Store::new();
@@ -194,6 +200,9 @@ pub(crate) fn restore(chunks: &mut dyn Iterator<Item = Bytes>) -> Result<Store, 
         }
     }
     store.alarms = Arc::new(alarms);
+    if version > VERSION_WITHOUT_AUTH {
+        store.auth = Arc::new(Auth::decode(from.bytes()?)?);
+    }
     if version != VERSION_WITHOUT_LEASES {
         read_leases(&mut from, &mut store)?;
     }

@@ -13,6 +13,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
+use crate::auth::Auth;
 use crate::digest::hash_words;
 use crate::lease::{Attachment, Lease};
 use crate::record::{Dated, Record, Rev, Versions};
@@ -42,6 +43,8 @@ pub(crate) struct Store {
     /// None: no quota.
     pub(crate) quota_bytes: Option<u64>,
     pub(crate) alarms: Arc<BTreeSet<AlarmMember>>,
+    /// Users and roles.
+    pub(crate) auth: Arc<Auth>,
 }
 
 /// What one write did.
@@ -73,6 +76,7 @@ impl Store {
             size_bytes: 0,
             quota_bytes: Some(QUOTA_BYTES_DEFAULT),
             alarms: Arc::default(),
+            auth: Arc::default(),
         }
     }
 
@@ -167,7 +171,7 @@ impl Store {
     }
 
     /// A digest of all of the state: every record and every lease through `sum`, everything else by itself. `log` and `attachments`
-    /// follow from these. Without leases it is what it was before there were any: snapshots of that time carry it.
+    /// follow from these. Without leases and users it is what it was before there were any: snapshots of that time carry it.
     pub(crate) fn digest(&self) -> u64 {
         let quota = self.quota_bytes.map_or([0, 0], |bytes| [1, bytes]);
         let words = [
@@ -181,8 +185,13 @@ impl Store {
             quota[1],
             self.alarms.len() as u64,
         ];
-        self.alarms
+        let hash = self
+            .alarms
             .iter()
-            .fold(hash_words(1, &words), |hash, alarm| hash_words(hash, &[alarm.member, alarm.kind as u64]))
+            .fold(hash_words(1, &words), |hash, alarm| hash_words(hash, &[alarm.member, alarm.kind as u64]));
+        match self.auth.hash() {
+            0 => hash,
+            auth => hash_words(hash, &[auth]),
+        }
     }
 }

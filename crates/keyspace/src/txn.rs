@@ -38,7 +38,8 @@ impl Store {
         keys.all(|record| holds_for(compare, Some(record)))
     }
 
-    /// Checks all that `path` will do against the state before it, and finds out whether it changes anything.
+    /// Checks all that `path` will do against the state before it, and finds out whether it changes anything. What a put gets wrong is said before what a
+    /// range does, wherever they stand, as in etcd.
     ///
     /// A put always does. A deletion does if one of its keys lives; one that an earlier put of the same transaction would make alive
     /// does not matter here, because then there is that put.
@@ -47,13 +48,26 @@ impl Store {
         txn: &Txn,
         path: &mut impl Iterator<Item = bool>,
     ) -> Result<bool, KeyspaceError> {
+        let mut unreadable = None;
+        let changes = self.check_branch(txn, path, &mut unreadable)?;
+        unreadable.map_or(Ok(changes), Err)
+    }
+
+    fn check_branch(
+        &self,
+        txn: &Txn,
+        path: &mut impl Iterator<Item = bool>,
+        unreadable: &mut Option<KeyspaceError>,
+    ) -> Result<bool, KeyspaceError> {
         let mut changes = false;
         for operation in branch(txn, path.next().unwrap_or_default()) {
             match operation {
                 Operation::Empty => return Err(KeyspaceError::KeyNotFound),
                 Operation::Range(range) => {
-                    if !quorate_consensus::planted!("M02") {
-                        self.check_revision(range.revision, self.revision)?;
+                    if !quorate_consensus::planted!("M02")
+                        && let Err(error) = self.check_revision_in_txn(range.revision)
+                    {
+                        unreadable.get_or_insert(error);
                     }
                 }
                 Operation::Put(put) => {
@@ -64,7 +78,7 @@ impl Store {
                     let span = Span::new(&delete.key, &delete.range_end);
                     changes = changes || self.live_in(span, At::Latest).next().is_some();
                 }
-                Operation::Txn(nested) => changes |= self.check_path(nested, path)?,
+                Operation::Txn(nested) => changes |= self.check_branch(nested, path, unreadable)?,
             }
         }
         Ok(changes)
@@ -82,6 +96,7 @@ impl Store {
         });
         let responses = ranges
             .map(|range| {
+                self.check_revision_in_txn(range.revision)?;
                 let reply = Reply::Range(self.range(range, self.revision)?);
                 Ok(OperationReply { revision: self.revision, reply })
             })

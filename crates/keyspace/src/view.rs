@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
+use crate::auth::{Ask, Auth, AuthError, Caller};
 use crate::digest::hash_words;
 use crate::range::At;
 use crate::record::{Dated, Rev};
@@ -183,6 +184,20 @@ impl View {
     /// The keys that hang on a lease, in order.
     pub fn lease_keys(&self, id: LeaseId) -> impl Iterator<Item = Bytes> + '_ {
         self.0.lease_keys(id).cloned()
+    }
+
+    /// Users and roles.
+    #[must_use]
+    pub fn auth(&self) -> &Arc<Auth> {
+        &self.0.auth
+    }
+
+    /// May the caller do this, as things stand?
+    ///
+    /// # Errors
+    /// Those of [`Auth::permits`].
+    pub fn permits(&self, caller: &Caller, ask: Ask<'_>) -> Result<(), AuthError> {
+        self.0.auth.verdict(caller, ask, &*self.0)
     }
 
     /// How many keys live.

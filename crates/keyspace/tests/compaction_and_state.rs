@@ -278,7 +278,7 @@ fn the_formats_of_commands_and_snapshots_stay_readable() {
     shell.compact(3).unwrap();
     let bytes: Vec<u8> = shell.keyspace.snapshot().flatten().collect();
     assert_eq!(hex(&bytes), SNAPSHOT);
-    for snapshot in [SNAPSHOT, SNAPSHOT_VERSION_1] {
+    for snapshot in [SNAPSHOT, SNAPSHOT_VERSION_2, SNAPSHOT_VERSION_1] {
         let restored = Keyspace::restore(&mut std::iter::once(unhex(snapshot))).unwrap();
         assert_eq!(restored.digest(), shell.keyspace.digest());
     }
@@ -286,7 +286,9 @@ fn the_formats_of_commands_and_snapshots_stay_readable() {
 
 const TXN: &str = "01040121016b00d804020101016b01760200017801000203b001016b016c0604000000";
 const PUT: &str = "010108016b017603";
-const SNAPSHOT: &str = "020503030101808080800801010100010161020001020001310204000202000132010162030001030001310205000000d75df3d45b8124eb";
+const SNAPSHOT: &str = "03050303010180808080080101010000010161020001020001310204000202000132010162030001030001310205000000d75df3d45b8124eb";
+/// Before there were users.
+const SNAPSHOT_VERSION_2: &str = "020503030101808080800801010100010161020001020001310204000202000132010162030001030001310205000000d75df3d45b8124eb";
 /// Before there were leases.
 const SNAPSHOT_VERSION_1: &str = "0105030301018080808008010101010161020001020001310204000202000132010162030001030001310205000000d75df3d45b8124eb";
 

@@ -23,6 +23,7 @@ fn told(news: &[News]) -> Vec<String> {
         News::Granted(lease) => format!("granted {}", lease.id.0),
         News::Checkpointed(lease) => format!("left of {}: {}", lease.id.0, lease.remaining_s),
         News::Ended { id, granted } => format!("ended {} of {granted}", id.0),
+        other => format!("{other:?}"),
     };
     news.iter().map(word).collect()
 }
@@ -392,9 +393,14 @@ fn the_formats_of_leases_stay_readable() {
     }
     let bytes = shell.keyspace.snapshot().fold(vec![], |all, chunk| [&all[..], &chunk].concat());
     assert_eq!(Bytes::from(bytes), unhex(SNAPSHOT));
+    let restored = Keyspace::restore(&mut std::iter::once(unhex(SNAPSHOT_VERSION_2))).unwrap();
+    assert_eq!(restored.digest(), shell.keyspace.digest());
 }
 
-const SNAPSHOT: &str = "02020001000180808080080002010a02000e78013c010161020001020e0000cb54cd6726af2eaf";
+const SNAPSHOT: &str = "0302000100018080808008000002010a02000e78013c010161020001020e0000cb54cd6726af2eaf";
+/// Before there were users.
+const SNAPSHOT_VERSION_2: &str =
+    "02020001000180808080080002010a02000e78013c010161020001020e0000cb54cd6726af2eaf";
 
 /// A snapshot by hand: revision 2, no quota, no alarms, then these leases and a key `a`, which hangs on lease 7 (written 0e), and a
 /// digest of nothing.
@@ -429,5 +435,6 @@ fn a_forged_snapshot_is_refused_for_what_is_wrong_with_it() {
     ] {
         assert_eq!(forged("02", &format!("01 {lease}"), "0e"), wrong("lease"), "{why}");
     }
-    assert_eq!(forged("03", "00", "00"), Err(RestoreError::Version(3)));
+    assert_eq!(forged("04", "00", "00"), Err(RestoreError::Version(4)));
+    assert_eq!(forged("00", "00", "00"), Err(RestoreError::Version(0)));
 }

@@ -2,12 +2,29 @@
 //! keyspace differ from the oracle; without the plant the same log must not.
 #![cfg(feature = "planted-bugs")]
 
+#[path = "common/auth_oracle.rs"]
+mod auth_oracle;
 mod common;
 
 use bytes::Bytes;
 use common::Model;
 use quorate_consensus::{Position, StateMachine, activate_plant, plant_triggers};
 use quorate_keyspace::*;
+
+/// Is each done if and only if the oracle of who may what lets it?
+fn is_found_by_the_oracle(
+    plant: &str,
+    permissions: &[(PermissionKind, &str, &str)],
+    asks: &[auth_oracle::Asked],
+) {
+    let agree = || asks.iter().all(|asked| auth_oracle::agrees(permissions, asked));
+    activate_plant("");
+    assert!(agree(), "without the plant all is well");
+    activate_plant(plant);
+    assert!(!agree(), "{plant} was not found");
+    assert!(plant_triggers() > 0, "{plant} was not reached");
+    activate_plant("");
+}
 
 /// Does the keyspace answer as the oracle does, and end up with what the oracle has? And does a replica that was restored half-way stay
 /// equal to it?
@@ -128,4 +145,71 @@ fn e14_a_lease_ended_by_a_decision_on_an_earlier_one_of_its_id_is_found() {
         Command::LeaseExpire { epoch: 1, leases: vec![(LeaseId(7), 1)] },
     );
     is_found("E14", &[grant(7), revoke, grant(7), hang("a", 7), expire]);
+}
+
+use auth_oracle::Asked;
+use quorate_keyspace::PermissionKind::{Read, ReadWrite};
+
+#[test]
+fn p01_a_nested_transaction_that_nobody_looks_at_is_found() {
+    let read = Operation::Range(Range { key: "b".into(), ..Range::default() });
+    let inner = Operation::Txn(Txn { success: vec![read], ..Txn::default() });
+    let txn = Command::Txn(Txn { failure: vec![inner], ..Txn::default() });
+    is_found_by_the_oracle("P01", &[(Read, "a", "")], &[Asked::Command(txn)]);
+}
+
+#[test]
+fn p02_the_lease_of_a_nested_put_that_nobody_looks_at_is_found() {
+    let put = Put { key: "a".into(), lease: LeaseId(7), ..Put::default() };
+    let inner = Operation::Txn(Txn { success: vec![Operation::Put(put)], ..Txn::default() });
+    let txn = Command::Txn(Txn { success: vec![inner], ..Txn::default() });
+    is_found_by_the_oracle("P02", &[(ReadWrite, "a", "")], &[Asked::Command(txn)]);
+}
+
+#[test]
+fn p03_a_compaction_by_anybody_is_found() {
+    is_found_by_the_oracle("P03", &[], &[Asked::Command(compact(1))]);
+}
+
+#[test]
+fn p04_the_keys_of_a_lease_told_to_anybody_are_found() {
+    is_found_by_the_oracle("P04", &[(Read, "a", "")], &[Asked::TimeToLive(7, true)]);
+}
+
+#[test]
+fn w09_a_watch_of_all_from_a_key_on_by_a_permission_on_that_key_is_found() {
+    let watch = Asked::Watch("a".into(), "\0".into());
+    is_found_by_the_oracle("W09", &[(Read, "a", "")], &[watch]);
+}
+
+#[test]
+fn p05_a_command_of_an_older_auth_revision_is_found() {
+    let late = || {
+        let mut shell = auth_oracle::guarded(&[(ReadWrite, "a", "")]);
+        let write = shell.by("u", put("a", "1"));
+        let change = shell.by("root", Command::Auth(Change::RoleAdd { name: "s".into() }));
+        shell.apply(&change).unwrap();
+        shell.apply(&write) == Err(KeyspaceError::Auth(AuthError::AuthOldRevision))
+    };
+    activate_plant("");
+    assert!(late());
+    activate_plant("P05");
+    assert!(!late() && plant_triggers() > 0);
+    activate_plant("");
+}
+
+#[test]
+fn p06_a_permission_on_an_interval_that_ends_before_it_begins_is_found() {
+    let permission = Permission { kind: Read, key: "b".into(), range_end: "a".into() };
+    let grant = Command::Auth(Change::RoleGrantPermission { role: "r".into(), permission });
+    let refused = || {
+        let mut shell = auth_oracle::guarded(&[]);
+        let grant = shell.by("root", grant.clone());
+        shell.apply(&grant) == Err(KeyspaceError::Auth(AuthError::InvalidAuthManagement))
+    };
+    activate_plant("");
+    assert!(refused());
+    activate_plant("P06");
+    assert!(!refused() && plant_triggers() > 0);
+    activate_plant("");
 }

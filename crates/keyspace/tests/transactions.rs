@@ -206,3 +206,14 @@ proptest! {
         }
     }
 }
+
+/// What etcd says of it: it looks at all puts first, then at all ranges, and knows no "latest" below zero there.
+#[test]
+fn in_a_transaction_puts_are_checked_before_ranges_and_a_revision_below_zero_is_compacted() {
+    let mut shell = Shell::with(&[("a", "1")]);
+    let negative = || Operation::Range(Range { revision: -1, ..range("a", "") });
+    let lost = Operation::Put(Put { lease: LeaseId(7), ..put("b", "1") });
+    let mut refused = |operations| shell.refused(Command::Txn(then(operations)));
+    assert!(matches!(refused(vec![nested(vec![negative()])]), KeyspaceError::Compacted { .. }));
+    assert!(matches!(refused(vec![nested(vec![negative()]), lost]), KeyspaceError::LeaseNotFound(_)));
+}

@@ -1,7 +1,7 @@
 //! From what the floors below say to etcd's table of errors: one place, total.
 
 use quorate_consensus::{ChangeRefusal, Refusal};
-use quorate_keyspace::KeyspaceError;
+use quorate_keyspace::{AuthError, KeyspaceError};
 use quorate_node::Answer;
 use quorate_placement::PlacementError;
 use quorate_wire::{ApiError, EtcdError, OtherError};
@@ -24,10 +24,38 @@ pub fn keyspace_error(error: KeyspaceError) -> ApiError {
         KeyspaceError::FutureRevision { .. } => EtcdError::FutureRevision.into(),
         KeyspaceError::NoSpace => EtcdError::NoSpace.into(),
         KeyspaceError::Corrupt => EtcdError::Corrupt.into(),
+        KeyspaceError::Auth(error) => auth_error(error),
         KeyspaceError::TooManyAlarms
         | KeyspaceError::NotReadOnly
         | KeyspaceError::StaleSteward
         | KeyspaceError::Malformed => ApiError::Other(OtherError::unmapped(error.to_string())),
+    }
+}
+
+/// What users and roles say against a request, or its caller.
+#[must_use]
+pub fn auth_error(error: AuthError) -> ApiError {
+    match error {
+        AuthError::UserEmpty => EtcdError::UserEmpty.into(),
+        AuthError::RoleEmpty => EtcdError::RoleEmpty.into(),
+        AuthError::AuthFailed => EtcdError::AuthFailed.into(),
+        AuthError::InvalidAuthManagement => EtcdError::InvalidAuthManagement.into(),
+        AuthError::AuthOldRevision => EtcdError::AuthOldRevision.into(),
+        AuthError::RootUserNotExist => EtcdError::RootUserNotExist.into(),
+        AuthError::RootRoleNotExist => EtcdError::RootRoleNotExist.into(),
+        AuthError::UserExists => EtcdError::UserAlreadyExists.into(),
+        AuthError::UserNotFound => EtcdError::UserNotFound.into(),
+        AuthError::RoleExists => EtcdError::RoleAlreadyExists.into(),
+        AuthError::RoleNotFound => EtcdError::RoleNotFound.into(),
+        AuthError::RoleNotGranted => EtcdError::RoleNotGranted.into(),
+        AuthError::PermissionNotGranted => EtcdError::PermissionNotGranted.into(),
+        AuthError::AuthNotEnabled => EtcdError::AuthNotEnabled.into(),
+        AuthError::PermissionDenied => EtcdError::PermissionDenied.into(),
+        AuthError::InvalidAuthToken => EtcdError::InvalidAuthToken.into(),
+        AuthError::TooLarge => ApiError::Other(OtherError::new(
+            quorate_wire::Code::ResourceExhausted,
+            format!("quorate: {error}"),
+        )),
     }
 }
 

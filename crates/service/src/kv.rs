@@ -289,7 +289,9 @@ fn txn_body(reply: TxnReply, header: Option<pb::ResponseHeader>) -> pb::TxnRespo
             | Reply::LeaseGrant(_)
             | Reply::LeaseRevoke
             | Reply::LeaseExpire(_)
-            | Reply::LeaseCheckpoint => None,
+            | Reply::LeaseCheckpoint
+            | Reply::Auth
+            | Reply::Authenticate(_) => None,
         };
         pb::ResponseOp { response }
     };

@@ -226,7 +226,9 @@ pub fn page(hunts: &[Hunt], seeds_max: u64) -> String {
     for (id, what, why) in NOT_HUNTED {
         let _ = writeln!(page, "| {id} | {what} | {why} |");
     }
-    page.push_str("\nBugs of the journal (F…, L01) are planted for the tests of that crate.\n");
+    page.push_str(
+        "\nBugs of the journal (F…, L01), and of who may what with the keys (P01 to P06, and W09's third part), are planted for the tests of their crates.\n",
+    );
     page
 }
 

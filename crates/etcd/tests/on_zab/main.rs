@@ -4,6 +4,8 @@
     reason = "each file brings the same support, as it does where it is a program of its own"
 )]
 
+#[path = "../auth.rs"]
+mod auth;
 #[path = "../cluster.rs"]
 mod cluster;
 #[path = "../etcdctl.rs"]

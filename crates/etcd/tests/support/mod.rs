@@ -30,6 +30,8 @@ pub struct Node {
 
 pub struct Cluster {
     hub: Hub,
+    /// Where nodes keep what must survive. None: in memory.
+    directory: Option<std::path::PathBuf>,
     pub cluster: ClusterId,
     pub nodes: Vec<Node>,
 }
@@ -45,6 +47,10 @@ fn engine_of(group: quorate_consensus::GroupId) -> EngineKind {
 
 impl Cluster {
     pub async fn start(size: usize) -> Cluster {
+        Cluster::start_in(size, None).await
+    }
+
+    pub async fn start_in(size: usize, directory: Option<std::path::PathBuf>) -> Cluster {
         let ids: Vec<NodeId> = (0..size).map(|number| member_id(&peer_urls(number), TOKEN, 0)).collect();
         let cluster = cluster_id(ids.iter().copied());
         let members =
@@ -55,7 +61,7 @@ impl Cluster {
         ]);
         let birth = Membership::new(ids.iter().copied(), []);
         let bootstrap = Bootstrap { initialise: Command::Initialise { cluster, members, groups }, birth };
-        let mut all = Cluster { hub: Hub::new(), cluster, nodes: Vec::new() };
+        let mut all = Cluster { hub: Hub::new(), directory, cluster, nodes: Vec::new() };
         for id in ids {
             all.add_node(id, Some(bootstrap.clone())).await;
         }
@@ -97,25 +103,30 @@ impl Cluster {
         let client_url = url.clone();
         let feed = Feed::default();
         let sink = feed.sink();
-        let handle =
-            quorate_server::start(quorate_server::Options::in_process(&self.hub), config, move |config| {
-                let identity = Identity {
-                    cluster: config.cluster,
-                    node: config.node,
-                    incarnation: config.incarnation,
-                    life: config.life,
-                    name: format!("node-{}", config.node),
-                    client_urls: vec![client_url],
-                };
-                State::new(identity, bootstrap).with_keys_sink(sink)
-            })
-            .expect("the node starts");
+        let handle = quorate_server::start(self.options(id), config, move |config| {
+            let identity = Identity {
+                cluster: config.cluster,
+                node: config.node,
+                incarnation: config.incarnation,
+                life: config.life,
+                name: format!("node-{}", config.node),
+                client_urls: vec![client_url],
+            };
+            State::new(identity, bootstrap).with_keys_sink(sink)
+        })
+        .expect("the node starts");
         let front =
             Front { feed, life: handle.life(), ..Front::new(handle.clone(), self.cluster.0, id.0, TOKEN) };
         let serving = tokio::spawn(async move {
             serve(listener, front, std::future::pending()).await.expect("serving goes on");
         });
         self.nodes.push(Node { id, url, handle, serving });
+    }
+
+    fn options(&self, id: NodeId) -> quorate_server::Options {
+        let Some(directory) = &self.directory else { return quorate_server::Options::in_process(&self.hub) };
+        let storage = quorate_server::Storage::Directory(directory.join(id.to_string()));
+        quorate_server::Options::new(storage, quorate_server::Network::InProcess(self.hub.clone()))
     }
 
     pub fn client(&self) -> Client {

@@ -75,7 +75,11 @@ impl Shell {
         let (response, news) = self.apply_at(1, command);
         let events = news.into_iter().filter_map(|news| match news {
             News::Changed(event) => Some(event),
-            News::Granted(_) | News::Checkpointed(_) | News::Ended { .. } => None,
+            News::Granted(_)
+            | News::Checkpointed(_)
+            | News::Ended { .. }
+            | News::AuthChanged { .. }
+            | News::Authenticated { .. } => None,
         });
         (response, events.collect())
     }

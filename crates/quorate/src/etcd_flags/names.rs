@@ -162,7 +162,7 @@ pub(super) const FLAGS: &[Flag] = &[
     value("distributed-tracing-service-name", Unneeded, "etcd"),
     value("distributed-tracing-instance-id", Unneeded, ""),
     value("distributed-tracing-sampling-rate", Unneeded, "0"),
-    value("auth-token", Must("users and roles are not built yet"), "simple"),
+    value("auth-token", Must("tokens of JSON (jwt) are not built yet"), "simple"),
     value("auth-token-ttl", Unneeded, "300"),
     value("bcrypt-cost", Unneeded, "10"),
     value("proxy", Unneeded, "off"),

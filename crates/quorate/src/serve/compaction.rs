@@ -32,13 +32,14 @@ pub(super) async fn compact(handle: Handle<Reply>, retention: Retention) {
         // Whoever does not lead looks at revisions all the same: it may lead tomorrow.
         let target = compactor.due(now, view.revision(), view.compacted());
         let pending = view.compaction_pending();
+        let auth = view.auth().clone();
         drop(view);
         if !leads {
             continue;
         }
         if let Some(revision) = target {
             let wanted = Compact { revision: i64::try_from(revision).unwrap_or(i64::MAX), physical: false };
-            match propose(&handle, Command::Compact(wanted)).await {
+            match propose(&handle, auth.as_root(Command::Compact(wanted))).await {
                 Ok(_) => tracing::info!(revision, "history was compacted by itself"),
                 Err(error) => tracing::warn!(revision, %error, "history could not be compacted by itself"),
             }

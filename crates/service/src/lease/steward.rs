@@ -103,7 +103,7 @@ impl Steward {
     /// Entries were applied.
     pub fn hear(&mut self, news: &News, now: Instant) {
         match news {
-            News::Changed(_) => {}
+            News::Changed(_) | News::AuthChanged { .. } | News::Authenticated { .. } => {}
             News::Granted(lease) => self.begin(lease, now),
             News::Ended { id, granted } => self.ended(*id, *granted),
             News::Checkpointed(lease) => self.checkpointed(lease, now),

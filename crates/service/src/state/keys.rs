@@ -1,10 +1,10 @@
 //! What the front end of the keys hears of them: changes for watches, and whatever the stewards of leases live on.
 
-use std::fmt;
+use std::{fmt, sync::Arc};
 
 use bytes::Bytes;
 use quorate_consensus::{NodeId, RoleChange, StateMachine as _};
-use quorate_keyspace::{Keyspace, News};
+use quorate_keyspace::{Auth, Keyspace, News};
 use quorate_node::Replica;
 
 use super::State;
@@ -25,6 +25,8 @@ pub enum KeysNews {
     Replaced {
         /// The store's revision now.
         revision: u64,
+        /// Its users and roles now.
+        auth: Arc<Auth>,
     },
     /// This node's role in the group changed, or its leader did.
     Role(RoleChange),
@@ -71,7 +73,7 @@ impl Listener {
         let before = std::mem::replace(&mut self.told, revision);
         let news: Vec<News> = events.drain(..).flat_map(|(_, events)| events).collect();
         if jumped {
-            self.tell(KeysNews::Replaced { revision });
+            self.tell(KeysNews::Replaced { revision, auth: Arc::clone(keys.machine().view().auth()) });
         } else if !news.is_empty() {
             self.tell(KeysNews::Applied { before, revision, news });
         }
@@ -84,7 +86,8 @@ impl State {
     pub fn with_keys_sink(mut self, sink: KeysSink) -> State {
         let revision = self.keys.machine().number();
         self.keys_listener = Listener { sink: Some(sink), told: revision };
-        self.keys_listener.tell(KeysNews::Replaced { revision });
+        let auth = Arc::clone(self.keys.machine().view().auth());
+        self.keys_listener.tell(KeysNews::Replaced { revision, auth });
         self
     }
 }

@@ -92,12 +92,9 @@ impl Hub {
     }
 
     fn create(&mut self, id: StreamId, create: pb::WatchCreateRequest, store: u64, now: Instant) {
-        let watch_id = match self.admit(id, &create) {
-            Ok(watch_id) => watch_id,
+        let (watch_id, span) = match self.admit(id, &create) {
+            Ok(admitted) => admitted,
             Err(reason) => return self.refuse(id, reason, store),
-        };
-        let Some(span) = Span::parse(create.key, create.range_end) else {
-            return self.refuse(id, "mvcc: watcher range is empty".to_owned(), store);
         };
         let filtered = |filter: pb::watch_create_request::FilterType| create.filters.contains(&filter.into());
         let wants = Wants {
@@ -133,12 +130,15 @@ impl Hub {
         }
     }
 
-    /// The id that the client wants, 0 for any; or why there can be no such watch.
-    fn admit(&self, id: StreamId, create: &pb::WatchCreateRequest) -> Result<i64, String> {
-        let Some(stream) = self.streams.get(&id) else { return Ok(0) };
+    /// The id that the client wants, 0 for any, and what it watches; or why there can be no such watch: the first reason in etcd's order.
+    fn admit(&self, id: StreamId, create: &pb::WatchCreateRequest) -> Result<(i64, Span), String> {
         if create.start_revision < 0 {
             return Err(quorate_wire::EtcdError::Compacted.message().to_owned());
         }
+        let Some(span) = Span::parse(create.key.clone(), create.range_end.clone()) else {
+            return Err("mvcc: watcher range is empty".to_owned());
+        };
+        let Some(stream) = self.streams.get(&id) else { return Ok((0, span)) };
         if create.watch_id == NO_WATCH {
             return Err(format!(
                 "quorate: the watch id {NO_WATCH} stands for no watch; choose another, or 0 for any"
@@ -153,7 +153,7 @@ impl Hub {
                 self.settings.watches_max
             ));
         }
-        Ok(create.watch_id)
+        Ok((create.watch_id, span))
     }
 
     /// Says that a watch was not made, and why: the client of a permission that is missing reads it here, too.
@@ -176,6 +176,22 @@ impl Hub {
             self.unlist(slot);
             self.progress_if_wanted(id);
         }
+    }
+
+    /// Ends those watches of a stream that its client may not have any more, by the keys that each is for; says why.
+    pub fn withdraw(&mut self, id: StreamId, refuses: &dyn Fn(&[u8], &[u8]) -> Option<String>) {
+        let revision = self.revision;
+        let Some(stream) = self.streams.get(&id) else { return };
+        let watches: Vec<(i64, Slot)> = stream.watches.iter().map(|(id, slot)| (*id, *slot)).collect();
+        for (watch_id, slot) in watches {
+            let span = self.watchers.get(slot).map(|watcher| watcher.span.bounds());
+            let Some(reason) = span.and_then(|(key, range_end)| refuses(key, range_end)) else { continue };
+            let Some(stream) = self.streams.get_mut(&id) else { return };
+            stream.watches.remove(&watch_id);
+            stream.answer(Response { watch_id, revision, what: What::Withdrawn(reason) });
+            self.unlist(slot);
+        }
+        self.progress_if_wanted(id);
     }
 
     fn progress_asked(&mut self, id: StreamId) {

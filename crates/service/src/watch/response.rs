@@ -36,6 +36,8 @@ pub enum What {
     Refused(String),
     /// It has ended, because its client wanted it to.
     Canceled,
+    /// It has ended, because its client may not be told any more, and why.
+    Withdrawn(String),
     /// It has ended: what it would have to be told next is older than this revision, and gone.
     Compacted(u64),
     /// Changes.
@@ -55,7 +57,7 @@ impl Response {
         RESPONSE_BYTES
             + match &self.what {
                 What::Events { events, .. } => events.iter().map(Bytes::len).sum(),
-                What::Refused(reason) => reason.len(),
+                What::Refused(reason) | What::Withdrawn(reason) => reason.len(),
                 What::Created | What::Canceled | What::Compacted(_) | What::Progress => 0,
             }
     }
@@ -75,6 +77,7 @@ impl Response {
                 (head.created, head.canceled, head.cancel_reason) = (true, true, reason);
             }
             What::Canceled => head.canceled = true,
+            What::Withdrawn(reason) => (head.canceled, head.cancel_reason) = (true, reason),
             What::Compacted(compacted) => {
                 (head.canceled, head.compact_revision) = (true, signed(compacted));
             }

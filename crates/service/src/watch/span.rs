@@ -30,6 +30,15 @@ impl End {
 }
 
 impl Span {
+    /// Key and range_end as in a request.
+    pub(super) fn bounds(&self) -> (&[u8], &[u8]) {
+        match self {
+            Span::Point(key) => (key, &[]),
+            Span::Range(key, End::Before(end)) => (key, end),
+            Span::Range(key, End::Never) => (key, &[0]),
+        }
+    }
+
     /// As etcd reads it: an empty key is the smallest one, no end is the key alone, an end of one zero byte is no bound. `None`: the range is empty.
     pub(super) fn parse(key: Bytes, range_end: Bytes) -> Option<Span> {
         let key = if key.is_empty() { Bytes::from_static(&[0]) } else { key };

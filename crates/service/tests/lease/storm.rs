@@ -74,7 +74,7 @@ impl Storm {
                         );
                     }
                 }
-                News::Changed(_) | News::Checkpointed(_) => {}
+                _ => {}
             }
         }
         drop(result);

@@ -103,7 +103,7 @@ impl World {
 fn changed(news: Vec<News>) -> Vec<Event> {
     let change = |news| match news {
         News::Changed(event) => Some(event),
-        News::Granted(_) | News::Checkpointed(_) | News::Ended { .. } => None,
+        _ => None,
     };
     news.into_iter().filter_map(change).collect()
 }

@@ -73,7 +73,7 @@ fn refusals_are_etcds() {
     world.create(stream, pb::WatchCreateRequest { watch_id: 5, ..watch("a") });
     world.create(stream, pb::WatchCreateRequest { watch_id: 5, ..watch("a") });
     world.create(stream, watch_range("b", "a"));
-    world.create(stream, watch_range("b", "b"));
+    world.create(stream, pb::WatchCreateRequest { watch_id: 5, ..watch_range("b", "b") });
     world.create(stream, pb::WatchCreateRequest { start_revision: -1, ..watch("a") });
     let reasons: Vec<String> = world.read(stream)[1..]
         .iter()

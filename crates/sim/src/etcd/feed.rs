@@ -67,6 +67,8 @@ impl Feed {
                 for news in news {
                     match news {
                         News::Changed(event) => events.push(event),
+                        // Nobody has users in here.
+                        News::AuthChanged { .. } | News::Authenticated { .. } => {}
                         news => self.tell(OfLeases::News(news)),
                     }
                 }
@@ -78,7 +80,7 @@ impl Feed {
                     self.lost += 1;
                 }
             }
-            KeysNews::Replaced { revision } => {
+            KeysNews::Replaced { revision, .. } => {
                 self.tell(OfLeases::Lost);
                 self.replaced += u64::from(self.watched);
                 self.newest = revision;

@@ -253,7 +253,12 @@ impl Ledger {
                 }
                 Reply::LeaseCheckpoint
             }
-            Command::Alarm(_) | Command::SetQuota(_) | Command::Sweep => {
+            Command::Alarm(_)
+            | Command::SetQuota(_)
+            | Command::Sweep
+            | Command::Auth(_)
+            | Command::Authenticate(_)
+            | Command::As(_) => {
                 return Err(KeyspaceError::Malformed);
             }
         };

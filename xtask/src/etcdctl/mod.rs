@@ -1,4 +1,13 @@
-//! The main job, with the client that people already have.
+//! The client that people already have: the main job through a kill of the leader, and every subcommand beside a real etcd.
+//!
+//! ```text
+//!   foreign/etcdctl/everyday.txt ──► script ──► everyday ──┬──► etcdctl ──► three of ours ──► plain ──┬──► equal
+//!                                                          └──► etcdctl ──► three of etcd ──► plain ──┘
+//! ```
+
+mod everyday;
+mod plain;
+mod script;
 
 use std::process::Command;
 
@@ -7,7 +16,13 @@ use crate::{
     cluster::{Cluster, Kind, Options, Scratch},
 };
 
+/// Both.
 pub(crate) fn run() -> Fallible<()> {
+    main_job()?;
+    everyday::run()
+}
+
+fn main_job() -> Fallible<()> {
     if Command::new("etcdctl").arg("version").output().is_err() {
         return Err("etcdctl is not installed; Debian has it in the package etcd-client".into());
     }
