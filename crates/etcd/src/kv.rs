@@ -144,21 +144,11 @@ impl<B: Backend> Serving<B> {
         command: Command,
         session: Option<SessionTag>,
     ) -> Result<(keyspace::Reply, u64), Status> {
-        match self.try_write(shown, command, session).await? {
-            (Ok(reply), revision) => Ok((reply, revision)),
-            (Err(error), _) => Err(self.refused(error, command).await),
-        }
-    }
-
-    /// Proposes in the name of whoever asks; what the keyspace says to it, and the revision for the response's header.
-    pub(crate) async fn try_write(
-        &self,
-        shown: &Shown,
-        command: Command,
-        session: Option<SessionTag>,
-    ) -> Result<(Result<keyspace::Reply, KeyspaceError>, u64), Status> {
         let command = self.sealed(shown, command).await?;
-        self.propose(&command, session).await
+        match self.propose(&command, session).await? {
+            (Ok(reply), revision) => Ok((reply, revision)),
+            (Err(error), _) => Err(self.refused(error, &command).await),
+        }
     }
 
     /// Proposes in nobody's name, or in that which the command says.
