@@ -1,48 +1,32 @@
-//! Generates the traits of the services that are served, over the messages of `quorate-wire`, and a client of `Cluster` for relaying.
+//! Generates the traits of the services that are served, over the messages of `quorate-wire`.
 
-use std::{error::Error, fs, path::PathBuf};
+use std::error::Error;
 
 /// Services that this crate implements. Others are answered by `routes.rs` without a trait.
 const SERVED: [&str; 8] = ["KV", "Watch", "Lease", "Cluster", "Auth", "Maintenance", "Lock", "Election"];
-/// Services that this crate calls on other members.
-const CALLED: [&str; 1] = ["Cluster"];
 
 fn main() -> Result<(), Box<dyn Error>> {
     println!("cargo::rerun-if-changed=../wire/proto");
     println!("cargo::rerun-if-changed=proto");
-    let out = PathBuf::from(
-        std::env::var_os("OUT_DIR").ok_or("cargo sets OUT_DIR for build scripts; run this through cargo")?,
-    );
-
     let mut served = protox::compile(["rpc.proto", "lock.proto", "election.proto"], ["../wire/proto"])?;
     for file in &mut served.file {
         // Comments on the services would become documentation that is not ours to check.
         file.source_code_info = None;
     }
-    let mut called = served.clone();
     for file in &mut served.file {
         file.service.retain(|service| SERVED.contains(&service.name()));
     }
-    for file in &mut called.file {
-        file.service.retain(|service| CALLED.contains(&service.name()));
-    }
-    let generator = || {
-        tonic_prost_build::configure()
-            .extern_path(".etcdserverpb", "::quorate_wire::etcdserverpb")
-            .extern_path(".mvccpb", "::quorate_wire::mvccpb")
-            .extern_path(".authpb", "::quorate_wire::authpb")
-            .extern_path(".v3lockpb", "::quorate_wire::v3lockpb")
-            .extern_path(".v3electionpb", "::quorate_wire::v3electionpb")
-    };
-    generator()
+    tonic_prost_build::configure()
+        .extern_path(".etcdserverpb", "::quorate_wire::etcdserverpb")
+        .extern_path(".mvccpb", "::quorate_wire::mvccpb")
+        .extern_path(".authpb", "::quorate_wire::authpb")
+        .extern_path(".v3lockpb", "::quorate_wire::v3lockpb")
+        .extern_path(".v3electionpb", "::quorate_wire::v3electionpb")
         // Its events are encoded before, once for all watchers.
         .extern_path(".etcdserverpb.WatchResponse", "crate::watch::Frame")
         .build_client(false)
         .codec_path("crate::codec::Codec")
         .compile_fds(served)?;
-    let calls = out.join("calls");
-    fs::create_dir_all(&calls)?;
-    generator().build_server(false).out_dir(calls).compile_fds(called)?;
 
     let health = protox::compile(["health.proto"], ["proto"])?;
     tonic_prost_build::configure().build_client(false).compile_fds(health)?;

@@ -25,6 +25,8 @@ const LEASE: &str = "crates/etcd/tests/lease.rs";
 const WATCH: &str = "crates/etcd/tests/watch.rs";
 const RECIPES: &str = "crates/etcd/tests/recipes.rs";
 const CLUSTER: &str = "crates/etcd/tests/cluster.rs";
+const AUTH: &str = "crates/etcd/tests/auth.rs";
+const BACKUP: &str = "crates/quorate/tests/etcd.rs";
 const CRATE: &str = "foreign/etcd-client/src/main.rs#main";
 
 /// How far a call is there.
@@ -82,7 +84,12 @@ const ROWS: &[Row] = &[
         there: There::Partly("validates; there is nothing to downgrade to"),
         held_by: &[DIFFERENTIAL, RECIPES],
     },
-    Row { service: "Maintenance", calls: &["Snapshot"], there: There::No, held_by: &[] },
+    Row {
+        service: "Maintenance",
+        calls: &["Snapshot"],
+        there: There::Partly("a format of our own, which etcdutl does not read"),
+        held_by: &[ETCDCTL, CLUSTER, BACKUP],
+    },
     Row {
         service: "Auth",
         calls: &[
@@ -104,8 +111,8 @@ const ROWS: &[Row] = &[
             "RoleGrantPermission",
             "RoleRevokePermission",
         ],
-        there: There::No,
-        held_by: &[],
+        there: There::Yes,
+        held_by: &[ETCDCTL, AUTH],
     },
     Row {
         service: "Lock",

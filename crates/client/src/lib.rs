@@ -35,7 +35,7 @@ mod session;
 
 pub use client::Client;
 pub use error::{Error, Executed};
-pub use options::{Http2, Options, endpoint};
+pub use options::{Http2, Options, Tls, endpoint};
 pub use quorate_wire as wire;
 pub use session::Session;
 pub use tonic;

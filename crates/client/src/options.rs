@@ -1,8 +1,8 @@
 //! How a client connects and how long it waits.
 
-use std::time::Duration;
+use std::{fmt, sync::Arc, time::Duration};
 
-use tonic::transport::Endpoint;
+use tonic::transport::{Certificate, ClientTlsConfig, Endpoint, Identity};
 
 use crate::Error;
 
@@ -30,8 +30,24 @@ impl Default for Http2 {
     }
 }
 
+/// Whom a client trusts, and as whom it comes, where a URL begins with `https://`. All PEM.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Tls {
+    /// Who signs the servers' certificates; one or more. A server's certificate must be good for the host of its URL, too.
+    pub authorities: Vec<u8>,
+    /// The client's certificate, with those between it and its authority, and its key; `None`: it comes without a name.
+    pub identity: Option<(Vec<u8>, Vec<u8>)>,
+}
+
+impl fmt::Debug for Tls {
+    /// Without the key.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Tls").field("identity", &self.identity.is_some()).finish_non_exhaustive()
+    }
+}
+
 /// How a client connects and how long it waits.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Options {
     /// Longest time for a call, all tries together.
     pub call_timeout: Duration,
@@ -45,6 +61,8 @@ pub struct Options {
     pub answer_bytes_max: usize,
     /// The HTTP/2 side.
     pub http2: Http2,
+    /// For `https://`; without it such a URL is refused.
+    pub tls: Option<Arc<Tls>>,
 }
 
 impl Default for Options {
@@ -56,6 +74,7 @@ impl Default for Options {
             retry_pause: Duration::from_millis(50),
             answer_bytes_max: quorate_wire::GRPC_SEND_BYTES_MAX,
             http2: Http2::default(),
+            tls: None,
         }
     }
 }
@@ -67,10 +86,24 @@ impl Default for Options {
 pub fn endpoint(url: &str, options: &Options) -> Result<Endpoint, Error> {
     let bad = |why: String| Error::Endpoint { endpoint: url.to_owned(), why };
     let full = if url.contains("://") { url.to_owned() } else { format!("http://{url}") };
-    if full.starts_with("https://") {
-        return Err(bad("this client does not speak TLS yet: use the http:// URL of the member".to_owned()));
+    let secure = full.starts_with("https://");
+    let mut endpoint = Endpoint::from_shared(full).map_err(|error| bad(error.to_string()))?;
+    if secure {
+        let Some(tls) = &options.tls else {
+            return Err(bad("it is not said who signs the server's certificate".to_owned()));
+        };
+        let mut config = ClientTlsConfig::new()
+            .ca_certificate(Certificate::from_pem(&tls.authorities))
+            .timeout(options.connect_timeout);
+        if let Some((certificate, key)) = &tls.identity {
+            config = config.identity(Identity::from_pem(certificate, key));
+        }
+        endpoint = endpoint.tls_config(config).map_err(|error| {
+            let why =
+                std::error::Error::source(&error).map_or_else(|| error.to_string(), ToString::to_string);
+            bad(format!("the certificates or the key cannot be used: {why}"))
+        })?;
     }
-    let endpoint = Endpoint::from_shared(full).map_err(|error| bad(error.to_string()))?;
     let http2 = &options.http2;
     let endpoint = endpoint
         .tcp_nodelay(true)

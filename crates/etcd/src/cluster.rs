@@ -1,22 +1,17 @@
 //! The service Cluster.
 
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use quorate_consensus::NodeId;
 use quorate_service::{KEYS, META, Reply, cluster, keyspace::Ask, placement::Command, placement_error};
-use quorate_wire::{ApiError, Code, EtcdError, OtherError, etcdserverpb as pb};
-use tonic::{Request, Response, Status, metadata::MetadataMap, transport::Endpoint};
+use quorate_wire::{EtcdError, etcdserverpb as pb};
+use tonic::{Request, Response, Status};
 
 use crate::{
     Backend,
     front::{OnLearner, Serving, call_error, done, status, table, wrong_reply},
-    rpc::{calls::cluster_client::ClusterClient, etcdserverpb::cluster_server::Cluster},
+    rpc::etcdserverpb::cluster_server::Cluster,
 };
-
-/// Says that a request was relayed: it is not relayed again, or two members that each take the other for the leader would never stop.
-const RELAYED: &str = "quorate-relayed";
-/// How long a relayed call may take.
-const RELAY_TIMEOUT: Duration = Duration::from_secs(7);
 
 #[tonic::async_trait]
 impl<B: Backend> Cluster for Serving<B> {
@@ -80,27 +75,20 @@ impl<B: Backend> Cluster for Serving<B> {
     ) -> Result<Response<pb::MemberPromoteResponse>, Status> {
         let shown = self.admit(&request, OnLearner::Refused)?;
         self.permit(&shown, Ask::Operate, false).await?;
-        let relayed = request.metadata().contains_key(RELAYED);
-        let metadata = request.metadata().clone();
         let request = request.into_inner();
         let id = NodeId(request.id);
-        // Only the leader knows how far a learner has come.
         let keys = self.backend().status(KEYS).await.map_err(|error| call_error(&error))?;
-        let Some(keys) = keys else { return Err(table(EtcdError::NoLeader)) };
-        if !self.leads() {
-            let leader = keys.engine.leader.ok_or_else(|| table(EtcdError::NoLeader))?;
-            if relayed {
-                return Err(table(EtcdError::NotLeader));
-            }
-            return self.relay_promotion(leader, request, &metadata).await;
+        if keys.is_none_or(|keys| keys.engine.leader.is_none()) {
+            return Err(table(EtcdError::NoLeader));
         }
         let records = self.records(false).await?;
         let member = records.member(id).ok_or_else(|| table(EtcdError::MemberNotFound))?;
         if !member.learner {
             return Err(table(EtcdError::MemberNotLearner));
         }
-        let matched = |id| keys.engine.matched.get(&id).map_or(0, |index| index.0);
-        if !cluster::in_sync(matched(id), matched(NodeId(self.0.front.member_id))) {
+        // Only the leader knows how far a learner has come. That it is still so when the change is made nobody needs: it is asked so that a learner does not
+        // hold the others up for long, and it catches up in any case.
+        if !self.in_sync(id).await? {
             return Err(table(EtcdError::LearnerNotReady));
         }
         let strict = self.0.front.strict_reconfiguration;
@@ -123,45 +111,5 @@ impl<B: Backend> Serving<B> {
             return Err(wrong_reply());
         };
         Ok(done(outcome)?.members().map_err(refused)?.iter().map(cluster::member).collect())
-    }
-
-    async fn relay_promotion(
-        &self,
-        leader: NodeId,
-        request: pb::MemberPromoteRequest,
-        metadata: &MetadataMap,
-    ) -> Result<Response<pb::MemberPromoteResponse>, Status> {
-        let records = self.records(true).await?;
-        let urls = records.member(leader).map(|member| member.client_urls.clone()).unwrap_or_default();
-        let mut failure = None;
-        for url in urls {
-            let Ok(endpoint) = Endpoint::from_shared(url) else { continue };
-            let endpoint =
-                endpoint.connect_timeout(Duration::from_secs(2)).timeout(RELAY_TIMEOUT).tcp_nodelay(true);
-            let Ok(channel) = endpoint.connect().await else { continue };
-            let mut request = Request::new(request);
-            request.metadata_mut().insert(RELAYED, tonic::metadata::MetadataValue::from_static("1"));
-            // The leader wants to know who asks as well.
-            for name in ["token", "authorization"] {
-                if let Some(value) = metadata.get(name) {
-                    request.metadata_mut().insert(name, value.clone());
-                }
-            }
-            match ClusterClient::new(channel).member_promote(request).await {
-                // The header is the leader's, as in etcd.
-                Ok(response) => return Ok(Response::new(response.into_inner())),
-                Err(status) => {
-                    failure =
-                        Some(ApiError::from_status(Code::from_number(status.code() as i32), status.message()))
-                }
-            }
-        }
-        let unreachable = || {
-            let text = format!(
-                "quorate: the leader {leader} cannot be reached at its client URLs; send the call to it"
-            );
-            ApiError::Other(OtherError::new(Code::Unavailable, text))
-        };
-        Err(status(&failure.unwrap_or_else(unreachable)))
     }
 }

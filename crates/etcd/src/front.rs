@@ -28,6 +28,7 @@ use crate::{
     known::{Known, TOKEN_TTL},
     leasing::Leasing,
     passwords,
+    progress::Progress,
     watching::Watching,
 };
 
@@ -112,6 +113,7 @@ pub(crate) struct Inner<B> {
     pub(crate) front: Front<B>,
     watching: Watching,
     leasing: Leasing,
+    progress: Progress,
     counts: Arc<Counts>,
     /// The term of `keys`, followed by a task, so that no request takes a lock for its header.
     term: AtomicU64,
@@ -138,10 +140,12 @@ impl<B: Backend> Serving<B> {
         let roles = front.backend.role_changes();
         let watching = Watching::new(front.feed.clone(), front.watches);
         let leasing = Leasing::new(front.feed.clone(), front.life);
+        let progress = Progress::new(front.life);
         let counts = Arc::new(Counts::new());
         let (term, standing) = (AtomicU64::new(0), AtomicU8::new(0));
         let (leader, leader_changes) = (Mutex::default(), Count::default());
-        let inner = Inner { front, watching, leasing, counts, term, standing, leader, leader_changes };
+        let inner =
+            Inner { front, watching, leasing, progress, counts, term, standing, leader, leader_changes };
         inner.saw(&roles.borrow());
         Serving(Arc::new(inner))
     }
@@ -167,6 +171,10 @@ impl<B: Backend> Serving<B> {
 
     pub(crate) fn known(&self) -> &Known {
         self.0.front.feed.known()
+    }
+
+    pub(crate) fn progress(&self) -> &Progress {
+        &self.0.progress
     }
 
     pub(crate) fn leasing(&self) -> &Leasing {

@@ -144,11 +144,22 @@ impl<B: Backend> Serving<B> {
         command: Command,
         session: Option<SessionTag>,
     ) -> Result<(keyspace::Reply, u64), Status> {
-        let command = self.sealed(shown, command).await?;
-        match self.propose(&command, session).await? {
+        let cost_bytes = command.cost_bytes();
+        match self.try_write(shown, command, session).await? {
             (Ok(reply), revision) => Ok((reply, revision)),
-            (Err(error), _) => Err(self.refused(error, &command).await),
+            (Err(error), _) => Err(self.refused(error, cost_bytes).await),
         }
+    }
+
+    /// Proposes in the name of whoever asks; what the keyspace says to it, and the revision for the response's header.
+    pub(crate) async fn try_write(
+        &self,
+        shown: &Shown,
+        command: Command,
+        session: Option<SessionTag>,
+    ) -> Result<(Result<keyspace::Reply, KeyspaceError>, u64), Status> {
+        let command = self.sealed(shown, command).await?;
+        self.propose(&command, session).await
     }
 
     /// Proposes in nobody's name, or in that which the command says.
@@ -165,20 +176,21 @@ impl<B: Backend> Serving<B> {
         Ok((result, revision))
     }
 
-    /// What the client is told, and what follows from it for this member.
-    pub(crate) async fn refused(&self, error: KeyspaceError, command: &Command) -> Status {
+    /// What the client is told of a command that costs so much, and what follows from it for this member.
+    pub(crate) async fn refused(&self, error: KeyspaceError, cost_bytes: u64) -> Status {
         if error == KeyspaceError::NoSpace {
-            self.raise_no_space(command).await;
+            self.raise_no_space(cost_bytes).await;
         }
         status(&keyspace_error(error))
     }
 
     /// The first to be refused for want of space raises this member's alarm, as in etcd; operators look for it. Whoever is refused because of an alarm,
     /// and would have room, raises none: it would stand when the operator has lowered the other one.
-    async fn raise_no_space(&self, refused: &Command) {
+    async fn raise_no_space(&self, cost_bytes: u64) {
         let alarm = AlarmMember { member: self.0.front.member_id, kind: AlarmKind::NoSpace };
-        let is_new =
-            |view: keyspace::View| view.would_exceed(refused) && view.alarms().all(|raised| raised != alarm);
+        let is_new = |view: keyspace::View| {
+            view.has_no_room_for(cost_bytes) && view.alarms().all(|raised| raised != alarm)
+        };
         if self.keys(true).await.is_ok_and(is_new) {
             let command = Command::Alarm(Alarm { action: AlarmAction::Activate, alarm });
             let encode = |to: &mut quorate_consensus::Writer| to.raw(&command.encode());

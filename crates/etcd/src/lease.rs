@@ -124,11 +124,12 @@ impl<B: Backend> Serving<B> {
     ) -> Result<(quorate_service::keyspace::Lease, u64), Status> {
         for _ in 0..DRAWS {
             let drawn = if id == LeaseId::NONE { LeaseId(self.draw_lease_id()) } else { id };
-            let command = self.sealed(shown, Command::LeaseGrant { id: drawn, ttl_s }).await?;
-            match self.propose(&command, session).await? {
+            let command = Command::LeaseGrant { id: drawn, ttl_s };
+            let cost_bytes = command.cost_bytes();
+            match self.try_write(shown, command, session).await? {
                 (Ok(KeysReply::LeaseGrant(lease)), revision) => return Ok((lease, revision)),
                 (Err(KeyspaceError::LeaseExists), _) if id == LeaseId::NONE => {}
-                (Err(error), _) => return Err(self.refused(error, &command).await),
+                (Err(error), _) => return Err(self.refused(error, cost_bytes).await),
                 (Ok(_), _) => return Err(wrong_reply()),
             }
         }

@@ -18,6 +18,7 @@ use quorate_service::{
     KEYS, Reply,
     keyspace::Command,
     lease::{Asker, Asks, Question, Remaining, Steward, Word},
+    progress,
 };
 use quorate_wire::EtcdError;
 use tokio::sync::{Notify, oneshot};
@@ -163,6 +164,9 @@ impl<B: Backend> Keeper<'_, B> {
             (OfLeases::Lost, Some(steward)) => steward.lost_count(),
             (OfLeases::News(_) | OfLeases::Lost, None) => {}
             (OfLeases::Role(change), _) => self.lead(change),
+            (OfLeases::Word(member, bytes), _) if progress::Word::is_one(&bytes) => {
+                self.serving.hear_of_progress(member, bytes);
+            }
             (OfLeases::Word(member, bytes), steward) => match (Word::decode(bytes), steward) {
                 (Ok(Word::Ask { number, questions }), Some(steward)) => {
                     steward.asked(Asker { member, number }, questions);

@@ -47,6 +47,7 @@ mod lock;
 mod maintenance;
 mod metrics;
 mod passwords;
+mod progress;
 mod range_stream;
 mod recipes;
 mod routes;
@@ -76,8 +77,5 @@ mod rpc {
     }
     pub mod health {
         include!(concat!(env!("OUT_DIR"), "/grpc.health.v1.rs"));
-    }
-    pub mod calls {
-        include!(concat!(env!("OUT_DIR"), "/calls/etcdserverpb.rs"));
     }
 }

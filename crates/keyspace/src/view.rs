@@ -152,7 +152,13 @@ impl View {
     /// [`NoSpace`](KeyspaceError::NoSpace) and the member raises its alarm.
     #[must_use]
     pub fn would_exceed(&self, command: &Command) -> bool {
-        self.0.would_exceed(command.cost_bytes())
+        self.has_no_room_for(command.cost_bytes())
+    }
+
+    /// The same of what a command [costs](Command::cost_bytes).
+    #[must_use]
+    pub fn has_no_room_for(&self, cost_bytes: u64) -> bool {
+        self.0.would_exceed(cost_bytes)
     }
 
     /// Do the alarms and the quota let this command through as things stand? Asked before it is proposed, it spares the log an entry

@@ -25,7 +25,7 @@ use serde_json::json;
 
 use crate::{
     cli::{Bench, Load, Output, Target},
-    commands::{Failed, endpoints},
+    commands::{Failed, endpoints, trust},
     output::{print, print_json},
     remote,
 };
@@ -144,7 +144,7 @@ async fn targets(load: &Load) -> Result<Vec<String>, Failed> {
     if load.target == Target::All {
         return Ok(named);
     }
-    let all = remote::connect(&named, load.remote.timeout)?.statuses().await;
+    let all = remote::connect(&named, load.remote.timeout, &trust(&load.remote)?)?.statuses().await;
     let leader = all.iter().find(|(_, status)| {
         status
             .as_ref()
@@ -175,12 +175,12 @@ pub(crate) async fn bench(bench: Bench) -> Result<ExitCode, Failed> {
         )));
     }
     let targets = targets(&load).await?;
-    let timeout = load.remote.timeout;
+    let (timeout, trust) = (load.remote.timeout, trust(&load.remote)?);
     // A client of its own for each connection; they are made before the clock starts.
     let mut connections = Vec::new();
     for n in 0..load.connections {
         let endpoint = &targets[n % targets.len()];
-        let client = remote::connect(std::slice::from_ref(endpoint), timeout)?;
+        let client = remote::connect(std::slice::from_ref(endpoint), timeout, &trust)?;
         let request = RangeRequest { key: "\0".into(), serializable: true, ..Default::default() };
         client.range(request).await?;
         connections.extend(client.fast(0));

@@ -102,6 +102,15 @@ pub(crate) struct Remote {
     /// Where the cluster serves clients; the first that can be reached is asked [env: QUORATE_ENDPOINTS]
     #[arg(long, value_name = "HOST:PORT,…", value_delimiter = ',', global = true)]
     pub(crate) endpoints: Vec<String>,
+    /// Who signs the servers' certificates, as PEM; endpoints without http:// then speak TLS [env: QUORATE_CACERT]
+    #[arg(long, value_name = "FILE", global = true)]
+    pub(crate) cacert: Option<PathBuf>,
+    /// A certificate to show to the servers, as PEM [env: QUORATE_CERT]
+    #[arg(long = "cert", value_name = "FILE", global = true)]
+    pub(crate) client_cert: Option<PathBuf>,
+    /// Its private key, as PEM [env: QUORATE_KEY]
+    #[arg(long = "key", value_name = "FILE", global = true)]
+    pub(crate) client_key: Option<PathBuf>,
     /// How to print
     #[arg(short, long, value_enum, default_value_t = Output::Text, global = true)]
     pub(crate) output: Output,

@@ -2,6 +2,7 @@
 
 use std::{
     io::{IsTerminal, Read},
+    path::PathBuf,
     process::ExitCode,
 };
 
@@ -51,8 +52,25 @@ pub(crate) fn endpoints(given: &cli::Remote) -> Vec<String> {
     }
 }
 
+/// Whom the user trusts, and as whom they come: flag, environment.
+pub(crate) fn trust(given: &cli::Remote) -> Result<remote::Trust, Failed> {
+    let file = |flag: &Option<PathBuf>, variable: &str| {
+        let variable = || std::env::var_os(variable).filter(|value| !value.is_empty()).map(PathBuf::from);
+        flag.clone().or_else(variable)
+    };
+    let certificate = file(&given.client_cert, "QUORATE_CERT");
+    let identity = match (certificate, file(&given.client_key, "QUORATE_KEY")) {
+        (Some(certificate), Some(key)) => Some((certificate, key)),
+        (None, None) => None,
+        (Some(_), None) => return Err(Failed::usage("--cert is given without --key; name its private key")),
+        (None, Some(_)) => return Err(Failed::usage("--key is given without --cert; name its certificate")),
+    };
+    let authorities = file(&given.cacert, "QUORATE_CACERT").into_iter().collect();
+    Ok(remote::Trust { authorities, identity })
+}
+
 fn connect(given: &cli::Remote) -> Result<Client, Failed> {
-    remote::connect(&endpoints(given), given.timeout)
+    remote::connect(&endpoints(given), given.timeout, &trust(given)?)
 }
 
 pub(crate) async fn put(put: cli::Put) -> Done {
@@ -353,7 +371,8 @@ async fn find(client: &Client, wanted: &str) -> Result<Member, Failed> {
 fn urls(urls: &[String]) -> Result<Vec<String>, Failed> {
     urls.iter()
         .map(|url| {
-            crate::config::host_and_port(url).map(|address| format!("http://{address}")).map_err(
+            let scheme = if url.starts_with("https://") { "https" } else { "http" };
+            crate::config::host_and_port(url).map(|address| format!("{scheme}://{address}")).map_err(
                 |(wrong, mend)| Failed::usage(format!("peer URL {url:?} cannot be used: {wrong}; {mend}")),
             )
         })
@@ -466,7 +485,7 @@ pub(crate) async fn move_leader(given: cli::MoveLeader) -> Done {
         let leader = members(&named).await?.into_iter().find(|member| member.id == from);
         let urls = leader.map(|leader| leader.client_urls).filter(|urls| !urls.is_empty());
         let client = match urls {
-            Some(urls) => remote::connect(&urls, given.remote.timeout)?,
+            Some(urls) => remote::connect(&urls, given.remote.timeout, &trust(&given.remote)?)?,
             None => named,
         };
         client.move_leader(found.id).await?;

@@ -58,6 +58,8 @@ pub(crate) struct Settings {
     pub(crate) client_tls: Option<quorate_tls::Files>,
     /// Of these a client's certificate must have one; empty: any will do.
     pub(crate) client_names: Vec<String>,
+    /// None: members speak in the clear.
+    pub(crate) peer_tls: Option<quorate_tls::MemberFiles>,
     pub(crate) zookeeper: ZooKeeper,
     pub(crate) listen_peer: String,
     pub(crate) advertise_peer: String,
@@ -101,14 +103,12 @@ impl Sources {
         let client_tls = self.tls(&tls::ETCD)?;
         let listen_clients = self.listen_clients(client_tls.is_some())?;
         let advertise_clients = self.advertise_clients(&listen_clients)?;
-        for key in ["listen-peer", "advertise-peer", "initial-cluster"] {
-            if self.wants_tls(key) {
-                return Err(self.refuse(key, "TLS between members is not built yet", "write http://"));
-            }
-        }
-        let advertise_peer = self.advertised("advertise-peer", ("listen-peer", &listen_peer), "http")?;
+        let peer_tls = self.member_tls()?;
+        self.peer_schemes(peer_tls.is_some())?;
+        let scheme = if peer_tls.is_some() { "https" } else { "http" };
+        let advertise_peer = self.advertised("advertise-peer", ("listen-peer", &listen_peer), scheme)?;
         let existing = self.word("initial-cluster-state")? == "existing";
-        let mut initial_cluster = self.members("initial-cluster", &name, &advertise_peer)?;
+        let mut initial_cluster = self.members("initial-cluster", &name, &advertise_peer, scheme)?;
         self.mark_learners("initial-learners", &mut initial_cluster)?;
         match initial_cluster.iter().find(|member| member.name == name) {
             None if existing => {}
@@ -132,13 +132,7 @@ impl Sources {
             }
             Some(_) => {}
         }
-        let join = match self.text("join") {
-            "" => Vec::new(),
-            list => list
-                .split(',')
-                .map(|url| host_and_port(url).map_err(|(wrong, mend)| self.refuse("join", wrong, &mend)))
-                .collect::<Result<Vec<_>, _>>()?,
-        };
+        let join = self.join(client_tls.is_some())?;
         if existing && join.is_empty() {
             return Err(self.refuse(
                 "initial-cluster-state",
@@ -206,6 +200,7 @@ impl Sources {
             advertise_clients,
             client_tls,
             client_names: self.list("client-tls-client-names"),
+            peer_tls,
             zookeeper,
             listen_peer,
             advertise_peer,
@@ -333,6 +328,50 @@ mod tests {
             refused(&["--listen-zookeeper-admin=127.0.0.1:8080", "--tree-engine=off"])
                 .contains("leave listen-zookeeper-admin out")
         );
+    }
+
+    #[test]
+    fn tls_between_members_is_told_whole_and_its_urls_keep_their_scheme() {
+        let all = ["--peer-tls-certificate=c.pem", "--peer-tls-key=k.pem", "--peer-tls-ca=ca.pem"];
+        let with = |more: &[&str]| {
+            let flags: Vec<&str> = all.iter().chain(more).copied().collect();
+            resolve(&flags, &[]).unwrap().settings().unwrap()
+        };
+        assert!(resolve(&[], &[]).unwrap().settings().unwrap().peer_tls.is_none());
+        let settings = with(&["--peer-tls-revoked=r.pem", "--peer-tls-names=a, b"]);
+        assert_eq!(settings.advertise_peer, "https://127.0.0.1:2380");
+        assert_eq!(settings.initial_cluster[0].url, settings.advertise_peer);
+        let files = settings.peer_tls.unwrap();
+        assert_eq!(files.names, ["a", "b"]);
+        assert_eq!(files.authorities.revoked.unwrap(), PathBuf::from("r.pem"));
+        // A cluster that was founded in the clear keeps its URLs, and with them its members' ids.
+        let old = with(&[
+            "--advertise-peer=http://h:1",
+            "--initial-cluster=default=http://h:1,b=https://i:1,c=j:1",
+        ]);
+        let urls: Vec<_> = old.initial_cluster.iter().map(|member| member.url.as_str()).collect();
+        assert_eq!(urls, ["http://h:1", "https://i:1", "https://j:1"]);
+        assert!(refused(&all[..2]).contains("peer-tls-ca is not set"));
+        assert!(refused(&all[1..]).contains("peer-tls-certificate is not set"));
+        assert!(refused(&["--peer-tls-names=a"]).contains("peer-tls-certificate is not set"));
+        for url in
+            ["--listen-peer=https://h:1", "--advertise-peer=https://h:1", "--initial-cluster=a=https://h:1"]
+        {
+            assert!(refused(&[url]).contains("set peer-tls-certificate"), "{url}");
+        }
+        assert!(refused(&[&all[..], &["--listen-peer=http://h:1"]].concat()).contains("write https://"));
+        let half = refused(&[&all[..], &["--peer-tls-client-key=k.pem"]].concat());
+        assert!(half.contains("peer-tls-client-certificate is not set"), "{half}");
+    }
+
+    #[test]
+    fn who_joins_keeps_the_scheme_and_must_know_whom_to_trust() {
+        let existing = ["--initial-cluster-state=existing", "--join=https://h:1,i:1"];
+        assert!(refused(&existing).contains("client-tls-client-ca or peer-tls-ca"));
+        let tls =
+            ["--client-tls-certificate=c.pem", "--client-tls-key=k.pem", "--client-tls-client-ca=ca.pem"];
+        let settings = resolve(&[&existing[..], &tls[..]].concat(), &[]).unwrap().settings().unwrap();
+        assert_eq!(settings.join, ["https://h:1", "https://i:1"]);
     }
 
     #[test]

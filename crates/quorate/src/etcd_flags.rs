@@ -214,6 +214,7 @@ impl Reading {
                 "who signs clients' certificates is not said; add trusted-ca-file",
             );
         }
+        self.peer_tls()?;
         let level = match self.value_or_default("log-level").as_str() {
             "debug" => "debug",
             "info" => "info",
@@ -224,6 +225,25 @@ impl Reading {
         self.say("log-level", "log-level", level.to_owned());
         let format = if self.value_or_default("log-format") == "console" { "text" } else { "json" };
         self.say("log-format", "log-format", format.to_owned());
+        Ok(())
+    }
+
+    /// Members always show certificates to each other, so that nothing is to be switched on; but somebody must sign them.
+    fn peer_tls(&mut self) -> Result<(), EtcdFlagsError> {
+        for (name, needs_ca) in [("peer-client-cert-auth", "true"), ("peer-cert-file", "")] {
+            let given = self.value(name).is_some_and(|value| needs_ca.is_empty() || value == needs_ca);
+            if given && self.value("peer-trusted-ca-file").is_none() {
+                return self
+                    .refuse(name, "who signs members' certificates is not said; add peer-trusted-ca-file");
+            }
+        }
+        let names = ["peer-cert-allowed-cn", "peer-cert-allowed-hostname"];
+        let set: Vec<&str> = names.into_iter().filter(|name| self.value(name).is_some()).collect();
+        if let Some(first) = set.first() {
+            let names: Vec<&str> = set.iter().filter_map(|name| self.value(name)).collect();
+            let names = names.join(",");
+            self.say("peer-tls-names", first, names);
+        }
         Ok(())
     }
 

@@ -1,24 +1,66 @@
 //! Talking to a cluster, and saying what went wrong so that a person can go on.
 
-use std::time::Duration;
+use std::{path::PathBuf, sync::Arc, time::Duration};
 
-use quorate_client::{Client, Error, Executed, Options, tonic::Status, wire::Code};
+use quorate_client::{Client, Error, Executed, Options, Tls, tonic::Status, wire::Code};
 
 use crate::{commands::Failed, config::host_and_port};
 
-/// A client of these endpoints: `HOST:PORT`, with or without `http://`.
-pub(crate) fn connect(endpoints: &[String], timeout: Duration) -> Result<Client, Failed> {
+/// The PEM files for servers that speak TLS.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Trust {
+    /// Who signs the servers' certificates; empty: in the clear.
+    pub(crate) authorities: Vec<PathBuf>,
+    /// A certificate to show, and its key.
+    pub(crate) identity: Option<(PathBuf, PathBuf)>,
+}
+
+impl Trust {
+    fn read(&self) -> Result<Option<Arc<Tls>>, Failed> {
+        let pem = |path: &PathBuf| {
+            std::fs::read(path).map_err(|error| {
+                let path = path.display();
+                Failed::usage(format!(
+                    "{path} cannot be read: {error}; name a PEM file that this user may read"
+                ))
+            })
+        };
+        if self.authorities.is_empty() {
+            return match &self.identity {
+                None => Ok(None),
+                Some(_) => Err(Failed::usage(
+                    "--cert is given without --cacert, the file with the authority that signs the server's certificate; name it too",
+                )),
+            };
+        }
+        let identity =
+            self.identity.as_ref().map(|(certificate, key)| Ok::<_, Failed>((pem(certificate)?, pem(key)?)));
+        let authorities = self.authorities.iter().map(pem).collect::<Result<Vec<_>, Failed>>()?;
+        Ok(Some(Arc::new(Tls { authorities: authorities.join(&b'\n'), identity: identity.transpose()? })))
+    }
+}
+
+/// A client of these endpoints: `HOST:PORT`, with or without `http://` or `https://`. What has no scheme is secure if an authority is named.
+pub(crate) fn connect(endpoints: &[String], timeout: Duration, trust: &Trust) -> Result<Client, Failed> {
+    let tls = trust.read()?;
     let mut urls = Vec::new();
     for endpoint in endpoints {
         let address = host_and_port(endpoint).map_err(|(wrong, mend)| {
             Failed::usage(format!("endpoint {endpoint:?} cannot be used: {wrong}; {mend}"))
         })?;
-        urls.push(format!("http://{address}"));
+        let secure = endpoint.starts_with("https://") || tls.is_some() && !endpoint.contains("://");
+        if secure && tls.is_none() {
+            return Err(Failed::usage(format!(
+                "endpoint {endpoint:?} speaks TLS; name the authority that signs its certificate: --cacert FILE"
+            )));
+        }
+        urls.push(format!("{}://{address}", if secure { "https" } else { "http" }));
     }
     let options = Options {
         call_timeout: timeout,
         try_timeout: timeout.min(Options::default().try_timeout),
         connect_timeout: timeout.min(Options::default().connect_timeout),
+        tls,
         ..Options::default()
     };
     Client::connect(urls, options).map_err(Failed::from)

@@ -11,7 +11,7 @@ use quorate_consensus::{GroupId, Role};
 use quorate_etcd::{Feed, Front, Serves};
 use quorate_server::{CallError, Handle, Network, Options, Security, Stopped, Storage, systemd};
 use quorate_service::{Identity, KEYS, Reply, State, TREE, keyspace};
-use quorate_tls::Tls;
+use quorate_tls::{Members, Tls};
 use tokio::{
     signal::unix::{Signal, SignalKind, signal},
     sync::watch,
@@ -137,8 +137,11 @@ async fn run(settings: &Settings, for_dev: bool) -> Result<ExitCode, Failed> {
     let config = node_config(settings, &start)?;
     let client_tls = settings.client_tls.clone().map(Tls::load).transpose();
     let client_tls = client_tls.map_err(|error| Failed::usage(format!("client-tls: {error}")))?;
-    let network =
-        Network::Tcp { listener: peer_listener, peers: start.peers.clone(), security: Security::Plaintext };
+    let security = match settings.peer_tls.clone().map(Members::load).transpose() {
+        Ok(members) => members.map_or(Security::Plaintext, Security::Tls),
+        Err(error) => return Err(Failed::usage(format!("peer-tls: {error}"))),
+    };
+    let network = Network::Tcp { listener: peer_listener, peers: start.peers.clone(), security };
     let mut options = Options::new(Storage::Directory(settings.data_dir.clone()), network);
     options.unsafe_no_sync = settings.no_sync;
     options.calls_waiting_max = settings.waiting_max;

@@ -20,7 +20,7 @@ use serde_json::json;
 
 use crate::{
     cli::{Output, Remote, Restore, Snapshot},
-    commands::Failed,
+    commands::{Failed, trust},
     config::Below,
     output, remote,
     serve::founding,
@@ -48,7 +48,7 @@ async fn save(file: &Path, remote: &Remote) -> Result<ExitCode, Failed> {
     let refused = |error: io::Error| {
         failed(format!("{}: {error}; name a file in a folder that this user may write", part.display()))
     };
-    let client = remote::connect(&remote.endpoints, remote.timeout)?;
+    let client = remote::connect(&remote.endpoints, remote.timeout, &trust(remote)?)?;
     let channel = client.channel(0).ok_or_else(|| Failed::usage("no endpoint is given".to_owned()))?;
     let mut client = MaintenanceClient::new(channel);
     let told = client.snapshot(Request::new(pb::SnapshotRequest {})).await;

@@ -5,7 +5,7 @@
 //! ```
 //!
 //! A property `-Dzookeeper.NAME` and a line `NAME=` in the file are the same, as in ZooKeeper; here the property goes first, as flags do. What asks for
-//! protection that is not built, such as TLS between the servers, is refused: to leave it out in silence would be a trap.
+//! protection that is not built, such as SASL, is refused: to leave it out in silence would be a trap.
 
 mod names;
 mod properties;
@@ -232,24 +232,39 @@ impl Given<'_> {
 
     /// Key stores, which must be PEM.
     fn tls(&self, to: &mut ZooCfg) -> Result<(), ZooCfgError> {
+        // Nobody is asked for a certificate, so it does not matter who would sign it.
+        let asks = self.value("ssl.clientAuth") != Some("none");
+        self.store(to, "ssl.keyStore.location", &["zookeeper-tls-certificate", "zookeeper-tls-key"])?;
+        if asks {
+            self.store(to, "ssl.trustStore.location", &["zookeeper-tls-client-ca"])?;
+        }
+        if !self.value("sslQuorum").is_some_and(names::is_on) {
+            return Ok(());
+        }
         let stores = [
-            ("ssl.keyStore.location", &["zookeeper-tls-certificate", "zookeeper-tls-key"][..]),
-            ("ssl.trustStore.location", &["zookeeper-tls-client-ca"][..]),
+            ("ssl.quorum.keyStore.location", &["peer-tls-certificate", "peer-tls-key"][..]),
+            ("ssl.quorum.trustStore.location", &["peer-tls-ca"][..]),
         ];
         for (name, keys) in stores {
-            let Some(path) = self.value(name) else { continue };
-            // Nobody is asked for a certificate, so it does not matter who would sign it.
-            if name == "ssl.trustStore.location" && self.value("ssl.clientAuth") == Some("none") {
-                continue;
-            }
-            if !path.ends_with(".pem") {
+            if !self.store(to, name, keys)? {
                 return Err(ZooCfgError(format!(
-                    "{name} = {path:?}: Java's key stores cannot be read here; make a PEM file of it, with keytool and openssl, whose name ends with .pem"
+                    "sslQuorum is on, but {name} is missing; name a PEM file in it"
                 )));
             }
-            keys.iter().for_each(|key| self.say(to, key, name, path.to_owned()));
         }
         Ok(())
+    }
+
+    /// False: it is not set.
+    fn store(&self, to: &mut ZooCfg, name: &str, keys: &[&'static str]) -> Result<bool, ZooCfgError> {
+        let Some(path) = self.value(name) else { return Ok(false) };
+        if !path.ends_with(".pem") {
+            return Err(ZooCfgError(format!(
+                "{name} = {path:?}: Java's key stores cannot be read here; make a PEM file of it, with keytool and openssl, whose name ends with .pem"
+            )));
+        }
+        keys.iter().for_each(|key| self.say(to, key, name, path.to_owned()));
+        Ok(true)
     }
 
     /// The port for TLS alone, and the admin page, which is served only where the configuration says so.

@@ -27,7 +27,11 @@ const FLOORS: &[(u8, &str, &[&str])] = &[
     (2, "wire", &[]),
     (3, "node", &["consensus", "raft", "zab", "journal"]),
     (4, "service", &["node", "keyspace", "znodes", "placement", "wire", "consensus"]),
-    (5, "server", &["service", "wire", "node", "keyspace", "placement", "consensus", "raft", "journal"]),
+    (
+        5,
+        "server",
+        &["tls", "service", "wire", "node", "keyspace", "placement", "consensus", "raft", "journal"],
+    ),
     (5, "sim", &["service", "wire", "node", "keyspace", "placement", "consensus", "raft", "zab", "journal"]),
     (5, "client", &["wire", "placement"]),
     (5, "tls", &[]),

@@ -16,6 +16,8 @@
 //! Architecture Invariant: the core thread never blocks. Files, full sockets and applying are other threads' business, so a heartbeat or a
 //! vote waits for nothing but the round before it.
 //!
+//! Architecture Invariant: with TLS between members, whoever has not shown a member's certificate has sent no byte that anything but TLS looked at.
+//!
 //! Architecture Invariant: memory follows what has arrived and what limits allow, never what a stranger announces.
 //!
 //! A node of one's own in one process: see `examples/three_in_one.rs`.
@@ -45,6 +47,9 @@ mod peers;
 mod preamble;
 mod reader;
 mod replicas;
+mod secure;
+#[cfg(test)]
+mod secure_tests;
 mod seed;
 mod start;
 mod state;

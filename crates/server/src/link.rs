@@ -16,6 +16,7 @@ use std::{
 use bytes::Bytes;
 use quorate_consensus::{NodeId, Random};
 use quorate_node::{Channel, NodeInput};
+use quorate_tls::rustls::{self, ClientConnection};
 use rustix::{
     event::{EventfdFlags, PollFd, PollFlags, Timespec, eventfd, poll},
     net::sockopt,
@@ -28,9 +29,10 @@ use crate::{
     inbox::{Inbox, lock},
     peers::PeerCounters,
     preamble::{Preamble, VERDICT_BYTES, Verdict},
+    secure::{self, ByDeadline, Sealing, Talk},
     transport::{
         BULK_QUEUE_BYTES_MAX, HANDSHAKE_TIMEOUT, Local, PeerAddress, RECONNECT_MAX, RECONNECT_MIN,
-        SILENCE_TIMEOUT, UNCONNECTED_QUEUE_BYTES_MAX, URGENT_QUEUE_BYTES_MAX, frame_bytes_max,
+        SILENCE_TIMEOUT, Security, UNCONNECTED_QUEUE_BYTES_MAX, URGENT_QUEUE_BYTES_MAX, frame_bytes_max,
     },
 };
 
@@ -42,6 +44,7 @@ const PREFIX_BYTES: usize = 4;
 #[derive(Debug)]
 pub(crate) struct Link {
     preamble: Preamble,
+    security: Security,
     state: Mutex<State>,
     /// Interrupts the thread's sleep.
     bell: OwnedFd,
@@ -54,6 +57,8 @@ pub(crate) struct Link {
 struct State {
     address: PeerAddress,
     stream: Option<Arc<TcpStream>>,
+    /// Between the queue and the socket, if they speak through TLS. What it has taken from the queue and the socket not from it waits here.
+    tls: Option<Box<ClientConnection>>,
     queue: VecDeque<Bytes>,
     /// Bytes of `queue`, prefixes included, without what has been written.
     queued_bytes: usize,
@@ -71,14 +76,17 @@ impl Link {
         peer: NodeId,
         channel: Channel,
         address: PeerAddress,
+        security: Security,
         core: Inbox<CoreInput>,
         counters: Arc<Counters>,
     ) -> io::Result<(Arc<Link>, JoinHandle<()>)> {
         let link = Arc::new(Link {
             preamble: Preamble { channel, cluster: local.cluster, sender: local.node, receiver: peer },
+            security,
             state: Mutex::new(State {
                 address,
                 stream: None,
+                tls: None,
                 queue: VecDeque::new(),
                 queued_bytes: 0,
                 written: 0,
@@ -103,7 +111,7 @@ impl Link {
     /// Sends frames, in order. Never blocks.
     pub(crate) fn send(&self, frames: impl Iterator<Item = Bytes>) {
         let mut state = lock(&self.state);
-        let waited = !state.queue.is_empty();
+        let waited = !state.queue.is_empty() || state.tls.as_ref().is_some_and(|tls| tls.wants_write());
         let lost = self.enqueue(&mut state, frames);
         if lost && !std::mem::replace(&mut state.overflowing, true) {
             self.say_lost();
@@ -154,7 +162,33 @@ impl Link {
     }
 
     /// Writes as much as the socket takes. `true` if nothing is left.
-    fn write(&self, state: &mut State, mut stream: &TcpStream) -> io::Result<bool> {
+    fn write(&self, state: &mut State, stream: &TcpStream) -> io::Result<bool> {
+        let Some(mut tls) = state.tls.take() else { return self.pour(state, stream) };
+        let written = self.write_sealed(state, &mut tls, stream);
+        state.tls = Some(tls);
+        written
+    }
+
+    /// TLS takes more only once the socket has taken all that it holds, so that what a slow peer has not got stays in the queue, where it is counted.
+    fn write_sealed(
+        &self,
+        state: &mut State,
+        tls: &mut ClientConnection,
+        stream: &TcpStream,
+    ) -> io::Result<bool> {
+        loop {
+            if !secure::flush(tls, stream)? {
+                return Ok(false);
+            }
+            if state.queue.is_empty() {
+                return Ok(true);
+            }
+            self.pour(state, Sealing(tls))?;
+        }
+    }
+
+    /// Moves the queue, as much as goes, into what takes it. `true` if nothing is left.
+    fn pour(&self, state: &mut State, mut into: impl Write) -> io::Result<bool> {
         while !state.queue.is_empty() {
             let mut prefixes = [[0; PREFIX_BYTES]; FRAMES_PER_WRITE];
             for (prefix, frame) in prefixes.iter_mut().zip(&state.queue) {
@@ -169,7 +203,7 @@ impl Link {
             }
             let mut rest = &mut pieces[..count];
             IoSlice::advance_slices(&mut rest, state.written);
-            let written = match stream.write_vectored(rest) {
+            let written = match into.write_vectored(rest) {
                 Ok(0) => return Err(ErrorKind::WriteZero.into()),
                 Ok(written) => written,
                 Err(error) if error.kind() == ErrorKind::WouldBlock => return Ok(false),
@@ -233,11 +267,11 @@ impl Link {
                 state.address.clone()
             };
             match self.dial(&address) {
-                Ok(stream) => {
+                Ok((stream, tls)) => {
                     tracing::debug!(%peer, %address, channel = ?self.preamble.channel, "connected");
                     (pause, said) = (RECONNECT_MIN, None);
                     let stands = self.peer.connections.one();
-                    let error = self.serve(&Arc::new(stream));
+                    let error = self.serve(&Arc::new(stream), tls);
                     drop(stands);
                     self.hang_up();
                     if lock(&self.state).closed {
@@ -263,39 +297,58 @@ impl Link {
         }
     }
 
-    fn dial(&self, address: &PeerAddress) -> io::Result<TcpStream> {
+    fn dial(&self, address: &PeerAddress) -> io::Result<(TcpStream, Option<Box<ClientConnection>>)> {
         let mut last = io::Error::new(ErrorKind::NotFound, "the name has no address");
         for at in address.0.to_socket_addrs()? {
-            match TcpStream::connect_timeout(&at, HANDSHAKE_TIMEOUT).and_then(|stream| self.greet(stream)) {
-                Ok(stream) => return Ok(stream),
+            let stream = TcpStream::connect_timeout(&at, HANDSHAKE_TIMEOUT);
+            match stream.and_then(|stream| Ok((self.greet(&stream, address)?, stream))) {
+                Ok((tls, stream)) => return Ok((stream, tls)),
                 Err(error) => last = error,
             }
         }
         Err(last)
     }
 
-    fn greet(&self, mut stream: TcpStream) -> io::Result<TcpStream> {
+    fn greet(&self, stream: &TcpStream, address: &PeerAddress) -> io::Result<Option<Box<ClientConnection>>> {
         stream.set_nodelay(true)?;
-        stream.set_read_timeout(Some(HANDSHAKE_TIMEOUT))?;
-        stream.set_write_timeout(Some(HANDSHAKE_TIMEOUT))?;
-        sockopt::set_socket_keepalive(&stream, true)?;
+        sockopt::set_socket_keepalive(stream, true)?;
         // Without it, a host that vanished without a word would hold the connection for a quarter of an hour.
-        sockopt::set_tcp_user_timeout(&stream, SILENCE_TIMEOUT.as_millis() as u32)?;
-        stream.write_all(&self.preamble.encode())?;
-        let mut verdict = [0; VERDICT_BYTES];
-        stream.read_exact(&mut verdict)?;
-        match Verdict::decode(&verdict) {
-            Some(Verdict::Welcome) => {}
-            Some(verdict) => return Err(io::Error::new(ErrorKind::ConnectionRefused, verdict.to_string())),
-            None => return Err(io::Error::new(ErrorKind::InvalidData, "no node of this kind listens there")),
-        }
+        sockopt::set_tcp_user_timeout(stream, SILENCE_TIMEOUT.as_millis() as u32)?;
+        let mut socket = ByDeadline::new(stream, Instant::now() + HANDSHAKE_TIMEOUT);
+        let tls = match &self.security {
+            Security::Plaintext => {
+                self.introduce(&mut socket)?;
+                None
+            }
+            Security::Tls(members) => {
+                let mut tls = secure::dial(members, &mut socket, address)?;
+                // The peer looks at this member's certificate only after this side is done, so that a refusal is heard here.
+                self.introduce(&mut rustls::Stream::new(&mut *tls, &mut socket)).map_err(secure::explain)?;
+                Some(tls)
+            }
+        };
         stream.set_nonblocking(true)?;
-        Ok(stream)
+        Ok(tls)
+    }
+
+    /// Says who dials whom, and hears whether that is welcome.
+    fn introduce(&self, talk: &mut dyn Talk) -> io::Result<()> {
+        talk.write_all(&self.preamble.encode())?;
+        let mut verdict = [0; VERDICT_BYTES];
+        talk.read_exact(&mut verdict)?;
+        match Verdict::decode(&verdict) {
+            Some(Verdict::Welcome) => Ok(()),
+            Some(verdict) => Err(io::Error::new(ErrorKind::ConnectionRefused, verdict.to_string())),
+            None => Err(io::Error::new(ErrorKind::InvalidData, "no node of this kind listens there")),
+        }
     }
 
     /// Writes what waits until the connection ends; says why it did.
-    fn serve(&self, stream: &Arc<TcpStream>) -> io::Error {
-        lock(&self.state).stream = Some(Arc::clone(stream));
+    fn serve(&self, stream: &Arc<TcpStream>, tls: Option<Box<ClientConnection>>) -> io::Error {
+        {
+            let mut state = lock(&self.state);
+            (state.stream, state.tls) = (Some(Arc::clone(stream)), tls);
+        }
         loop {
             let wanted = {
                 let mut state = lock(&self.state);
@@ -318,21 +371,32 @@ impl Link {
             if !bell.is_empty() {
                 self.silence();
             }
-            // The listener says nothing after its verdict, so whatever can be read here is the end.
-            if !(socket - PollFlags::OUT).is_empty() {
-                let mut byte = [0];
-                return match (&**stream).read(&mut byte) {
-                    Ok(0) => ErrorKind::UnexpectedEof.into(),
-                    Ok(_) => io::Error::new(ErrorKind::InvalidData, "the peer speaks out of turn"),
-                    Err(error) => error,
-                };
+            let said = socket - PollFlags::OUT;
+            if said.is_empty() {
+                continue;
+            }
+            let heard = lock(&self.state).tls.as_mut().map(|tls| secure::hear(tls, stream));
+            match heard {
+                Some(Err(error)) => return error,
+                // What TLS says to itself may come at any time; an end may not be taken for it.
+                Some(Ok(())) if said == PollFlags::IN => {}
+                Some(Ok(())) => return ErrorKind::UnexpectedEof.into(),
+                // The listener says nothing after its verdict, so whatever can be read here is the end.
+                None => {
+                    let mut byte = [0];
+                    return match (&**stream).read(&mut byte) {
+                        Ok(0) => ErrorKind::UnexpectedEof.into(),
+                        Ok(_) => io::Error::new(ErrorKind::InvalidData, "the peer speaks out of turn"),
+                        Err(error) => error,
+                    };
+                }
             }
         }
     }
 
     fn hang_up(&self) {
         let mut state = lock(&self.state);
-        state.stream = None;
+        (state.stream, state.tls) = (None, None);
         // What was queued for this connection is as lost as what was half written.
         self.counters.frames_dropped.add(state.queue.len() as u64);
         self.peer.sent_failures.add(state.queue.len() as u64);

@@ -16,6 +16,7 @@ use std::{
 use bytes::Bytes;
 use quorate_consensus::NodeId;
 use quorate_node::{Channel, NodeInput};
+use quorate_tls::rustls;
 use rustix::{
     event::{EventfdFlags, PollFd, PollFlags, eventfd, poll},
     net::sockopt,
@@ -27,11 +28,16 @@ use crate::{
     inbox::{Inbox, lock},
     preamble::{PREAMBLE_BYTES, Preamble, Verdict},
     reader::{FrameReader, ReadEnd},
-    transport::{HANDSHAKE_TIMEOUT, HANDSHAKES_MAX, INCOMING_MAX, Local, SILENCE_TIMEOUT, frame_bytes_max},
+    secure::{self, ByDeadline, Talk, Unsealed},
+    transport::{
+        HANDSHAKE_TIMEOUT, HANDSHAKES_MAX, INCOMING_MAX, Local, SILENCE_TIMEOUT, Security, frame_bytes_max,
+    },
 };
 
 /// How long accepting rests after an error such as too many open files, which would only repeat itself.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
+/// How often a refusal by TLS is worth a line: a peer that is configured wrongly comes again and again, and so does a stranger.
+const SAY_REFUSED_EVERY: Duration = Duration::from_secs(60);
 
 /// Accepts peers' connections until it is closed.
 #[derive(Debug)]
@@ -43,6 +49,7 @@ pub(crate) struct Listener {
 #[derive(Debug)]
 struct Shared {
     local: Local,
+    security: Security,
     core: Inbox<CoreInput>,
     counters: Arc<Counters>,
     /// Interrupts the accepting thread.
@@ -55,6 +62,8 @@ struct State {
     last: u64,
     connections: BTreeMap<u64, Connection>,
     closed: bool,
+    /// When TLS last refused a connection in so many words.
+    said_refused: Option<Instant>,
 }
 
 #[derive(Debug)]
@@ -69,6 +78,7 @@ impl Listener {
     /// Starts to accept.
     pub(crate) fn start(
         listener: TcpListener,
+        security: Security,
         local: Local,
         core: Inbox<CoreInput>,
         counters: Arc<Counters>,
@@ -76,7 +86,7 @@ impl Listener {
         listener.set_nonblocking(true)?;
         let address = listener.local_addr()?;
         let bell = eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?;
-        let shared = Arc::new(Shared { local, core, counters, bell, state: Mutex::default() });
+        let shared = Arc::new(Shared { local, security, core, counters, bell, state: Mutex::default() });
         let thread = {
             let shared = Arc::clone(&shared);
             thread::Builder::new().name("quorate-accept".into()).spawn(move || accept(&listener, &shared))?
@@ -149,8 +159,10 @@ fn admit(stream: TcpStream, from: SocketAddr, shared: &Arc<Shared>) -> io::Resul
     let unnamed = state.connections.values().filter(|connection| connection.peer.is_none()).count();
     if state.connections.len() >= INCOMING_MAX || unnamed >= HANDSHAKES_MAX {
         drop(state);
-        // Best effort: a stranger that does not read gets nothing.
-        let _ = (&*stream).write(&Verdict::Busy.encode());
+        // Best effort: a stranger that does not read gets nothing, nor does a peer that would only hear it through TLS.
+        if matches!(shared.security, Security::Plaintext) {
+            let _ = (&*stream).write(&Verdict::Busy.encode());
+        }
         return Err(io::Error::new(ErrorKind::ConnectionRefused, "too many connections"));
     }
     state.last += 1;
@@ -158,7 +170,7 @@ fn admit(stream: TcpStream, from: SocketAddr, shared: &Arc<Shared>) -> io::Resul
     let thread = {
         let (stream, shared) = (Arc::clone(&stream), Arc::clone(shared));
         thread::Builder::new().name("quorate-from".into()).spawn(move || {
-            let end = serve(id, &stream, &shared);
+            let end = serve(id, from, &stream, &shared);
             let _ = stream.shutdown(Shutdown::Both);
             if let Some(connection) = lock(&shared.state).connections.remove(&id) {
                 match (connection.peer, end) {
@@ -176,16 +188,57 @@ fn admit(stream: TcpStream, from: SocketAddr, shared: &Arc<Shared>) -> io::Resul
 }
 
 /// Reads a connection to its end.
-fn serve(id: u64, stream: &TcpStream, shared: &Shared) -> ReadEnd {
-    let (peer, channel) = match greet(id, stream, shared) {
-        Ok(peer) => peer,
-        Err(error) => return ReadEnd::Io(error),
+fn serve(id: u64, from: SocketAddr, stream: &Arc<TcpStream>, shared: &Shared) -> ReadEnd {
+    let deadline = Instant::now() + HANDSHAKE_TIMEOUT;
+    let mut socket = ByDeadline::new(stream, deadline);
+    let greeted = match &shared.security {
+        Security::Plaintext => {
+            let greeted = greet(id, &mut socket, shared).map(|peer| (peer, None));
+            greeted.inspect_err(|error| {
+                if error.kind() == ErrorKind::Unsupported {
+                    say_refused(from, error, shared);
+                }
+            })
+        }
+        Security::Tls(members) => match secure::accept(members, &mut socket) {
+            Ok(mut tls) => greet(id, &mut rustls::Stream::new(&mut *tls, &mut socket), shared)
+                .map(|peer| (peer, Some(tls))),
+            Err(error) => {
+                say_refused(from, &error, shared);
+                Err(error)
+            }
+        },
     };
+    let lasting = |stream: &TcpStream| {
+        stream.set_read_timeout(None)?;
+        stream.set_write_timeout(Some(HANDSHAKE_TIMEOUT))
+    };
+    match greeted.and_then(|greeted| lasting(stream).map(|()| greeted)) {
+        Ok((peer, None)) => receive(peer, &**stream, shared),
+        Ok((peer, Some(tls))) => receive(peer, Unsealed::new(tls, stream), shared),
+        Err(error) => ReadEnd::Io(error),
+    }
+}
+
+/// A peer whose certificate is refused cannot be told more than an alert, so it is said here, and not for every try.
+fn say_refused(from: SocketAddr, error: &io::Error, shared: &Shared) {
+    let now = Instant::now();
+    let mut state = lock(&shared.state);
+    let recently = |at: Instant| now.duration_since(at) < SAY_REFUSED_EVERY;
+    if state.closed || state.said_refused.is_some_and(recently) {
+        return;
+    }
+    state.said_refused = Some(now);
+    drop(state);
+    tracing::warn!(%from, %error, "a connection to the port of members is refused; others are not named for a minute");
+}
+
+fn receive((peer, channel): (NodeId, Channel), mut from: impl Read, shared: &Shared) -> ReadEnd {
     let peer = shared.counters.peers.of(peer);
     let mut frames = FrameReader::new(frame_bytes_max(channel));
     let mut batch: Vec<Bytes> = Vec::new();
     loop {
-        if let Err(end) = frames.read(stream, &mut batch) {
+        if let Err(end) = frames.read(&mut from, &mut batch) {
             return end;
         }
         shared.counters.socket_reads.add(1);
@@ -205,18 +258,23 @@ fn serve(id: u64, stream: &TcpStream, shared: &Shared) -> ReadEnd {
 }
 
 /// Hears who it is and answers. The newest connection of a peer and channel replaces the one before, which then is a dead one.
-fn greet(id: u64, mut stream: &TcpStream, shared: &Shared) -> io::Result<(NodeId, Channel)> {
+fn greet(id: u64, talk: &mut dyn Talk, shared: &Shared) -> io::Result<(NodeId, Channel)> {
     let mut preamble = [0; PREAMBLE_BYTES];
-    read_by(stream, &mut preamble, Instant::now() + HANDSHAKE_TIMEOUT)?;
+    talk.read_exact(&mut preamble)?;
     let preamble = match Preamble::judge(&preamble, shared.local) {
         Some(Ok(preamble)) => preamble,
         Some(Err(verdict)) => {
-            stream.write_all(&verdict.encode())?;
+            talk.write_all(&verdict.encode())?;
             return Err(io::Error::new(ErrorKind::InvalidData, format!("{verdict:?}")));
+        }
+        None if preamble[0] == secure::HANDSHAKE_RECORD => {
+            return Err(io::Error::new(
+                ErrorKind::Unsupported,
+                "it speaks TLS, and this member in the clear; give this one peer-tls-certificate, peer-tls-key and peer-tls-ca, too",
+            ));
         }
         None => return Err(io::Error::new(ErrorKind::InvalidData, "not a peer")),
     };
-    stream.set_read_timeout(None)?;
     let peer = (preamble.sender, preamble.channel);
     {
         let mut state = lock(&shared.state);
@@ -230,24 +288,6 @@ fn greet(id: u64, mut stream: &TcpStream, shared: &Shared) -> io::Result<(NodeId
             connection.peer = Some(peer);
         }
     }
-    stream.write_all(&Verdict::Welcome.encode())?;
+    talk.write_all(&Verdict::Welcome.encode())?;
     Ok(peer)
-}
-
-/// `read_exact` with one deadline over all: a byte now and then does not extend it.
-fn read_by(mut stream: &TcpStream, mut into: &mut [u8], deadline: Instant) -> io::Result<()> {
-    while !into.is_empty() {
-        let left = deadline.saturating_duration_since(Instant::now());
-        if left.is_zero() {
-            return Err(ErrorKind::TimedOut.into());
-        }
-        stream.set_read_timeout(Some(left))?;
-        match stream.read(into) {
-            Ok(0) => return Err(ErrorKind::UnexpectedEof.into()),
-            Ok(read) => into = &mut into[read..],
-            Err(error) if error.kind() == ErrorKind::Interrupted => {}
-            Err(error) => return Err(error),
-        }
-    }
-    Ok(())
 }

@@ -4,7 +4,7 @@
 //! dialler:  "QRT" · version u8 · channel u8 · cluster u64 · sender u64 · receiver u64      little-endian, 29 bytes
 //! listener: "QRT" · version u8 · verdict u8                                                5 bytes
 //! ```
-//! Then only the dialler speaks: frames, each after its length (u32, little-endian). The node checks every frame's own envelope again.
+//! With TLS, the handshake comes before. Then only the dialler speaks: frames, each after its length (u32, little-endian). The node checks every frame's own envelope again.
 
 use std::fmt;
 
@@ -44,10 +44,12 @@ pub(crate) enum Verdict {
     Receiver,
     /// Too many connections.
     Busy,
+    /// Said in the clear, to a peer that speaks so: here TLS alone is spoken.
+    Tls,
 }
 
-const VERDICTS: [Verdict; 5] =
-    [Verdict::Welcome, Verdict::Version, Verdict::Cluster, Verdict::Receiver, Verdict::Busy];
+const VERDICTS: [Verdict; 6] =
+    [Verdict::Welcome, Verdict::Version, Verdict::Cluster, Verdict::Receiver, Verdict::Busy, Verdict::Tls];
 
 impl fmt::Display for Verdict {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -61,6 +63,9 @@ impl fmt::Display for Verdict {
             }
             Verdict::Receiver => "another node listens there; check the peer addresses",
             Verdict::Busy => "the peer has too many connections; trying again",
+            Verdict::Tls => {
+                "the peer speaks TLS alone; give this member peer-tls-certificate, peer-tls-key and peer-tls-ca"
+            }
         })
     }
 }
@@ -78,6 +83,11 @@ impl Preamble {
         bytes[13..21].copy_from_slice(&self.sender.0.to_le_bytes());
         bytes[21..].copy_from_slice(&self.receiver.0.to_le_bytes());
         bytes
+    }
+
+    /// Are these the first words of a peer, whichever?
+    pub(crate) fn is_one(bytes: &[u8; PREAMBLE_BYTES]) -> bool {
+        bytes[..3] == MAGIC
     }
 
     /// What `bytes` say to `local`. `None`: whoever dialled is no peer, and gets no answer.

@@ -21,6 +21,7 @@ use std::{
 use bytes::Bytes;
 use quorate_consensus::{ClusterId, NodeId};
 use quorate_node::{Channel, FRAME_BYTES_MAX};
+use quorate_tls::Members;
 
 use crate::{core::CoreInput, counters::Counters, hub::Hub, inbox::Inbox, link::Link, listener::Listener};
 
@@ -64,11 +65,13 @@ impl fmt::Display for PeerAddress {
 }
 
 /// How connections between peers are protected. Its place is around the socket, below the preamble, so that nothing above changes.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default)]
 pub enum Security {
     /// Not at all: whoever can reach the port can speak as any node. For trusted networks.
     #[default]
     Plaintext,
+    /// By TLS, both ways: who has no certificate of a member is neither heard nor spoken to. All members alike.
+    Tls(Members),
 }
 
 /// How a node reaches its peers.
@@ -113,6 +116,7 @@ enum Way {
     Tcp {
         links: RwLock<BTreeMap<(NodeId, Channel), Arc<Link>>>,
         listener: Listener,
+        security: Security,
         threads: Mutex<Vec<JoinHandle<()>>>,
     },
     InProcess(Hub),
@@ -127,11 +131,11 @@ impl Transport {
         counters: &Arc<Counters>,
     ) -> std::io::Result<Transport> {
         let (way, peers) = match network {
-            Network::Tcp { listener, peers, security: Security::Plaintext } => {
+            Network::Tcp { listener, peers, security } => {
                 let (listener, thread) =
-                    Listener::start(listener, local, core.clone(), Arc::clone(counters))?;
+                    Listener::start(listener, security.clone(), local, core.clone(), Arc::clone(counters))?;
                 let threads = Mutex::new(vec![thread]);
-                (Way::Tcp { links: RwLock::default(), listener, threads }, peers)
+                (Way::Tcp { links: RwLock::default(), listener, security, threads }, peers)
             }
             Network::InProcess(hub) => {
                 hub.join(local, core.clone(), Arc::clone(counters));
@@ -155,7 +159,7 @@ impl Transport {
     /// Dials whom it did not know, hangs up on who is gone, and redials who moved.
     pub(crate) fn set_peers(&self, peers: &BTreeMap<NodeId, PeerAddress>) -> std::io::Result<()> {
         let Inner { local, counters, core, way } = &*self.inner;
-        let Way::Tcp { links, threads, .. } = way else { return Ok(()) };
+        let Way::Tcp { links, threads, security, .. } = way else { return Ok(()) };
         let mut links = links.write().unwrap_or_else(std::sync::PoisonError::into_inner);
         links.retain(|(peer, _), link| {
             let stays = peers.contains_key(peer);
@@ -174,6 +178,7 @@ impl Transport {
                         *peer,
                         channel,
                         address.clone(),
+                        security.clone(),
                         core.clone(),
                         Arc::clone(counters),
                     )?;
@@ -230,7 +235,7 @@ impl Inner {
                 hub.leave(self.local);
                 Vec::new()
             }
-            Way::Tcp { links, listener, threads } => {
+            Way::Tcp { links, listener, threads, security: _ } => {
                 listener.close();
                 let mut links = links.write().unwrap_or_else(std::sync::PoisonError::into_inner);
                 links.values().for_each(|link| link.close());

@@ -22,14 +22,14 @@ use crate::{
     },
 };
 
-const CLUSTER: ClusterId = ClusterId(7);
+pub(crate) const CLUSTER: ClusterId = ClusterId(7);
 /// Nothing here takes that long; it only bounds a failure.
-const PATIENCE: Duration = Duration::from_secs(20);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
 
-struct End {
-    transport: Transport,
-    inbox: Inbox<CoreInput>,
-    counters: Arc<Counters>,
+pub(crate) struct End {
+    pub(crate) transport: Transport,
+    pub(crate) inbox: Inbox<CoreInput>,
+    pub(crate) counters: Arc<Counters>,
     arrived: Vec<CoreInput>,
 }
 
@@ -45,31 +45,35 @@ impl Drop for End {
 
 impl End {
     fn on(listener: TcpListener, node: u64) -> End {
+        End::with(listener, node, Security::Plaintext)
+    }
+
+    pub(crate) fn with(listener: TcpListener, node: u64, security: Security) -> End {
         let counters = Arc::<Counters>::default();
         let inbox = Inbox::new(usize::MAX, u64::MAX, Arc::default());
-        let network = Network::Tcp { listener, peers: BTreeMap::new(), security: Security::Plaintext };
+        let network = Network::Tcp { listener, peers: BTreeMap::new(), security };
         let local = Local { cluster: CLUSTER, node: NodeId(node) };
         let transport = Transport::start(network, local, &inbox, &counters).unwrap();
         End { transport, inbox, counters, arrived: Vec::new() }
     }
 
-    fn new(node: u64) -> End {
+    pub(crate) fn new(node: u64) -> End {
         End::on(TcpListener::bind("127.0.0.1:0").unwrap(), node)
     }
 
-    fn dial(&self, peer: u64, at: &End) {
+    pub(crate) fn dial(&self, peer: u64, at: &End) {
         let address = PeerAddress(at.transport.address().unwrap().to_string());
         self.transport.set_peers(&BTreeMap::from([(NodeId(peer), address)])).unwrap();
     }
 
-    fn send(&self, to: u64, channel: Channel, frames: impl IntoIterator<Item = Bytes>) {
+    pub(crate) fn send(&self, to: u64, channel: Channel, frames: impl IntoIterator<Item = Bytes>) {
         let mut frames = frames.into_iter().map(|frame| (NodeId(to), channel, frame)).collect();
         self.transport.send(&mut frames);
         assert!(frames.is_empty());
     }
 
     /// The next input that `wanted` takes; others are passed over.
-    fn next<T>(&mut self, wanted: impl Fn(NodeInput) -> Option<T>) -> T {
+    pub(crate) fn next<T>(&mut self, wanted: impl Fn(NodeInput) -> Option<T>) -> T {
         let until = Instant::now() + PATIENCE;
         loop {
             for input in self.arrived.drain(..) {
@@ -83,7 +87,7 @@ impl End {
     }
 
     /// Frames, until `enough` says so.
-    fn frames(&mut self, enough: impl Fn(&[Bytes]) -> bool) -> Vec<Bytes> {
+    pub(crate) fn frames(&mut self, enough: impl Fn(&[Bytes]) -> bool) -> Vec<Bytes> {
         let (until, mut frames) = (Instant::now() + PATIENCE, Vec::new());
         while !enough(&frames) {
             assert_eq!(self.inbox.wait(&mut self.arrived, Some(until)), Waited::Items, "nothing came");
@@ -96,28 +100,28 @@ impl End {
     }
 }
 
-fn lost(input: NodeInput) -> Option<NodeId> {
+pub(crate) fn lost(input: NodeInput) -> Option<NodeId> {
     if let NodeInput::PeerLost(peer) = input { Some(peer) } else { None }
 }
 
-fn frame(input: NodeInput) -> Option<Bytes> {
+pub(crate) fn frame(input: NodeInput) -> Option<Bytes> {
     if let NodeInput::Frame(frame) = input { Some(frame) } else { None }
 }
 
 /// Connects by hand and says `words`.
-fn stranger(at: &End, words: &[u8]) -> TcpStream {
+pub(crate) fn stranger(at: &End, words: &[u8]) -> TcpStream {
     let mut stream = TcpStream::connect(at.transport.address().unwrap()).unwrap();
     stream.set_read_timeout(Some(PATIENCE)).unwrap();
     stream.write_all(words).unwrap();
     stream
 }
 
-fn preamble(channel: Channel) -> [u8; 29] {
+pub(crate) fn preamble(channel: Channel) -> [u8; 29] {
     Preamble { channel, cluster: CLUSTER, sender: NodeId(2), receiver: NodeId(1) }.encode()
 }
 
 /// What the listener says before it hangs up. (A reset is a hang-up too.)
-fn last_words(stream: &mut TcpStream) -> Vec<u8> {
+pub(crate) fn last_words(stream: &mut TcpStream) -> Vec<u8> {
     let mut words = Vec::new();
     let _ = stream.read_to_end(&mut words);
     words

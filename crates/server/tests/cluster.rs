@@ -1,6 +1,8 @@
 //! Whole nodes: three of them in this process, over the hub or over TCP with real files.
 #![allow(clippy::disallowed_types, clippy::disallowed_methods, reason = "real nodes, real time")]
 
+#[path = "../../tls/tests/support/mod.rs"]
+mod certificates;
 #[path = "../examples/support/mod.rs"]
 mod support;
 
@@ -17,6 +19,7 @@ use quorate_server::{
     CallError, Handle, Hub, Network, Options, PeerAddress, Replicas, Reply, Security, StartError, Stopped,
     Storage, start,
 };
+use quorate_tls::{Authorities, MemberFiles, Members};
 use support::{Counter, config};
 
 const GROUP: GroupId = GroupId(1);
@@ -75,13 +78,18 @@ impl Drop for Scratch {
 
 /// Three nodes over TCP with their files under `root`.
 fn over_tcp(root: &Path) -> Vec<Node> {
+    over(root, &|_| Security::Plaintext)
+}
+
+/// The same, each protected as this says.
+fn over(root: &Path, security: &dyn Fn(u64) -> Security) -> Vec<Node> {
     let listeners = [1, 2, 3].map(|id| (id, TcpListener::bind("127.0.0.1:0").unwrap()));
     let peers: BTreeMap<NodeId, PeerAddress> = listeners
         .iter()
         .map(|(id, listener)| (NodeId(*id), PeerAddress(listener.local_addr().unwrap().to_string())))
         .collect();
     let start = |(id, listener): (u64, TcpListener)| {
-        let network = Network::Tcp { listener, peers: peers.clone(), security: Security::Plaintext };
+        let network = Network::Tcp { listener, peers: peers.clone(), security: security(id) };
         let storage = Storage::Directory(root.join(id.to_string()));
         node(Options::new(storage, network), id, &[1, 2, 3]).unwrap()
     };
@@ -150,6 +158,47 @@ async fn what_was_answered_survives_a_restart_of_everything() {
             node.shutdown(Duration::ZERO).await;
         }
     }
+}
+
+#[tokio::test]
+async fn through_tls_a_cluster_elects_replicates_and_goes_on_without_its_leader_and_after_a_restart() {
+    let (scratch, issuer) = (Scratch::new("tls"), certificates::authority());
+    let folder = certificates::Folder::new("cluster");
+    let security = |id: u64| {
+        let signed = certificates::sign_for(&issuer, &format!("n{id}"), id, &["127.0.0.1"]);
+        let files = MemberFiles {
+            certificate: folder.put(&format!("{id}.pem"), &signed.pem),
+            key: folder.put(&format!("{id}.key"), &signed.key_pem),
+            to_dial: None,
+            authorities: Authorities {
+                certificates: folder.put("authority.pem", &issuer.pem()),
+                revoked: None,
+            },
+            names: Vec::new(),
+        };
+        Security::Tls(Members::load(files).unwrap())
+    };
+    let mut nodes = over(&scratch.0, &security);
+    for (node, expected) in nodes.iter().zip([1, 2, 3]) {
+        assert_eq!(add(node, 1).await, Ok(expected));
+    }
+    let leader = take_leader(&mut nodes).await;
+    leader.shutdown(Duration::ZERO).await;
+    assert_eq!(add(&nodes[0], 1).await, Ok(4));
+    assert_eq!(sum(&nodes[1]).await, 4);
+    for node in &nodes {
+        node.shutdown(Duration::ZERO).await;
+    }
+    let nodes = over(&scratch.0, &security);
+    for node in &nodes {
+        assert_eq!(sum(node).await, 4);
+    }
+    // Many at once fill records and sockets.
+    let calls: Vec<_> = (0..1000).map(|_| nodes[0].propose(GROUP, None, |to| to.u64(1))).collect();
+    for call in calls {
+        call.await.unwrap();
+    }
+    assert_eq!(sum(&nodes[2]).await, 1004);
 }
 
 #[tokio::test]

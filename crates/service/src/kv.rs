@@ -96,11 +96,13 @@ pub fn delete_range(request: pb::DeleteRangeRequest, limits: &Limits) -> Result<
 /// The request is wrong in itself, or too large.
 pub fn txn(request: pb::TxnRequest, limits: &Limits) -> Result<Plan, ApiError> {
     guard::check_txn_tree(&request, limits).map_err(ApiError::from)?;
-    size(prost::Message::encoded_len(&request), limits)?;
+    // Looked at when it is known that nothing else is wrong, as in etcd.
+    let bytes = prost::Message::encoded_len(&request);
     let serializable = ranges(&request).all(|range| range.is_some_and(|range| range.serializable));
     let txn = txn_of(request).map_err(keyspace_error)?;
     keyspace::check_txn(&txn, &keyspace::Limits { txn_operations_max: limits.txn_ops_max })
         .map_err(keyspace_error)?;
+    size(bytes, limits)?;
     if txn.is_read_only() {
         return Ok(Plan::Read { query: Query::Txn(txn), serializable });
     }

@@ -20,6 +20,7 @@ pub mod compactor;
 mod error;
 pub mod kv;
 pub mod lease;
+pub mod progress;
 mod state;
 pub mod watch;
 pub mod zookeeper;

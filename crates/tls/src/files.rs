@@ -97,18 +97,12 @@ impl Files {
     }
 
     pub(crate) fn stamps(&self) -> Stamps {
-        let stamp = |path: &Path| {
-            let about = std::fs::metadata(path)?;
-            io::Result::Ok((about.modified()?, about.len()))
-        };
-        self.paths().map(|path| stamp(path).ok()).collect()
+        stamps(self.paths())
     }
 
     pub(crate) fn server_config(&self) -> Result<ServerConfig, TlsError> {
         let provider = Arc::new(ring::default_provider());
-        let chain: Vec<CertificateDer<'static>> = some(&self.certificate, "certificate")?;
-        let key = PrivateKeyDer::from_pem_file(&self.key)
-            .map_err(|error| refuse(&self.key, "private key", &error))?;
+        let (chain, key) = identity(&self.certificate, &self.key)?;
         let builder = ServerConfig::builder_with_provider(Arc::clone(&provider))
             .with_safe_default_protocol_versions()
             .map_err(together)?;
@@ -127,19 +121,49 @@ impl Files {
     }
 }
 
-fn verifier(
+/// When these files were last changed.
+pub(crate) fn stamps<'a>(paths: impl Iterator<Item = &'a Path>) -> Stamps {
+    let stamp = |path: &Path| {
+        let about = std::fs::metadata(path)?;
+        io::Result::Ok((about.modified()?, about.len()))
+    };
+    paths.map(|path| stamp(path).ok()).collect()
+}
+
+/// A certificate, those between it and its authority, and its key.
+pub(crate) fn identity(
+    certificate: &Path,
+    key: &Path,
+) -> Result<(Vec<CertificateDer<'static>>, PrivateKeyDer<'static>), TlsError> {
+    let chain = some(certificate, "certificate")?;
+    let private = PrivateKeyDer::from_pem_file(key).map_err(|error| refuse(key, "private key", &error))?;
+    Ok((chain, private))
+}
+
+/// Whose signature counts, and what they have revoked.
+pub(crate) fn trust(
     authorities: &Authorities,
-    provider: Arc<CryptoProvider>,
-    strangers_too: bool,
-) -> Result<Arc<dyn ClientCertVerifier>, TlsError> {
+) -> Result<(Arc<RootCertStore>, Vec<CertificateRevocationListDer<'static>>), TlsError> {
     let mut roots = RootCertStore::empty();
     for certificate in some::<CertificateDer<'static>>(&authorities.certificates, "certificate")? {
         roots.add(certificate).map_err(together)?;
     }
-    let mut builder = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider);
-    if let Some(path) = &authorities.revoked {
-        builder = builder
-            .with_crls(some::<CertificateRevocationListDer<'static>>(path, "list of revoked certificates")?);
+    let revoked = match &authorities.revoked {
+        Some(path) => some(path, "list of revoked certificates")?,
+        None => Vec::new(),
+    };
+    Ok((Arc::new(roots), revoked))
+}
+
+pub(crate) fn verifier(
+    authorities: &Authorities,
+    provider: Arc<CryptoProvider>,
+    strangers_too: bool,
+) -> Result<Arc<dyn ClientCertVerifier>, TlsError> {
+    let (roots, revoked) = trust(authorities)?;
+    let mut builder = WebPkiClientVerifier::builder_with_provider(roots, provider);
+    if !revoked.is_empty() {
+        builder = builder.with_crls(revoked);
     }
     if strangers_too {
         builder = builder.allow_unauthenticated();
@@ -162,6 +186,6 @@ fn refuse(path: &Path, what: &'static str, why: &dyn fmt::Display) -> TlsError {
 }
 
 #[expect(clippy::needless_pass_by_value, reason = "it is what map_err hands over")]
-fn together(error: rustls::Error) -> TlsError {
+pub(crate) fn together(error: rustls::Error) -> TlsError {
     TlsError::Together(error.to_string())
 }

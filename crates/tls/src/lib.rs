@@ -1,16 +1,18 @@
-//! Floor 5: TLS for whoever listens.
+//! Floor 5: TLS for whoever listens, and between members.
 //!
 //! ```text
 //!   PEM files ─► Tls ─ acceptor() ─► a handshake with the files as they are now
 //!                        └─ looked at again every few seconds: a certificate that was renewed counts without a restart
+//!             ─► Members ─ incoming(), outgoing() ─► the same for both ends of a connection between members; admits() says who is one
 //!   client's certificate ─► subject() ─► the name that an ACL of the scheme `x509`, or a user of etcd, goes by
 //! ```
 //!
-//! The protocol is rustls', with ring's cryptography: TLS 1.2 and 1.3.
+//! The protocol is rustls', with ring's cryptography: TLS 1.2 and 1.3 for clients, 1.3 between members.
 //!
 //! Architecture Invariant: files that cannot be used never replace ones that can. They are complained of, and what was read before stays in force.
 //!
-//! Architecture Invariant: with a list of revoked certificates, every listener that has this value refuses them.
+//! Architecture Invariant: with a list of revoked certificates, every listener that has this value refuses them, and so does a member
+//! that dials.
 #![forbid(unsafe_code)]
 #![allow(
     clippy::disallowed_types,
@@ -19,19 +21,18 @@
 )]
 
 mod files;
+mod kept;
+mod members;
 mod name;
 
-use std::{
-    fmt,
-    sync::{Arc, Mutex, PoisonError},
-    time::{Duration, Instant},
-};
+use std::{fmt, sync::Arc, time::Duration};
 
 pub use files::{Authorities, ClientAuth, Files, TlsError};
+pub use members::{MemberFiles, Members};
 pub use name::{common_name, hosts, subject};
 pub use tokio_rustls::{TlsAcceptor, rustls, server::TlsStream};
 
-use files::Stamps;
+use kept::Kept;
 
 /// How often files are looked at, at most.
 const LOOK_EVERY: Duration = Duration::from_secs(5);
@@ -42,14 +43,7 @@ pub struct Tls(Arc<Inner>);
 
 struct Inner {
     files: Files,
-    look_every: Duration,
-    state: Mutex<State>,
-}
-
-struct State {
-    acceptor: TlsAcceptor,
-    stamps: Stamps,
-    looked: Instant,
+    kept: Kept<TlsAcceptor>,
 }
 
 impl fmt::Debug for Tls {
@@ -75,31 +69,13 @@ impl Tls {
         // First when they changed, then what is in them: a change between the two is seen at the next look.
         let stamps = files.stamps();
         let acceptor = TlsAcceptor::from(Arc::new(files.server_config()?));
-        let state = Mutex::new(State { acceptor, stamps, looked: Instant::now() });
-        Ok(Tls(Arc::new(Inner { files, look_every, state })))
+        Ok(Tls(Arc::new(Inner { files, kept: Kept::new(acceptor, stamps, look_every) })))
     }
 
     /// For the next handshake. Looks at the files, if it has not for a while.
     #[must_use]
     pub fn acceptor(&self) -> TlsAcceptor {
-        let Inner { files, look_every, state } = &*self.0;
-        let mut state = state.lock().unwrap_or_else(PoisonError::into_inner);
-        if state.looked.elapsed() >= *look_every {
-            state.looked = Instant::now();
-            let stamps = files.stamps();
-            if stamps != state.stamps {
-                match files.server_config() {
-                    Ok(config) => {
-                        tracing::info!("the TLS certificates were read again");
-                        state.acceptor = TlsAcceptor::from(Arc::new(config));
-                    }
-                    Err(error) => tracing::error!(
-                        "the TLS files changed and cannot be used, those read before stay in force: {error}"
-                    ),
-                }
-                state.stamps = stamps;
-            }
-        }
-        state.acceptor.clone()
+        let Inner { files, kept } = &*self.0;
+        kept.get(|| files.stamps(), || Ok(TlsAcceptor::from(Arc::new(files.server_config()?))))
     }
 }

@@ -2,6 +2,8 @@
 #![forbid(unsafe_code)]
 #![allow(clippy::disallowed_types, clippy::disallowed_methods, reason = "a test lives in the real world")]
 
+mod support;
+
 use std::{path::PathBuf, sync::Arc, time::Duration};
 
 use quorate_tls::{
@@ -13,64 +15,8 @@ use quorate_tls::{
     },
     subject,
 };
-use rcgen::{
-    BasicConstraints, CertificateParams, CertificateRevocationListParams, CertifiedIssuer, DnType, IsCa,
-    KeyIdMethod, KeyPair, KeyUsagePurpose, RevokedCertParams, SerialNumber, date_time_ymd,
-};
+use support::{Folder, Issuer, Signed, authority, revoke, sign};
 use tokio_rustls::TlsConnector;
-
-struct Folder(PathBuf);
-
-impl Drop for Folder {
-    fn drop(&mut self) {
-        let _ = std::fs::remove_dir_all(&self.0);
-    }
-}
-
-impl Folder {
-    fn new(name: &str) -> Folder {
-        let folder = std::env::temp_dir().join(format!("quorate-tls-{}-{name}", std::process::id()));
-        std::fs::create_dir_all(&folder).unwrap();
-        Folder(folder)
-    }
-
-    fn put(&self, name: &str, text: &str) -> PathBuf {
-        std::fs::write(self.0.join(name), text).unwrap();
-        self.0.join(name)
-    }
-}
-
-type Issuer = CertifiedIssuer<'static, KeyPair>;
-
-fn params(name: &str) -> CertificateParams {
-    let mut params = CertificateParams::new(vec!["localhost".to_owned()]).unwrap();
-    params.distinguished_name.push(DnType::CommonName, name);
-    params
-}
-
-fn authority() -> Issuer {
-    let mut params = params("authority");
-    params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
-    params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
-    CertifiedIssuer::self_signed(params, KeyPair::generate().unwrap()).unwrap()
-}
-
-/// A certificate and its key, as PEM and as DER.
-struct Signed {
-    pem: String,
-    key_pem: String,
-    der: CertificateDer<'static>,
-    key: Vec<u8>,
-}
-
-fn sign(issuer: &Issuer, name: &str, serial: u64) -> Signed {
-    let key = KeyPair::generate().unwrap();
-    let mut params = params(name);
-    params.serial_number = Some(SerialNumber::from(serial));
-    let certificate = params.signed_by(&key, issuer).unwrap();
-    let (key_pem, der) = (key.serialize_pem(), certificate.der().clone());
-    Signed { pem: certificate.pem(), key_pem, der, key: key.serialize_der() }
-}
 
 /// Shakes hands over a pipe; whom the server and the client see.
 async fn shake(
@@ -126,22 +72,9 @@ async fn a_renewed_certificate_counts_without_a_restart_and_a_broken_one_never()
 async fn a_client_has_the_name_of_its_certificate_unless_that_is_revoked_or_somebody_elses() {
     let (folder, issuer, other) = (Folder::new("clients"), authority(), authority());
     let server = sign(&issuer, "server", 1);
-    let revoked = CertificateRevocationListParams {
-        this_update: date_time_ymd(2020, 1, 1),
-        next_update: date_time_ymd(2100, 1, 1),
-        crl_number: SerialNumber::from(1u64),
-        issuing_distribution_point: None,
-        revoked_certs: vec![RevokedCertParams {
-            serial_number: SerialNumber::from(7u64),
-            revocation_time: date_time_ymd(2020, 1, 1),
-            reason_code: None,
-            invalidity_date: None,
-        }],
-        key_identifier_method: KeyIdMethod::Sha256,
-    };
     let authorities = Authorities {
         certificates: folder.put("authority.pem", &issuer.pem()),
-        revoked: Some(folder.put("revoked.pem", &revoked.signed_by(&issuer).unwrap().pem().unwrap())),
+        revoked: Some(folder.put("revoked.pem", &revoke(&issuer, 7))),
     };
     let files = |clients| Files {
         certificate: folder.put("server.pem", &server.pem),

@@ -71,7 +71,7 @@ impl System {
         let options = Options { answer_bytes_max: ANSWER_BYTES_MAX, ..Options::default() };
         let (mut members, mut cluster) = (Vec::new(), 0);
         for endpoint in endpoints {
-            let client = Client::connect([endpoint], options)?;
+            let client = Client::connect([endpoint], options.clone())?;
             let channel = client.channel(0).ok_or("no channel")?;
             let status = MaintenanceClient::new(channel.clone()).status(pb::StatusRequest {}).await?;
             let header = status.into_inner().header.ok_or("a status without a header")?;

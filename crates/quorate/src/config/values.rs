@@ -175,6 +175,7 @@ impl Sources {
         scheme: &str,
     ) -> Result<String, ConfigError> {
         if !self.text(key).is_empty() {
+            let scheme = scheme_of(self.text(key)).unwrap_or(scheme);
             return self.address(key).map(|address| format!("{scheme}://{address}"));
         }
         let (listen_key, listen) = listen;
@@ -200,6 +201,7 @@ impl Sources {
         key: &'static str,
         name: &str,
         url: &str,
+        scheme: &str,
     ) -> Result<Vec<FirstMember>, ConfigError> {
         let value = self.text(key);
         if value.trim().is_empty() {
@@ -216,7 +218,8 @@ impl Sources {
                 ));
             };
             let address = host_and_port(url).map_err(|(wrong, mend)| self.refuse(key, wrong, &mend))?;
-            let (name, url) = (name.trim().to_string(), format!("http://{address}"));
+            let scheme = scheme_of(url).unwrap_or(scheme);
+            let (name, url) = (name.trim().to_string(), format!("{scheme}://{address}"));
             let member = FirstMember { name, url, learner: false };
             if members.iter().any(|other| other.name == member.name || other.url == member.url) {
                 return Err(self.refuse(
@@ -232,6 +235,24 @@ impl Sources {
 }
 
 impl Sources {
+    /// Whom a member asks that joins. What has no scheme is secure if this member's own clients are to be.
+    pub(super) fn join(&self, has_tls: bool) -> Result<Vec<String>, ConfigError> {
+        let key = "join";
+        let one = |url: String| {
+            let address = host_and_port(&url).map_err(|(wrong, mend)| self.refuse(key, wrong, &mend))?;
+            let secure = scheme_of(&url).map_or(has_tls, |scheme| scheme == "https");
+            if secure && ["client-tls-client-ca", "peer-tls-ca"].iter().all(|key| self.text(key).is_empty()) {
+                return Err(self.refuse(
+                    key,
+                    "who signs the certificates there is not said",
+                    "set client-tls-client-ca or peer-tls-ca, or write http://",
+                ));
+            }
+            Ok(if secure { format!("https://{address}") } else { address })
+        };
+        self.list(key).into_iter().map(one).collect()
+    }
+
     /// Where etcd's clients come in. What has no scheme is secure if there is a certificate, except where metrics alone are served.
     pub(super) fn listen_clients(&self, has_tls: bool) -> Result<Vec<Listen>, ConfigError> {
         let http = self.listens("listen-http", has_tls, has_tls, Serves::Http)?;
@@ -298,6 +319,12 @@ impl Sources {
         }
         Ok(())
     }
+}
+
+/// The scheme that an address has, if it has one.
+fn scheme_of(url: &str) -> Option<&'static str> {
+    let scheme = url.trim().split_once("://")?.0;
+    Some(if scheme == "https" { "https" } else { "http" })
 }
 
 /// `host:port`, the scheme dropped; or what is wrong and how to mend it.

@@ -36,9 +36,9 @@ const fn switch(name: &'static str, meaning: Meaning, default: &'static str) -> 
 
 const ONE_LOG: &str =
     "the log and the snapshots are under data-dir, and sized by snapshot-bytes of `quorate serve`";
-const PEER_TLS: &str = "TLS between members is not built yet: they would speak in the clear";
 const OWN_CERTIFICATES: &str =
     "certificates are not made here: make one, and name it in cert-file and key-file";
+const OWN_PEER_CERTIFICATES: &str = "certificates are not made here: make one, and name it in peer-cert-file, peer-key-file and peer-trusted-ca-file";
 const DISCOVERY: &str = "members are not discovered: name them in initial-cluster";
 const TLS_CHOICE: &str = "TLS 1.2 and 1.3 are spoken, with the suites that rustls holds safe";
 const BACKEND: &str = "there is no second store behind the log";
@@ -79,17 +79,17 @@ pub(super) const FLAGS: &[Flag] = &[
     value("client-cert-file", Unneeded, ""),
     value("client-key-file", Unneeded, ""),
     switch("auto-tls", Must(OWN_CERTIFICATES), "false"),
-    value("peer-cert-file", Must(PEER_TLS), ""),
-    value("peer-key-file", Must(PEER_TLS), ""),
-    value("peer-trusted-ca-file", Must(PEER_TLS), ""),
-    switch("peer-client-cert-auth", Must(PEER_TLS), "false"),
-    value("peer-client-cert-file", Must(PEER_TLS), ""),
-    value("peer-client-key-file", Must(PEER_TLS), ""),
-    value("peer-crl-file", Must(PEER_TLS), ""),
-    value("peer-cert-allowed-cn", Must(PEER_TLS), ""),
-    value("peer-cert-allowed-hostname", Must(PEER_TLS), ""),
-    switch("peer-auto-tls", Must(PEER_TLS), "false"),
-    switch("peer-skip-client-san-verification", Must(PEER_TLS), "false"),
+    value("peer-cert-file", Key("peer-tls-certificate"), ""),
+    value("peer-key-file", Key("peer-tls-key"), ""),
+    value("peer-trusted-ca-file", Key("peer-tls-ca"), ""),
+    switch("peer-client-cert-auth", Here, "false"),
+    value("peer-client-cert-file", Key("peer-tls-client-certificate"), ""),
+    value("peer-client-key-file", Key("peer-tls-client-key"), ""),
+    value("peer-crl-file", Key("peer-tls-revoked"), ""),
+    value("peer-cert-allowed-cn", Here, ""),
+    value("peer-cert-allowed-hostname", Here, ""),
+    switch("peer-auto-tls", Must(OWN_PEER_CERTIFICATES), "false"),
+    switch("peer-skip-client-san-verification", Unneeded, "false"),
     value("self-signed-cert-validity", Unneeded, "1"),
     value("cipher-suites", Ignored(TLS_CHOICE), ""),
     value("tls-min-version", Ignored(TLS_CHOICE), "TLS1.2"),

@@ -68,7 +68,8 @@ fn a_file_goes_alone_and_has_tables_for_tls() {
     let file = "name: n1\nquota-backend-bytes: -1\nlisten-client-urls: https://10.0.0.1:2379,http://127.0.0.1:2379\n\
         advertise-client-urls: https://10.0.0.1:2379\nelection-timeout: 500\nnonsense: 3\n\
         client-transport-security:\n  cert-file: /c.pem\n  key-file: /k.pem\n  trusted-ca-file: /ca.pem\n  client-cert-auth: true\n\
-        peer-transport-security:\n  cert-file: ''\nlog-outputs: [stderr]\n";
+        peer-transport-security:\n  cert-file: /pc.pem\n  key-file: /pk.pem\n  trusted-ca-file: /pca.pem\n  client-cert-auth: true\n  allowed-cn: m1\n\
+        log-outputs: [stderr]\n";
     let (below, notes) =
         served(&["--config-file", "etcd.yml", "--name", "other"], &[("ETCD_NAME", "x")], file).unwrap();
     let wanted = [
@@ -78,6 +79,9 @@ fn a_file_goes_alone_and_has_tables_for_tls() {
         ("listen-client", "https://10.0.0.1:2379,http://127.0.0.1:2379"),
         ("client-tls-certificate", "/c.pem"),
         ("client-tls-client-ca", "/ca.pem"),
+        ("peer-tls-certificate", "/pc.pem"),
+        ("peer-tls-ca", "/pca.pem"),
+        ("peer-tls-names", "m1"),
         ("election-timeout-max", "1000"),
     ];
     for (key, value) in wanted {
@@ -106,7 +110,9 @@ fn what_cannot_be_left_out_is_refused_and_what_can_is_said_once() {
     let refused = |arguments: &[&str]| served(arguments, &[], "").unwrap_err().to_string();
     let explicit = "--advertise-client-urls is required when --listen-client-urls is set explicitly";
     assert_eq!(refused(&["--listen-client-urls", "http://0.0.0.0:2379"]), explicit);
-    assert!(refused(&["--peer-cert-file", "x.pem"]).contains("--peer-cert-file"));
+    assert!(refused(&["--peer-cert-file", "x.pem"]).contains("add peer-trusted-ca-file"));
+    assert!(refused(&["--peer-client-cert-auth"]).contains("add peer-trusted-ca-file"));
+    assert!(refused(&["--peer-auto-tls"]).contains("make one, and name it in peer-cert-file"));
     assert!(refused(&["--nothing"]).contains("flag provided but not defined: -nothing"));
     assert!(refused(&["--name"]).contains("flag needs an argument: -name"));
     assert!(refused(&["serve"]).contains("'serve' is not a valid flag"));

@@ -31,7 +31,11 @@ fn add(table: &yaml_rust2::yaml::Hash, before: &str, path: &str, notes: &mut Vec
             add(table, if begin.is_empty() { "·" } else { begin }, path, notes, set);
             continue;
         }
-        let whole = format!("{}{name}", before.trim_start_matches('·'));
+        let whole = match (before, name.strip_prefix("allowed-")) {
+            ("", _) | (_, None) => format!("{}{name}", before.trim_start_matches('·')),
+            ("peer-", Some(what)) => format!("peer-cert-allowed-{what}"),
+            (_, Some(what)) => format!("client-cert-allowed-{what}"),
+        };
         match (flag(&whole), as_text(value)) {
             (Some(flag), Some(value)) => {
                 set.insert(flag.name, (value, format!("{whole} in {path}")));

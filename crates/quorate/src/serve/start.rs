@@ -11,6 +11,8 @@ use quorate_service::{
     placement::{Command as Records, GroupKind, GroupPlace, Member, cluster_id, member_id},
 };
 
+use quorate_tls::ClientAuth;
+
 use super::failed;
 use crate::{commands::Failed, config::Settings, remote};
 
@@ -26,9 +28,30 @@ pub(super) struct Start {
     pub(super) bootstrap: Option<Bootstrap>,
 }
 
-/// A URL as the transport has it.
+/// A URL as the transport has it. The scheme is part of who a member is, for its id is made of the URL; whether members speak TLS is for all of them alike, and
+/// said by their certificates.
 pub(super) fn address(url: &str) -> PeerAddress {
-    PeerAddress(url.trim_start_matches("http://").to_string())
+    let after = url.strip_prefix("http://").or_else(|| url.strip_prefix("https://"));
+    PeerAddress(after.unwrap_or(url).to_string())
+}
+
+/// Whom a member trusts that joins, before it knows anybody: whoever signs members' and clients' certificates. It shows the one that it has for clients.
+fn trust(settings: &Settings) -> remote::Trust {
+    let of_clients = settings.client_tls.as_ref();
+    if !settings.join.iter().any(|url| url.starts_with("https://")) {
+        return remote::Trust::default();
+    }
+    let client_ca = of_clients.and_then(|files| match &files.clients {
+        ClientAuth::Needed(authorities) | ClientAuth::Wanted(authorities) => {
+            Some(authorities.certificates.clone())
+        }
+        ClientAuth::None => None,
+    });
+    let peer_ca = settings.peer_tls.as_ref().map(|files| files.authorities.certificates.clone());
+    remote::Trust {
+        authorities: client_ca.into_iter().chain(peer_ca).collect(),
+        identity: of_clients.map(|files| (files.certificate.clone(), files.key.clone())),
+    }
 }
 
 /// The groups of a cluster that is founded with these settings, and what drives them. The records always have Raft.
@@ -98,7 +121,8 @@ pub(super) async fn join(settings: &Settings) -> Result<Start, Failed> {
     {
         return Ok(Start { cluster, node, peers: AddressBook::new(), bootstrap: None });
     }
-    let client = remote::connect(&settings.join, Duration::from_secs(5))?;
+    let join: Vec<String> = settings.join.iter().map(|url| with_scheme(url)).collect();
+    let client = remote::connect(&join, Duration::from_secs(5), &trust(settings))?;
     let deadline = tokio::time::Instant::now() + JOIN;
     loop {
         let because = match client.member_list(true).await {
@@ -124,6 +148,10 @@ pub(super) async fn join(settings: &Settings) -> Result<Start, Failed> {
         tracing::warn!("the cluster's members are not known yet: {}; asking again", remote::reason(&because));
         tokio::time::sleep(Duration::from_millis(500)).await;
     }
+}
+
+fn with_scheme(url: &str) -> String {
+    if url.contains("://") { url.to_owned() } else { format!("http://{url}") }
 }
 
 /// What this member begins with, if it is on the list.

@@ -19,7 +19,6 @@ pub(super) enum Meaning {
 
 use Meaning::{Here, Ignored, Key, Must, Unneeded};
 
-const TLS: &str = "TLS between servers is not built yet: they would speak in the clear; take it out if that may be, or wait with this server";
 const SASL: &str =
     "SASL is not built yet: anybody would be let in; take it out if that may be, or wait with this server";
 
@@ -46,7 +45,10 @@ const NAMES: &[(&str, Meaning)] = &[
     ("secureClientPort", Here),
     ("secureClientPortAddress", Here),
     ("ssl.keyStore.location", Here),
+    ("ssl.quorum.keyStore.location", Here),
+    ("ssl.quorum.trustStore.location", Here),
     ("ssl.trustStore.location", Here),
+    ("sslQuorum", Here),
     ("client.portUnification", Unneeded),
     ("cnxTimeout", Unneeded),
     ("commitProcessor.numWorkerThreads", Unneeded),
@@ -70,12 +72,12 @@ const NAMES: &[(&str, Meaning)] = &[
     ("maxCnxns", Ignored("the most is 10,000")),
     ("metricsProvider.className", Ignored("metrics are on the admin page, /metrics, and in mntr")),
     ("reconfigEnabled", Ignored("members are changed with `quorate member`, which needs --listen-client")),
+    ("portUnification", Ignored("servers speak through TLS, or in the clear, all of them alike")),
     ("skipACL", Ignored("ACLs are always looked at")),
     ("enforce.auth.enabled", Must(SASL)),
     ("quorum.auth.enableSasl", Must(SASL)),
     ("requireClientAuthScheme", Must(SASL)),
     ("sessionRequireClientSASLAuth", Must(SASL)),
-    ("sslQuorum", Must(TLS)),
 ];
 
 /// Names that begin so.
@@ -88,7 +90,12 @@ const FAMILIES: &[(&str, Meaning)] = &[
     ("group.", Ignored("a majority of all voters decides")),
     ("metricsProvider.", Ignored("metrics are on the admin page, /metrics, and in mntr")),
     ("quorum.auth.", Ignored("SASL is not built yet")),
-    ("ssl.quorum.", Ignored("servers speak in the clear")),
+    (
+        "ssl.quorum.",
+        Ignored(
+            "a key store is a PEM file without a password; a server's certificate must be signed by one in the trust store, and be for the host of its line",
+        ),
+    ),
     ("ssl.", Ignored("a key store is a PEM file without a password, and nothing else of it can be chosen")),
     ("weight.", Ignored("a majority of all voters decides")),
 ];

@@ -158,11 +158,29 @@ fn what_is_ignored_is_named() {
 
 #[test]
 fn protection_that_is_not_built_is_refused_and_not_left_out() {
-    for line in ["sslQuorum=true", "quorum.auth.enableSasl=true", "requireClientAuthScheme=sasl"] {
+    for line in ["quorum.auth.enableSasl=true", "requireClientAuthScheme=sasl"] {
         let error = refused(third(line, &[]));
         assert!(error.contains(line.split('=').next().unwrap()), "{error}");
     }
-    assert!(third("sslQuorum=false", &[]).is_ok());
+    assert!(third("requireClientAuthScheme=", &[]).is_ok());
+}
+
+#[test]
+fn tls_between_servers_is_on_with_both_of_its_stores_and_only_if_it_is_asked_for() {
+    let stores = "ssl.quorum.keyStore.location=/q.pem\nssl.quorum.trustStore.location=/qt.pem\n";
+    let zoo_cfg = third(&format!("sslQuorum=true\n{stores}"), &[]).unwrap();
+    for (key, wanted) in
+        [("peer-tls-certificate", "/q.pem"), ("peer-tls-key", "/q.pem"), ("peer-tls-ca", "/qt.pem")]
+    {
+        assert_eq!(value(&zoo_cfg, key), wanted, "{key}");
+    }
+    let off = third(&format!("sslQuorum=false\n{stores}"), &[]).unwrap();
+    assert_eq!(value(&off, "peer-tls-certificate"), "nothing");
+    // Who the servers are does not hang on it: an ensemble may turn it on.
+    assert_eq!(value(&off, "initial-cluster"), value(&zoo_cfg, "initial-cluster"));
+    assert!(refused(third("sslQuorum=true", &[])).contains("ssl.quorum.keyStore.location is missing"));
+    let jks = stores.replace("/qt.pem", "/qt.jks");
+    assert!(refused(third(&format!("sslQuorum=true\n{jks}"), &[])).contains("openssl"));
 }
 
 #[test]
