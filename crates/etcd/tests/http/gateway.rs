@@ -271,3 +271,26 @@ async fn many_connections_are_answered_at_once() {
     let all = json!({ "key": base64("c"), "range_end": base64("d"), "count_only": true });
     assert_eq!(call(&cluster, 0, "/v3/kv/range", all).await["count"], "200");
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_shows_a_token_in_the_header_is_its_user() {
+    let cluster = Cluster::start(1).await;
+    call(&cluster, 0, "/v3/auth/user/add", json!({ "name": "root", "password": "pw" })).await;
+    call(&cluster, 0, "/v3/auth/role/add", json!({ "name": "root" })).await;
+    call(&cluster, 0, "/v3/auth/user/grant", json!({ "user": "root", "role": "root" })).await;
+    call(&cluster, 0, "/v3/auth/enable", json!({})).await;
+    let body = json!({ "key": base64("a") }).to_string();
+    let (status, code, _) = refused(&cluster, "/v3/kv/put", &body).await;
+    assert_eq!((status, code), (400, 3), "nobody may write");
+    let shown = json!({ "name": "root", "password": "pw" });
+    let token = call(&cluster, 0, "/v3/auth/authenticate", shown).await["token"].clone();
+    let put = |token: &str| {
+        let length = body.len();
+        format!(
+            "POST /v3/kv/put HTTP/1.1\r\nHost: a\r\nConnection: close\r\nAuthorization: {token}\r\nContent-Length: {length}\r\n\r\n{body}"
+        )
+    };
+    assert_eq!(request(url(&cluster, 0), put(token.as_str().unwrap()).as_bytes()).await.status, 200);
+    let (status, code, message) = said(&request(url(&cluster, 0), put("wrong").as_bytes()).await);
+    assert_eq!((status, code, message.as_str()), (401, 16, "etcdserver: invalid auth token"));
+}
