@@ -82,7 +82,7 @@ const FLOORS: &[(u8, &str, &[&str])] = &[
 const PURE_MAX: u8 = 4;
 
 /// What the pure floors may use of others.
-const PURE_MAY_USE: &[&str] = &["bytes", "crc32fast", "prost"];
+const PURE_MAY_USE: &[&str] = &["bytes", "crc32fast", "prost", "sha2"];
 
 /// What no pure floor may reach, however indirectly.
 const NEVER_PURE: &[&str] = &[
