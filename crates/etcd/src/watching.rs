@@ -182,7 +182,7 @@ impl Desk {
                 Some(name) => Caller::User { name: name.clone(), auth_revision: None },
                 None => serving.caller_now(shown),
             };
-            hub.withdraw(*id, &|key, range_end| gate::refusal(&auth, &caller, key, range_end));
+            hub.withdraw(*id, |key: &[u8], range_end: &[u8]| gate::refusal(&auth, &caller, key, range_end));
             if let (None, Caller::User { name, .. }) = (&ends.name, caller) {
                 ends.name = Some(name);
             }

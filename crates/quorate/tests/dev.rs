@@ -425,7 +425,7 @@ fn a_wrong_command_line_is_answered_with_two_and_the_mend() {
     for (arguments, part) in [
         (&["serve", "--listen-client=2379"][..], "HOST:PORT"),
         (&["serve", "--heartbeat-interval=1s"], "heartbeat-interval"),
-        (&["gte", "a"], "Commands: dev, serve, zookeeper, put, get"),
+        (&["gte", "a"], "Commands: dev, serve, zookeeper, etcd, put, get"),
         (&["get", "a", "--endpoints", "nowhere"], "the port is missing"),
         (&["txn", "--then", "put a"], "put KEY VALUE"),
     ] {

@@ -260,7 +260,8 @@ mod tests {
     #[test]
     fn a_revision_of_others_is_none_that_is_left_out() {
         let (mut history, mut truth) = good();
-        (history.remove(2), truth.remove(&3));
+        history.remove(2);
+        truth.remove(&3);
         history[3].outcome =
             Outcome::Read { revision: 3, items: [(1, seen(1, 2, 2, 1))].into_iter().collect() };
         (history[3].invoked, history[3].returned) = (21, 29);

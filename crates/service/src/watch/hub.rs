@@ -179,7 +179,7 @@ impl Hub {
     }
 
     /// Ends those watches of a stream that its client may not have any more, by the keys that each is for; says why.
-    pub fn withdraw(&mut self, id: StreamId, refuses: &dyn Fn(&[u8], &[u8]) -> Option<String>) {
+    pub fn withdraw(&mut self, id: StreamId, refuses: impl Fn(&[u8], &[u8]) -> Option<String>) {
         let revision = self.revision;
         let Some(stream) = self.streams.get(&id) else { return };
         let watches: Vec<(i64, Slot)> = stream.watches.iter().map(|(id, slot)| (*id, *slot)).collect();

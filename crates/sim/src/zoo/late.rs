@@ -36,7 +36,7 @@ impl World {
         let again = self.now() + zoo.random.between(80, 250) * MILLIS;
         self.schedule.at(again, Event::Zoo(Happening::Word { host }));
         let engine = self.shape.tree.as_ref().map(|tree| tree.engine).filter(|_| zoo.random.chance(3, 4));
-        let wants = self.faults_over || host % 2 == 0;
+        let wants = self.faults_over || host.is_multiple_of(2);
         let process = self.hosts[host].process.as_ref();
         if process.is_some_and(|process| process.half.state.tree().is_none()) {
             self.input(host, quorate_service::tree_word(engine, wants));
