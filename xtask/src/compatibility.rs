@@ -26,7 +26,7 @@ const WATCH: &str = "crates/etcd/tests/watch.rs";
 const RECIPES: &str = "crates/etcd/tests/recipes.rs";
 const CLUSTER: &str = "crates/etcd/tests/cluster.rs";
 const AUTH: &str = "crates/etcd/tests/auth.rs";
-const BACKUP: &str = "crates/quorate/tests/etcd.rs";
+const BACKUP: &str = "crates/quorate/tests/etcd.rs#a_new_cluster_begins_with_a_backup_on_either_engine";
 const CRATE: &str = "foreign/etcd-client/src/main.rs#main";
 
 /// How far a call is there.

@@ -15,7 +15,7 @@ const PROPERTIES: [&str; 2] =
     ["-Dzookeeper.extendedTypesEnabled=true", "-Dznode.container.checkIntervalMs=1000000000"];
 
 /// So patient that nobody else is elected while a busy machine lets a server wait: its clients would lose their connections.
-pub(crate) const CALM: [&str; 2] = ["--election-timeout-min=2s", "--election-timeout-max=3s"];
+const CALM: [&str; 2] = ["--election-timeout-min=2s", "--election-timeout-max=3s"];
 
 /// So many operations, split between `seeds` seeds from `first_seed` on; a line in the ledger if there are enough of them to be worth one.
 pub(crate) fn run(operations: u64, seeds: u64, first_seed: u64, into_ledger: bool) -> Fallible<()> {
