@@ -32,6 +32,9 @@ const WORD_VERSION: u8 = 1;
 /// A member that was not heard for so many words of the leader's own may be another build by now.
 const SILENT_WORDS_MAX: u8 = 5;
 
+/// After so many words of the leader's own, what it asked for is asked for again.
+const ASK_AGAIN_WORDS: u8 = 4;
+
 /// What a member says of the tree while the records have none.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Word {
@@ -89,8 +92,9 @@ pub fn tree_word(engine: Option<EngineKind>, wants: bool) -> NodeInput {
 pub(super) struct Ready {
     /// Of each member: what it said last, and how often the leader itself has spoken since.
     words: BTreeMap<NodeId, (Word, u8)>,
-    /// The version of the records for which the tree was last asked for: the answer is on its way.
-    asked_at: Option<u64>,
+    /// The version of the records for which the tree was last asked for, and how often the leader has spoken since: the answer is on its way, unless the
+    /// entry was refused or lost, which nobody says. Asking again does no harm.
+    asked_at: Option<(u64, u8)>,
 }
 
 impl Ready {
@@ -98,6 +102,17 @@ impl Ready {
     fn pass(&mut self) {
         self.words.values_mut().for_each(|(_, silent)| *silent += 1);
         self.words.retain(|_, (_, silent)| *silent <= SILENT_WORDS_MAX);
+        self.asked_at = self.asked_at.map(|(version, since)| (version, since + 1));
+        self.asked_at = self.asked_at.filter(|(_, since)| *since < ASK_AGAIN_WORDS);
+    }
+
+    /// Is the tree to be asked for, at this version of the records? If so, it is noted that it was.
+    fn asks(&mut self, version: u64) -> bool {
+        if self.asked_at.is_some_and(|(asked, _)| asked == version) {
+            return false;
+        }
+        self.asked_at = Some((version, 0));
+        true
     }
 
     /// What should drive the tree: none unless all of these members have spoken, one wants it, and they agree.
@@ -173,7 +188,7 @@ impl State {
             return;
         }
         let Some(engine) = self.added.ready.engine(view.members().keys().copied()) else { return };
-        if self.added.ready.asked_at.replace(view.version()) == Some(view.version()) {
+        if !self.added.ready.asks(view.version()) {
             return;
         }
         let place = GroupPlace { kind: GroupKind::Tree, engine };
@@ -202,6 +217,17 @@ mod tests {
             .iter()
             .map(|(id, engine, wants)| (NodeId(*id), (Word { engine: *engine, wants: *wants }, 0)));
         Ready { words: words.collect(), asked_at: None }
+    }
+
+    #[test]
+    fn the_tree_is_asked_for_once_and_again_when_nothing_came_of_it() {
+        let mut ready = ready(&[(1, ZAB, true)]);
+        assert!(ready.asks(7) && !ready.asks(7));
+        assert!(ready.asks(8), "the records are others now");
+        (1..ASK_AGAIN_WORDS).for_each(|_| ready.pass());
+        assert!(!ready.asks(8), "the answer may be on its way");
+        ready.pass();
+        assert!(ready.asks(8), "it was refused, or lost");
     }
 
     #[test]
