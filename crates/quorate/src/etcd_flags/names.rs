@@ -163,8 +163,8 @@ pub(super) const FLAGS: &[Flag] = &[
     value("distributed-tracing-instance-id", Unneeded, ""),
     value("distributed-tracing-sampling-rate", Unneeded, "0"),
     value("auth-token", Must("tokens of JSON (jwt) are not built yet"), "simple"),
-    value("auth-token-ttl", Unneeded, "300"),
-    value("bcrypt-cost", Unneeded, "10"),
+    value("auth-token-ttl", Ignored("a token is good for 300 s after its last use"), "300"),
+    value("bcrypt-cost", Ignored("it is 10"), "10"),
     value("proxy", Unneeded, "off"),
 ];
 
