@@ -103,15 +103,13 @@ impl<B: Backend> Stream for Told<B> {
                 Ok(asked) => asked,
                 Err(status) => return Poll::Ready(Some(Err(status))),
             };
-            let judge = |request: pb::WatchRequest| {
-                let verdict = verdict(&told.serving, &told.shown, &request);
-                (request, verdict)
-            };
-            let asked: Vec<_> = asked.into_iter().map(judge).collect();
             let (ready, waker) = (&mut told.ready, context.waker());
-            let ends = told.serving.watching().with(told.id, |turn| {
-                for (request, verdict) in asked {
-                    match verdict {
+            let (serving, shown) = (&told.serving, &told.shown);
+            let ends = serving.watching().with(told.id, |turn| {
+                for request in asked {
+                    // In this turn, and not before: watches are withdrawn in turns as well, once this member knows that users have changed. Either this
+                    // verdict knows it, or the withdrawal finds the watch.
+                    match verdict(serving, shown, &request) {
                         Ok(name) => turn.request_of(request, name),
                         Err(reason) => turn.refuse(reason),
                     }
