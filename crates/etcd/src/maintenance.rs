@@ -156,9 +156,9 @@ impl<B: Backend> Maintenance for Serving<B> {
     ) -> Result<Response<Self::SnapshotStream>, Status> {
         let shown = self.admit(&request, OnLearner::Served)?;
         let view = self.ask(&shown, Ask::Operate, true).await?;
-        // Asked for after the view was taken, so that it is not below what the view has.
+        // Nothing is applied that is not committed, and this is asked for after the view was taken: so it is not below what the view has.
         let keys = self.backend().status(KEYS).await.map_err(|error| call_error(&error))?;
-        let index = keys.map_or(0, |keys| keys.applied.index.0);
+        let index = keys.map_or(0, |keys| keys.engine.commit.0);
         let blobs = Blobs::new(view, self.0.front.cluster_id, index, storage_version(&self.0.front.version));
         // The client is told how much there is before it is sent any of it.
         let blobs = tokio::task::spawn_blocking(|| blobs.counted()).await;
