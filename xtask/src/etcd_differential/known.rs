@@ -1,5 +1,7 @@
 //! What differs from the etcd that is compared with, and may: one table. Whatever is not in it ends a run.
 
+use quorate_client::wire::etcdserverpb as pb;
+
 use super::{call::Call, system::Answer};
 
 /// Why it may.
@@ -102,7 +104,7 @@ pub(crate) const KNOWN: &[Known] = &[
             let said = matches!(ours, Answer::Said { .. }) && matches!(theirs, Answer::Said { .. });
             let sorted = match call {
                 Call::Range(range) => range.sort_target != 0,
-                Call::Txn(_) => true,
+                Call::Txn(txn) => sorts(txn),
                 _ => false,
             };
             said && sorted && but_for_kvs(ours) == but_for_kvs(theirs)
@@ -141,4 +143,14 @@ pub(crate) const KNOWN: &[Known] = &[
 /// Which of them it is, if it is one.
 pub(super) fn find(call: &Call, ours: &Answer, theirs: &Answer) -> Option<usize> {
     KNOWN.iter().position(|known| (known.is)(call, ours, theirs))
+}
+
+/// Is there a range in it that is sorted by something else than its keys?
+fn sorts(txn: &pb::TxnRequest) -> bool {
+    use pb::request_op::Request;
+    txn.success.iter().chain(&txn.failure).any(|operation| match &operation.request {
+        Some(Request::RequestRange(range)) => range.sort_target != 0,
+        Some(Request::RequestTxn(nested)) => sorts(nested),
+        _ => false,
+    })
 }
