@@ -200,7 +200,7 @@ impl<B: Backend> Keeper<'_, B> {
                 let commands = steward.barrier_done(&view, now);
                 commands.into_iter().for_each(|command| self.propose(&command));
             }
-            Ok(_) | Err(_) => steward.barrier_failed(),
+            Ok(_) | Err(_) => steward.barrier_failed(now),
         }
     }
 

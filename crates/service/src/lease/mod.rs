@@ -61,5 +61,8 @@ pub struct Asker {
 /// How long a question waits for its answer before it is asked again: its word, or the answer's, was lost, or the leader was.
 pub const ASK_AGAIN: Duration = Duration::from_millis(300);
 
+/// How long after a barrier that failed the next one is begun.
+pub const BARRIER_AGAIN: Duration = Duration::from_millis(100);
+
 /// How long an entry that ends leases may take before it is proposed again.
 pub const END_AGAIN: Duration = Duration::from_secs(1);

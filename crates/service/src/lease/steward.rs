@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use quorate_consensus::{Duration, Epoch, Instant, NodeId};
 use quorate_keyspace::{Command, LEASES_PER_COMMAND_MAX, Lease, LeaseId, News, View};
 
-use super::{Asker, END_AGAIN, Question, Remaining};
+use super::{Asker, BARRIER_AGAIN, END_AGAIN, Question, Remaining};
 
 /// Commands that one look ends leases with; the rest is for the next look, which may follow at once.
 pub const EXPIRE_COMMANDS_MAX: usize = 16;
@@ -29,6 +29,8 @@ pub struct Steward {
     questions: Vec<(Asker, Vec<Question>)>,
     /// Those that the barrier under way is for; none is, if there is none.
     barrier: Option<Vec<(Asker, Vec<Question>)>>,
+    /// No barrier is begun before: one has just failed.
+    rests_until: Instant,
     /// The next barrier's view shows leases that this table has not heard of, or lacks some that it has.
     look: bool,
     /// Answers that wait for an entry: for the end of a lease, or for its checkpoint to be taken back. Of each member the newest number.
@@ -71,6 +73,7 @@ impl Steward {
             checkpoints: BTreeSet::new(),
             questions: Vec::new(),
             barrier: None,
+            rests_until: Instant::START,
             look: true,
             waiting: BTreeMap::new(),
             answers: Vec::new(),
@@ -123,16 +126,18 @@ impl Steward {
         }
         let due = |set: &BTreeSet<(Instant, LeaseId)>| set.first().is_some_and(|(at, _)| *at <= now);
         let wanted = self.look || !self.questions.is_empty() || due(&self.ends) || due(&self.checkpoints);
-        if !wanted || self.barrier.is_some() {
+        if !wanted || self.barrier.is_some() || now < self.rests_until {
             return false;
         }
         self.barrier = Some(std::mem::take(&mut self.questions));
         true
     }
 
-    /// The barrier failed. Whoever asked asks again.
-    pub fn barrier_failed(&mut self) {
+    /// The barrier failed. Whoever asked asks again. The next one waits a little: a node that refuses reads because it has too many must not be asked for
+    /// another at once, and again.
+    pub fn barrier_failed(&mut self, now: Instant) {
         self.barrier = None;
+        self.rests_until = now + BARRIER_AGAIN;
     }
 
     /// The barrier is done, and this is the state behind it. Returns what is to be proposed.
@@ -173,8 +178,13 @@ impl Steward {
         if self.barrier.is_some() {
             return None;
         }
+        // Wanted already, and only the rest is waited for.
+        if self.look || !self.questions.is_empty() {
+            return Some(self.rests_until);
+        }
         let next = |set: &BTreeSet<(Instant, LeaseId)>| set.first().map(|(at, _)| *at);
-        next(&self.ends).into_iter().chain(next(&self.checkpoints)).min()
+        let due = next(&self.ends).into_iter().chain(next(&self.checkpoints)).min();
+        due.map(|at| at.max(self.rests_until))
     }
 
     fn answer(

@@ -2,7 +2,7 @@
 
 use quorate_consensus::{Duration, Instant, StateMachine as _};
 use quorate_keyspace::{Command, LeaseId};
-use quorate_service::lease::{ASK_AGAIN, Asks, EXPIRE_COMMANDS_MAX, Word};
+use quorate_service::lease::{ASK_AGAIN, Asks, BARRIER_AGAIN, EXPIRE_COMMANDS_MAX, Word};
 
 use crate::common::{World, keep_alive, time_to_live};
 
@@ -121,6 +121,22 @@ fn e10_what_a_leader_decided_counts_in_its_epoch_alone() {
     assert!(world.lives(7));
 }
 
+/// The storm cannot find these: it has one steward at a time, and its model lets every leader begin anew.
+#[cfg(feature = "planted-bugs")]
+#[test]
+fn what_the_storm_cannot_find_is_found_by_its_rule() {
+    let rules: [(&str, fn()); 2] = [
+        ("E12", e12_nobody_is_answered_by_a_barrier_that_failed_and_the_next_is_not_begun_at_once),
+        ("E13", e13_a_lease_ends_in_spite_of_repeated_elections),
+    ];
+    for (id, rule) in rules {
+        quorate_consensus::activate_plant(id);
+        let found = std::panic::catch_unwind(rule).is_err();
+        quorate_consensus::activate_plant("");
+        assert!(found, "{id} was not found");
+    }
+}
+
 #[test]
 fn e13_a_lease_ends_in_spite_of_repeated_elections() {
     let mut world = World::new();
@@ -201,6 +217,23 @@ fn as_many_leases_as_there_are_end_together() {
     world.commit();
     world.settle();
     assert_eq!(world.store.view().lease_count(), 0);
+}
+
+#[test]
+fn e12_nobody_is_answered_by_a_barrier_that_failed_and_the_next_is_not_begun_at_once() {
+    let mut world = World::new();
+    world.settle();
+    world.grant(7, 10);
+    world.ask(1, keep_alive(7));
+    assert!(world.steward.wants_barrier(world.now));
+    world.steward.barrier_failed(world.now);
+    world.ask(2, keep_alive(7));
+    assert!(!world.steward.wants_barrier(world.now));
+    let next = world.steward.poll_timeout().expect("it is wanted");
+    assert_eq!(next.since(world.now), BARRIER_AGAIN);
+    world.now = next;
+    world.settle();
+    assert_eq!(world.answers(), [(2, Some(10))], "whoever asked before asks again");
 }
 
 #[test]

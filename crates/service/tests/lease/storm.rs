@@ -139,7 +139,7 @@ impl Storm {
                 if self.barrier {
                     self.barrier = false;
                     if self.random.below(10) == 0 {
-                        self.world.steward.barrier_failed();
+                        self.world.steward.barrier_failed(self.world.now);
                     } else {
                         let commands =
                             self.world.steward.barrier_done(&self.world.store.view(), self.world.now);

@@ -235,7 +235,7 @@ impl Front {
                         let commands = steward.barrier_done(&view, local);
                         doing.extend(commands.into_iter().map(|command| Doing::Propose { command }));
                     }
-                    None => steward.barrier_failed(),
+                    None => steward.barrier_failed(local),
                 }
             }
         }
@@ -284,7 +284,7 @@ impl Front {
         if let Some(steward) = &mut self.steward {
             if self.barrier.is_some_and(|(_, until)| local >= until) {
                 self.barrier = None;
-                steward.barrier_failed();
+                steward.barrier_failed(local);
             }
             for (asker, answers) in steward.take_answers() {
                 let word = Word::Tell { number: asker.number, answers }.encode();
