@@ -63,9 +63,13 @@ fn a_group_that_runs_is_not_opened_a_second_time() {
     let mut world = running();
     open(&mut world, EngineKind::Raft, &[1]);
     let before = status(&world).engine;
-    open(&mut world, EngineKind::Zab, &[1, 2, 3]);
-    let after = status(&world).engine;
-    assert_eq!((before.epoch, before.membership), (after.epoch, after.membership));
+    for engine in [EngineKind::Raft, EngineKind::Zab] {
+        open(&mut world, engine, &[1, 2, 3]);
+        assert!(world.node.stopped().is_none(), "{engine:?}");
+        let after = status(&world).engine;
+        assert_eq!((before.epoch, before.role), (after.epoch, after.role), "{engine:?}");
+        assert_eq!(before.membership, after.membership, "{engine:?}");
+    }
 }
 
 /// A vote under one protocol means nothing to another: rather no group than that one.
