@@ -3,7 +3,6 @@
 use std::{
     fs,
     io::{BufRead, BufReader},
-    net::TcpListener,
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
     time::{Duration, Instant},
@@ -230,8 +229,7 @@ pub(crate) fn binary() -> PathBuf {
 }
 
 pub(crate) fn free_ports(count: usize) -> Fallible<Vec<u16>> {
-    let listeners = (0..count).map(|_| TcpListener::bind("127.0.0.1:0")).collect::<Result<Vec<_>, _>>()?;
-    listeners.iter().map(|listener| Ok(listener.local_addr()?.port())).collect()
+    Ok(quorate_ports::free(count)?)
 }
 
 /// An empty directory on the real disk, removed when dropped.

@@ -7,7 +7,6 @@
 
 use std::{
     io::ErrorKind,
-    net::TcpListener,
     path::PathBuf,
     process::{Child, Command, Stdio},
     time::Duration,
@@ -33,8 +32,7 @@ impl Drop for Etcd {
 }
 
 fn free_url() -> String {
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    format!("http://{}", listener.local_addr().unwrap())
+    format!("http://127.0.0.1:{}", quorate_ports::free(1).unwrap()[0])
 }
 
 fn etcd() -> Option<Etcd> {

@@ -80,8 +80,9 @@ impl Dev {
     fn zookeepers(&self) -> Vec<String> {
         let row = |line: &String| {
             let words: Vec<&str> = line.split_whitespace().collect();
+            // A line that a member logged begins with its name, too, and a bar.
             let is_node = words.first().is_some_and(|name| name.starts_with('n') && name.len() == 2);
-            words.get(2).filter(|_| is_node).map(|address| (*address).to_string())
+            words.get(2).filter(|_| is_node && words[1] != "|").map(|address| (*address).to_string())
         };
         self.seen.iter().filter_map(row).collect()
     }
@@ -256,8 +257,7 @@ impl Drop for Killed {
 }
 
 fn free_address() -> String {
-    let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a port is free");
-    listener.local_addr().expect("it has one").to_string()
+    format!("127.0.0.1:{}", quorate_ports::free(1).expect("a port is free")[0])
 }
 
 /// What a cluster was founded with is in its log: a member that is told otherwise ends, and says which option is wrong.

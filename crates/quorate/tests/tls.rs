@@ -8,7 +8,7 @@
 
 use std::{
     io::{BufRead, BufReader, Read as _, Write as _},
-    net::{TcpListener, TcpStream},
+    net::TcpStream,
     process::{Child, Command, Stdio},
     sync::mpsc::{Receiver, channel},
     thread,
@@ -61,10 +61,8 @@ struct Town {
 
 impl Town {
     fn new(name: &str, members: usize) -> Town {
-        // All at once, so that they differ.
-        let held: Vec<_> = (0..2 * members).map(|_| TcpListener::bind("127.0.0.1:0").unwrap()).collect();
-        let ports: Vec<u16> = held.iter().map(|socket| socket.local_addr().unwrap().port()).collect();
-        let ports = ports.chunks(2).map(|pair| (pair[0], pair[1])).collect();
+        let ports =
+            quorate_ports::free(2 * members).unwrap().chunks(2).map(|pair| (pair[0], pair[1])).collect();
         let town = Town {
             folder: Folder::new(&format!("quorate-{name}")),
             peers: authority(),

@@ -56,19 +56,18 @@ pub(super) fn ports(data: &Data, count: usize, free: bool) -> Result<Vec<Ports>,
         return Ok(ports);
     }
     let mut taken = BTreeSet::new();
-    let mut choose = |usual: u16| {
+    let mut choose = |usual: u16| -> Result<u16, Failed> {
         if !free && is_free(usual) && taken.insert(usual) {
             return Ok(usual);
         }
-        for _ in 0..100 {
-            let port = TcpListener::bind(("127.0.0.1", 0)).and_then(|listener| listener.local_addr());
-            match port {
-                Ok(at) if taken.insert(at.port()) => return Ok(at.port()),
-                Ok(_) => {}
-                Err(error) => return Err(Failed { code: 1, message: format!("no port is free: {error}") }),
+        let none = |error: std::io::Error| Failed { code: 1, message: format!("no port is free: {error}") };
+        loop {
+            // A usual port may be among those that are free.
+            let port = quorate_ports::free(1).map_err(none)?[0];
+            if taken.insert(port) {
+                return Ok(port);
             }
         }
-        Err(Failed { code: 1, message: "no port is free; end some of what listens on 127.0.0.1".to_string() })
     };
     let mut ports = Vec::new();
     for n in 0..count {

@@ -5,7 +5,7 @@
 use std::{
     fs, io,
     io::{Read as _, Write as _},
-    net::{TcpListener, TcpStream},
+    net::TcpStream,
     path::PathBuf,
     time::Duration,
 };
@@ -94,7 +94,5 @@ impl Client {
 }
 
 pub(crate) fn free_ports<const N: usize>() -> [u16; N] {
-    let listeners: [TcpListener; N] =
-        std::array::from_fn(|_| TcpListener::bind("127.0.0.1:0").expect("a port"));
-    listeners.map(|listener| listener.local_addr().expect("its address").port())
+    quorate_ports::free(N).expect("ports").try_into().expect("as many as asked for")
 }
