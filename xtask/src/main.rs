@@ -18,6 +18,7 @@ mod failover;
 mod floor;
 mod foreign;
 mod full_disk;
+mod fuzz;
 mod history;
 mod kazoo;
 mod ledger;
@@ -54,6 +55,7 @@ cargo xtask torture --kills N          kill -9 and restart real processes under 
 cargo xtask power --losses N           power losses on loop-mounted ext4 (root); a build without syncs must fail
 cargo xtask full-disk                  one member's file system fills up (root): NOSPACE, kill -9, restart, room again
 cargo xtask plants [ID…]               every planted bug must be found by its named checker; writes docs/plants.md
+cargo xtask fuzz [TARGET…] --seconds N  libFuzzer on what bytes from outside can do (needs a C++ compiler); what it finds is kept in fuzz/found
 cargo xtask plants --smoke             a few of them
 cargo xtask compare --rounds N         beside etcd, in one run, with floor and ceiling; writes docs/comparison.md
 cargo xtask compare-zookeeper --rounds N --kills K   beside Debian's ZooKeeper, likewise; writes docs/comparison-zookeeper.md (--engine raft: only prints)
@@ -107,6 +109,7 @@ fn main() -> ExitCode {
         Some("torture") => torture::run(number("--kills", 1000), true),
         Some("power") => power::run(number("--losses", 50), true),
         Some("full-disk") => full_disk::run(),
+        Some("fuzz") => fuzz::run(&arguments[1..]),
         Some("plants") => plants::run(&arguments[1..]),
         Some("compare") => compare::run(number("--rounds", 3), number("--kills", 20)),
         Some("compatibility") => {

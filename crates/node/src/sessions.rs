@@ -26,7 +26,7 @@ pub enum Verdict {
     Expired,
 }
 
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 struct Session {
     /// Everything below has been executed and its answer given up.
     forgotten_below: u64,
@@ -36,7 +36,7 @@ struct Session {
 }
 
 /// The table of one group.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Sessions {
     sessions: BTreeMap<u64, Session>,
     by_use: BTreeMap<(Index, u64), ()>,

@@ -117,7 +117,7 @@ const NEVER_PURE: &[&str] = &[
 ];
 
 /// Not part of the product: may use what it needs.
-const OUTSIDE: &[&str] = &["xtask"];
+const OUTSIDE: &[&str] = &["xtask", "quorate-fuzz"];
 
 struct Metadata {
     /// Each package of the workspace, by name.

@@ -61,6 +61,7 @@ pub(crate) const NOT_COMPARED: &[(Why, &str)] = &[
     (Why::Version("3.7"), "the alarm NOSPACE refuses a transaction whose only puts are nested"),
     (Why::Version("3.5"), "MemberList may be serializable"),
     (Why::Version("3.6.2"), "a stream with a watcher that waits for a revision is told of no progress"),
+    (Why::Version("3.4.34"), "a watch from the compacted revision is told of what was deleted in it"),
     (Why::Version("3.6.6"), "a watch from a revision below zero is refused as compacted"),
     (
         Why::Deviation,

@@ -38,7 +38,7 @@ pub(crate) fn rest(journal: &mut Journal, disk: &mut Disk) -> Vec<JournalEvent> 
     }
 }
 
-fn entry(epoch: u64, index: u64) -> Entry {
+pub(crate) fn entry(epoch: u64, index: u64) -> Entry {
     let payload = match index {
         1 => Payload::Noop,
         2 => Payload::Membership(Membership::new([NodeId(1), NodeId(2)], [NodeId(3)])),

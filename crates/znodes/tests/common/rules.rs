@@ -117,7 +117,7 @@ pub fn bump(current: i32, expected: i32) -> Outcome<i32> {
 
 /// The pairs in the data of a quota; none if something in it is no pair.
 pub fn pairs(data: &Option<Bytes>) -> Option<BTreeMap<String, i64>> {
-    let text = String::from_utf8(data.as_ref()?.to_vec()).unwrap();
+    let text = String::from_utf8_lossy(data.as_ref()?).into_owned();
     let mut pairs = BTreeMap::new();
     for part in text.split([',', ';']).filter(|part| !part.is_empty()) {
         // Java's split forgets empty words at the end.
