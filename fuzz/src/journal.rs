@@ -76,7 +76,7 @@ pub(crate) fn files(bytes: &[u8]) {
 
 fn change(files: &mut BTreeMap<String, Vec<u8>>, script: &mut Script<'_>) {
     let names: Vec<String> = files.keys().cloned().collect();
-    let name = &names[script.below(names.len())];
+    let Some(name) = names.get(script.below(names.len())) else { return };
     let at = usize::from(script.byte()) << 8 | usize::from(script.byte());
     let Some(content) = files.get_mut(name) else { return };
     let at = at % (content.len() + 1);

@@ -117,11 +117,16 @@ impl Sessions {
     /// Reads what [`Sessions::encode`] wrote.
     ///
     /// # Errors
-    /// Truncated or malformed input.
+    /// Truncated or malformed input; a session that is there twice.
     pub fn decode(from: &mut Reader) -> Result<Sessions, DecodeError> {
         let mut table = Sessions::default();
+        let mut before = None;
         for _ in 0..from.count(11)? {
             let id = from.u64()?;
+            // Twice, a session would leave a trace of its first use behind, which would drop it too early.
+            if before.replace(id).is_some_and(|before| before >= id) {
+                return Err(DecodeError::Invalid { what: "order of sessions" });
+            }
             let mut session = Session {
                 forgotten_below: from.varint()?,
                 last_used: Index(from.varint()?),
@@ -155,6 +160,20 @@ mod tests {
         let restored = Sessions::decode(&mut Reader::new(to.finish())).unwrap();
         assert_eq!(restored.verdict(&tag(1, 1, 0)), Verdict::Answered(Bytes::from_static(b"one")));
         assert_eq!(restored.verdict(&tag(1, 2, 0)), Verdict::Execute);
+    }
+
+    #[test]
+    fn a_table_with_a_session_twice_is_refused() {
+        let mut to = Writer::new();
+        to.varint(2);
+        for last_used in [0, 3] {
+            to.u64(7);
+            to.varint(0);
+            to.varint(last_used);
+            to.varint(0);
+        }
+        let refused = Sessions::decode(&mut Reader::new(to.finish())).unwrap_err();
+        assert_eq!(refused, DecodeError::Invalid { what: "order of sessions" });
     }
 
     #[test]

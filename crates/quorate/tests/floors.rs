@@ -34,6 +34,7 @@ const FLOORS: &[(u8, &str, &[&str])] = &[
     ),
     (5, "sim", &["service", "wire", "node", "keyspace", "placement", "consensus", "raft", "zab", "journal"]),
     (5, "client", &["wire", "placement"]),
+    (5, "explore", &["consensus", "raft", "zab"]),
     (5, "ports", &[]),
     (5, "tls", &[]),
     (

@@ -45,7 +45,14 @@ pub fn cut(path: &str) -> Outcome<(&str, &str)> {
 }
 
 pub fn v4(text: &str) -> Option<u32> {
-    text.parse::<std::net::Ipv4Addr>().ok().map(u32::from)
+    let parts: Vec<&str> = text.split('.').collect();
+    let digits = |part: &&str| !part.is_empty() && part.chars().all(|c| c.is_ascii_digit());
+    if parts.len() != 4 || !parts.iter().all(digits) {
+        return None;
+    }
+    // Zeros before a number change nothing, as in ZooKeeper.
+    let numbers: Option<Vec<u8>> = parts.iter().map(|part| part.parse().ok()).collect();
+    Some(u32::from_be_bytes(numbers?.try_into().ok()?))
 }
 
 pub fn permits(acl: &[Acl], wanted: i32, who: &[Identity]) -> bool {
