@@ -24,7 +24,7 @@ use super::{
 };
 use crate::{Fallible, cluster::Cluster};
 
-const GRANTERS: usize = 200;
+const GRANTERS: usize = 1_000;
 const PREFIX: &str = "leased/";
 /// Between two looks at how many keys are left.
 const LOOK: Duration = Duration::from_millis(100);

@@ -93,7 +93,7 @@ mod tests {
     fn events_are_counted_without_decoding_them() {
         let header = pb::ResponseHeader { cluster_id: u64::MAX, member_id: 7, revision: 9, raft_term: 300 };
         let events = |many| pb::WatchResponse {
-            header: Some(header.clone()),
+            header: Some(header),
             watch_id: 77,
             created: many == 0,
             events: vec![mvccpb::Event::default(); many],
