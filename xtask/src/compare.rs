@@ -95,7 +95,7 @@ pub(crate) fn run(rounds: u64, kills: u64) -> Fallible<()> {
     ledger::add(&format!("cargo xtask compare --rounds {rounds} --kills {kills}"), "docs/comparison.md")
 }
 
-fn etcd_version() -> Fallible<String> {
+pub(crate) fn etcd_version() -> Fallible<String> {
     let version = Command::new("etcd")
         .arg("--version")
         .output()

@@ -12,6 +12,7 @@ mod cluster;
 mod compare;
 mod compatibility;
 mod differential;
+mod etcd_api;
 mod etcd_differential;
 mod etcdctl;
 mod failover;
@@ -58,6 +59,8 @@ cargo xtask plants [ID…]               every planted bug must be found by its 
 cargo xtask fuzz [TARGET…] --seconds N  libFuzzer on what bytes from outside can do (needs a C++ compiler); what it finds is kept in fuzz/found
 cargo xtask plants --smoke             a few of them
 cargo xtask compare --rounds N         beside etcd, in one run, with floor and ceiling; writes docs/comparison.md
+cargo xtask compare-api --rounds N       watches, leases, transactions, ranges and a million keys beside etcd; writes docs/comparison-api.md
+cargo xtask compare-api --only watch,lease,txn,range,expiry,million --rounds N   some of it, printed and no more; --quick: small, to see that it works
 cargo xtask compare-zookeeper --rounds N --kills K   beside Debian's ZooKeeper, likewise; writes docs/comparison-zookeeper.md (--engine raft: only prints)
 cargo xtask compare-zookeeper --only quorate|quorate-raft|zookeeper|nothing --what setdata,getdata,create,sync --connections C --outstanding O --seconds S
                                        one load on one system, to look at it; O is of all connections together; --what fanout,failover,million as well
@@ -112,6 +115,7 @@ fn main() -> ExitCode {
         Some("fuzz") => fuzz::run(&arguments[1..]),
         Some("plants") => plants::run(&arguments[1..]),
         Some("compare") => compare::run(number("--rounds", 3), number("--kills", 20)),
+        Some("compare-api") => etcd_api::run(&arguments[1..]),
         Some("compatibility") => {
             compatibility::run(arguments.get(1).is_some_and(|argument| argument == "--check"))
         }

@@ -1,4 +1,4 @@
-//! What the kernel says of a process.
+//! What the kernel says of a process, and of the machine.
 
 use std::{fs, time::Duration};
 
@@ -20,4 +20,22 @@ pub(crate) fn resident_bytes(pid: u32) -> u64 {
         .lines()
         .find_map(|line| line.strip_prefix("VmRSS:")?.split_whitespace().next()?.parse::<u64>().ok());
     kib.unwrap_or(0) * 1024
+}
+
+/// Cores, processor, memory and kernel, in a few words.
+pub(crate) fn machine() -> String {
+    let first = |path: &str, field: &str| {
+        let text = fs::read_to_string(path).unwrap_or_default();
+        let line = text.lines().find(|line| line.starts_with(field)).unwrap_or_default();
+        line.split_once(':').map(|(_, value)| value.trim().to_owned()).unwrap_or_default()
+    };
+    let cores = std::thread::available_parallelism().map_or(0, usize::from);
+    let kib: f64 = first("/proc/meminfo", "MemTotal").trim_end_matches(" kB").parse().unwrap_or_default();
+    let kernel = fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default();
+    format!(
+        "{cores} cores ({}), {:.0} GiB, Linux {}.",
+        first("/proc/cpuinfo", "model name"),
+        kib / f64::from(1 << 20),
+        kernel.trim()
+    )
 }

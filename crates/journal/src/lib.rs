@@ -33,6 +33,7 @@ mod recovery;
 mod segments;
 mod snapshots;
 mod writer;
+mod zeros;
 
 pub use config::{Config, Identity, LOCK_FILE};
 pub use index::GroupState;

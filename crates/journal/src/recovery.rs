@@ -18,6 +18,7 @@ use crate::{
     journal::Purpose,
     record::{self, SegmentHeader, SnapshotRecord},
     segments::{LOG, Last, RESERVE, SEAL_BYTES, segment_path},
+    zeros,
 };
 
 /// Bytes of a segment's beginning that are read to find its header.
@@ -89,12 +90,6 @@ impl Recovering {
             self.leftover.push(segment_path(sequence).to_string());
         }
     }
-}
-
-/// Sixty-four bytes at a time: most of a segment is often still empty.
-fn is_zero(bytes: &[u8]) -> bool {
-    let (words, rest) = bytes.as_chunks::<64>();
-    words.iter().all(|word| *word == [0; 64]) && rest.iter().all(|byte| *byte == 0)
 }
 
 /// Does a checkpoint follow the segment's header?
@@ -325,8 +320,8 @@ impl Journal {
                     self.writer.before.insert(sequence, end as u64);
                     let from = (synced as usize).min(end);
                     recovering.tail = Some((sequence, from as u64, bytes.slice(from..end)));
-                    let zeros_from = bytes.iter().rposition(|byte| *byte != 0).map_or(0, |last| last + 1);
-                    let (end, zeros_from, capacity) = (end as u64, zeros_from as u64, bytes.len() as u64);
+                    let (end, zeros_from, capacity) =
+                        (end as u64, zeros::begin(&bytes) as u64, bytes.len() as u64);
                     let has_checkpoint = has_checkpoint(&bytes, sequence);
                     recovering.last = Some(Last { sequence, end, capacity, zeros_from, has_checkpoint });
                 } else if length.is_none() {
@@ -384,7 +379,7 @@ impl Journal {
         notes: &mut Vec<String>,
     ) -> Parsed {
         let rest = &bytes[at.min(bytes.len())..];
-        if marked <= at as u64 && is_zero(rest) {
+        if marked <= at as u64 && zeros::only(rest) {
             return Parsed::Whole(at, marked);
         }
         let mark = (at + 1..bytes.len()).find_map(|place| {

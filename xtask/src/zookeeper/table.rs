@@ -1,6 +1,6 @@
 //! What stands in docs/comparison-zookeeper.md.
 
-use std::{fmt::Write as _, fs, time::Duration};
+use std::{fmt::Write as _, time::Duration};
 
 use super::{
     failover, fanout,
@@ -9,7 +9,7 @@ use super::{
     rounds::{COUNTED, Measured, ROWS, Results, SETTLE, SHOTS, Side, WARM, WARM_UP},
     system::{Engine, SERVERS},
 };
-use crate::{Fallible, compare::median, floor, ledger};
+use crate::{Fallible, compare::median, floor, ledger, process};
 
 /// The whole page below its title; `command` is what was run.
 pub(crate) fn page(results: &Results, engine: Engine, command: &str) -> Fallible<String> {
@@ -24,7 +24,7 @@ pub(crate) fn page(results: &Results, engine: Engine, command: &str) -> Fallible
 
 fn head(engine: Engine, command: &str, text: &mut String) -> Fallible<()> {
     let version = real::version()?;
-    writeln!(text, "Commit {}, {version}, `{command}`. {}\n", ledger::commit(), machine())?;
+    writeln!(text, "Commit {}, {version}, `{command}`. {}\n", ledger::commit(), process::machine())?;
     let engine = match engine {
         Engine::Zab => "ZAB",
         Engine::Raft => "Raft",
@@ -45,23 +45,6 @@ fn head(engine: Engine, command: &str, text: &mut String) -> Fallible<()> {
          takes one row after the other: {WARM:?} that does not count, {COUNTED:?} that do. What stands here are medians of rounds.\n"
     )?;
     Ok(())
-}
-
-fn machine() -> String {
-    let first = |path: &str, field: &str| {
-        let text = fs::read_to_string(path).unwrap_or_default();
-        let line = text.lines().find(|line| line.starts_with(field)).unwrap_or_default();
-        line.split_once(':').map(|(_, value)| value.trim().to_owned()).unwrap_or_default()
-    };
-    let cores = std::thread::available_parallelism().map_or(0, usize::from);
-    let kib: f64 = first("/proc/meminfo", "MemTotal").trim_end_matches(" kB").parse().unwrap_or_default();
-    let kernel = fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default();
-    format!(
-        "{cores} cores ({}), {:.0} GiB, Linux {}.",
-        first("/proc/cpuinfo", "model name"),
-        kib / f64::from(1 << 20),
-        kernel.trim()
-    )
 }
 
 fn middle(rounds: &[Measured]) -> Measured {
