@@ -7,8 +7,8 @@ use crate::{Fallible, python, scripted};
 const SCRIPT: &str = "foreign/etcd3/everyday.py";
 const ENVIRONMENT: &str = "target/etcd3";
 
-/// Its messages were generated before protobuf 4, which does not take them.
-const PACKAGES: [&str; 2] = ["etcd3==0.12.0", "protobuf==3.20.3"];
+/// Its messages were generated before protobuf 4, which does not take them, and its locks wait as tenacity did until 7.
+const PACKAGES: [&str; 3] = ["etcd3==0.12.0", "protobuf==3.20.3", "tenacity==6.3.1"];
 
 pub(crate) fn run() -> Fallible<()> {
     let mut script = Command::new(python::install(ENVIRONMENT, &PACKAGES)?);
