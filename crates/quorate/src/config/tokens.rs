@@ -57,7 +57,7 @@ impl Sources {
 
 #[cfg(test)]
 mod tests {
-    use super::super::{sources::Origin, *};
+    use super::super::sources::Origin;
     use super::*;
 
     fn read(text: &str) -> Result<Option<JwtFiles>, String> {
