@@ -26,6 +26,7 @@ const WATCH: &str = "crates/etcd/tests/watch.rs";
 const RECIPES: &str = "crates/etcd/tests/recipes.rs";
 const CLUSTER: &str = "crates/etcd/tests/cluster.rs";
 const AUTH: &str = "crates/etcd/tests/auth.rs";
+const JWT: &str = "crates/etcd/tests/auth_jwt.rs";
 const BACKUP: &str = "crates/quorate/tests/etcd.rs#a_new_cluster_begins_with_a_backup_on_either_engine";
 const CRATE: &str = "foreign/etcd-client/src/main.rs#main";
 
@@ -112,7 +113,7 @@ const ROWS: &[Row] = &[
             "RoleRevokePermission",
         ],
         there: There::Yes,
-        held_by: &[ETCDCTL, AUTH],
+        held_by: &[ETCDCTL, AUTH, JWT],
     },
     Row {
         service: "Lock",

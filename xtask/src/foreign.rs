@@ -2,24 +2,16 @@
 
 use std::process::Command;
 
-use crate::{
-    Fallible,
-    cluster::{Cluster, Kind, Options, Scratch},
-    scripted,
-};
+use crate::{Fallible, scripted};
 
 const TARGET: &str = "target/foreign";
 
-/// etcd's API, with the `etcd-client` crate.
+/// etcd's API, with the `etcd-client` crate, through kills of the leader.
 pub(crate) fn run() -> Fallible<()> {
     if Command::new("protoc").arg("--version").output().is_err() {
         return Err("protoc is not installed, and the etcd-client crate needs it to build; Debian has it in the package protobuf-compiler".into());
     }
-    let program = build("etcd-client")?;
-    let scratch = Scratch::new("foreign")?;
-    let cluster = Cluster::start(Kind::Quorate, &scratch.directories(3)?, &Options::default())?;
-    let content = Command::new(program).args(cluster.endpoints()).status()?;
-    if content.success() { Ok(()) } else { Err("the etcd-client crate found something".into()) }
+    scripted::play_etcd(Command::new(build("etcd-client")?), "etcd-client")
 }
 
 /// ZooKeeper's API, with the `zookeeper-client` crate, through kills of the leader. `engine` replicates the tree: `zab` or `raft`.

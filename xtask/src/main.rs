@@ -12,6 +12,7 @@ mod cluster;
 mod compare;
 mod compatibility;
 mod differential;
+mod etcd3;
 mod etcd_api;
 mod etcd_differential;
 mod etcdctl;
@@ -27,6 +28,7 @@ mod nothing;
 mod plants;
 mod power;
 mod process;
+mod python;
 mod saturate;
 mod scripted;
 mod smoke;
@@ -43,7 +45,8 @@ type Fallible<T> = Result<T, Box<dyn std::error::Error + Send + Sync>>;
 const HELP: &str = "\
 cargo xtask smoke                      a little of everything below; part of .ci/run
 cargo xtask etcdctl                    the etcdctl that people have: through a kill of the leader, and every subcommand beside a real etcd (needs Debian's etcd-server)
-cargo xtask foreign                    the etcd-client crate, which we did not write, against our cluster (needs protoc)
+cargo xtask foreign                    the etcd-client crate, which we did not write, against our cluster, through kills of the leader (needs protoc)
+cargo xtask etcd3                      python's etcd3 against our cluster, through a kill of the leader (needs python3-venv)
 cargo xtask kazoo [zab|raft]            kazoo, Python's ZooKeeper client, against our cluster, through kills of the leader (needs python3-venv)
 cargo xtask zookeeper-client [zab|raft] the zookeeper-client crate, likewise
 cargo xtask zkcli [zab|raft|zookeeper]  ZooKeeper's shell, every answer compared with ZooKeeper's own in foreign/zkcli/everyday.txt (--write: asks it anew)
@@ -81,6 +84,7 @@ fn main() -> ExitCode {
         Some("smoke") => smoke::run(),
         Some("etcdctl") => etcdctl::run(),
         Some("foreign") => foreign::run(),
+        Some("etcd3") => etcd3::run(),
         Some("kazoo") => kazoo::run(arguments.get(1).map_or("zab", String::as_str)),
         Some("zookeeper-client") => foreign::zookeeper(arguments.get(1).map_or("zab", String::as_str)),
         Some("zkcli") => zkcli::run(arguments.get(1).map_or("zab", String::as_str)),

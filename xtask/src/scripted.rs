@@ -13,10 +13,22 @@ use crate::{
 
 /// Gives this program the addresses of three servers for ZooKeeper's clients, and does what it asks for (`kill N`, `start N`). What else it says is
 /// printed. `on` is what replicates our tree, `zab` or `raft`; or `zookeeper`, which is Debian's, so that nothing is expected of ours that is not so.
-pub(crate) fn play(mut program: Command, name: &str, on: &str) -> Fallible<()> {
+pub(crate) fn play(program: Command, name: &str, on: &str) -> Fallible<()> {
     let scratch = Scratch::new(name)?;
-    let mut cluster = start(on, &scratch)?;
-    let addresses: Vec<String> = cluster.servers.iter().map(|server| server.zookeeper.clone()).collect();
+    let cluster = start(on, &scratch)?;
+    let addresses = cluster.servers.iter().map(|server| server.zookeeper.clone()).collect();
+    conduct(program, name, cluster, addresses).map_err(|error| format!("{error}, the servers on {on}").into())
+}
+
+/// The same with the addresses for etcd's clients.
+pub(crate) fn play_etcd(program: Command, name: &str) -> Fallible<()> {
+    let scratch = Scratch::new(name)?;
+    let cluster = Cluster::start(Kind::Quorate, &scratch.directories(3)?, &Options::default())?;
+    let addresses = cluster.endpoints();
+    conduct(program, name, cluster, addresses)
+}
+
+fn conduct(mut program: Command, name: &str, mut cluster: Cluster, addresses: Vec<String>) -> Fallible<()> {
     let mut playing = program
         .args(addresses)
         .stdin(Stdio::piped())
@@ -43,11 +55,7 @@ pub(crate) fn play(mut program: Command, name: &str, on: &str) -> Fallible<()> {
         }
         writeln!(answers, "done")?;
     }
-    if playing.wait()?.success() {
-        Ok(())
-    } else {
-        Err(format!("{name} found something, the servers on {on}").into())
-    }
+    if playing.wait()?.success() { Ok(()) } else { Err(format!("{name} found something").into()) }
 }
 
 /// Three servers that speak ZooKeeper's wire: ours with the tree on this engine, or Debian's.

@@ -3,8 +3,8 @@
 use std::process::Command;
 
 use crate::{
-    Fallible, cluster::binary, compatibility, differential, etcd_differential, etcdctl, foreign, full_disk,
-    kazoo, plants, power, torture, zkcli,
+    Fallible, cluster::binary, compatibility, differential, etcd_differential, etcd3, etcdctl, foreign,
+    full_disk, kazoo, plants, power, torture, zkcli,
 };
 
 pub(crate) fn run() -> Fallible<()> {
@@ -12,6 +12,7 @@ pub(crate) fn run() -> Fallible<()> {
     etcdctl::run()?;
     etcd_differential::smoke(1)?;
     foreign::run()?;
+    etcd3::run()?;
     for engine in ["zab", "raft"] {
         kazoo::run(engine)?;
         foreign::zookeeper(engine)?;

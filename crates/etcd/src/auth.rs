@@ -1,5 +1,7 @@
 //! The service Auth.
 
+use std::time::SystemTime;
+
 use quorate_service::{
     auth,
     keyspace::{Ask, AuthError, Authenticate, Command, KeyspaceError, Reply as KeysReply},
@@ -19,6 +21,9 @@ use crate::{
 
 /// How often a password is compared anew because users have changed meanwhile.
 const TRIES: usize = 8;
+
+/// etcd's text, for a member that has the public key alone.
+const VERIFY_ONLY: &str = "auth: token signing attempted with verify-only key";
 
 #[tonic::async_trait]
 impl<B: Backend> Auth for Serving<B> {
@@ -67,6 +72,13 @@ impl<B: Backend> Auth for Serving<B> {
             let hash = view.auth().user(&name).and_then(|user| user.password().cloned());
             if !passwords::is(password.clone(), hash, self.0.front.bcrypt_cost).await? {
                 return Err(table(EtcdError::AuthFailed));
+            }
+            if let Some(jwt) = self.jwt() {
+                // Of the very revision at which the password was right: should users change meanwhile, it is old when it comes.
+                let token = jwt.sign(&name, auth_revision, SystemTime::now());
+                let token = token.ok_or_else(|| Status::unknown(VERIFY_ONLY))?;
+                let header = self.header_at(&view);
+                return Ok(Response::new(pb::AuthenticateResponse { header, token }));
             }
             let token = tokens::digest_of(&letters);
             let command = Command::Authenticate(Authenticate { user: name.clone(), token, auth_revision });

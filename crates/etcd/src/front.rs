@@ -25,6 +25,7 @@ use tonic::{Status, metadata::MetadataMap};
 use crate::{
     Backend, Feed, Tuning,
     counts::{Count, Counts},
+    jwt::Jwt,
     known::{Known, TOKEN_TTL},
     leasing::Leasing,
     passwords,
@@ -71,6 +72,8 @@ pub struct Front<B = Handle<Reply>> {
     pub client_names: Vec<String>,
     /// How long a token is good without being used (etcd's `--auth-token-ttl`). Default 300 s.
     pub auth_token_ttl: Duration,
+    /// With it, tokens are signed ones (etcd's `--auth-token=jwt,…`), good for the time that it says. Default none. Alike on each member.
+    pub jwt: Option<Jwt>,
     /// What it costs to compare a password: each step doubles it (etcd's `--bcrypt-cost`). 4 to 31, default 10.
     pub bcrypt_cost: u32,
     /// Which life of the process this is: answers to questions of another are not for it. Default 0; a node's handle knows it.
@@ -98,6 +101,7 @@ impl<B: Backend> Front<B> {
             tls: None,
             client_names: Vec::new(),
             auth_token_ttl: TOKEN_TTL,
+            jwt: None,
             bcrypt_cost: passwords::COST,
             life: 0,
         }
@@ -171,6 +175,10 @@ impl<B: Backend> Serving<B> {
 
     pub(crate) fn known(&self) -> &Known {
         self.0.front.feed.known()
+    }
+
+    pub(crate) fn jwt(&self) -> Option<&Jwt> {
+        self.0.front.jwt.as_ref()
     }
 
     pub(crate) fn progress(&self) -> &Progress {

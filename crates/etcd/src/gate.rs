@@ -8,7 +8,7 @@
 //! Handlers say what they ask; what that needs is decided by the keyspace's verdict. While auth is off, none of it costs more than a look at one
 //! flag.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::SystemTime};
 
 use quorate_service::{
     auth_error,
@@ -20,6 +20,7 @@ use crate::{
     Backend,
     door::CommonName,
     front::{OnLearner, Serving, status},
+    jwt::{Jwt, Signed},
     tokens,
 };
 
@@ -32,6 +33,8 @@ enum Proof {
         digest: TokenDigest,
         index: u64,
     },
+    /// A token that says itself whose it is.
+    Signed(Signed),
     /// Shown, and cannot be a token.
     Nonsense,
     Name(String),
@@ -41,6 +44,7 @@ impl std::fmt::Debug for Proof {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str(match self {
             Proof::Token { .. } => "Token(…)",
+            Proof::Signed(_) => "Signed(…)",
             Proof::Nonsense => "Nonsense",
             Proof::Name(name) => name,
         })
@@ -55,13 +59,17 @@ impl<B: Backend> Serving<B> {
     /// [`Serving::admit_long`].
     pub(crate) fn admit<T>(&self, request: &Request<T>, on_learner: OnLearner) -> Result<Shown, Status> {
         self.check_metadata(request.metadata(), on_learner)?;
-        Ok(if self.known().is_on() { shown(request) } else { Shown::default() })
+        Ok(if self.known().is_on() { self.shown(request) } else { Shown::default() })
     }
 
     /// The same for a call that goes on for long: auth may be turned on in the middle of it.
     pub(crate) fn admit_long<T>(&self, request: &Request<T>) -> Result<Shown, Status> {
         self.check_metadata(request.metadata(), OnLearner::Refused)?;
-        Ok(shown(request))
+        Ok(self.shown(request))
+    }
+
+    fn shown<T>(&self, request: &Request<T>) -> Shown {
+        shown(request, self.jwt())
     }
 
     /// Who that is, as far as this member knows now.
@@ -72,26 +80,34 @@ impl<B: Backend> Serving<B> {
             None => return Caller::Nobody,
             Some(Proof::Nonsense) => None,
             Some(Proof::Token { digest, index }) => self.known().user_of(*digest, *index),
+            Some(Proof::Signed(signed)) if signed.is_good(SystemTime::now()) => {
+                return Caller::User { name: signed.username.clone(), auth_revision: Some(signed.revision) };
+            }
+            Some(Proof::Signed(_)) => None,
             Some(Proof::Name(name)) => Some(name.clone()),
         };
         user.map_or(Caller::Unknown, |name| Caller::User { name, auth_revision: Some(auth_revision) })
     }
 
-    /// The same, for a verdict on the very state that this member knows.
+    /// The same, for a verdict on the very state that this member knows. Only a signed token is of the revision that it says.
     pub(crate) fn caller_now(&self, shown: &Shown) -> Caller {
+        let is_signed = matches!(shown.0.as_deref(), Some(Proof::Signed(_)));
         match self.caller(shown) {
-            Caller::User { name, .. } => Caller::User { name, auth_revision: None },
+            Caller::User { name, .. } if !is_signed => Caller::User { name, auth_revision: None },
             other => other,
         }
     }
 
-    /// Who that is. A token that another member has given away may not have come here yet: then all that is committed is waited for.
+    /// Who that is. A token that another member has given away may not have come here yet, nor the users as they were when it was signed: then all that is
+    /// committed is waited for.
     async fn recognize(&self, shown: &Shown) -> Caller {
         let caller = self.caller(shown);
-        if caller == Caller::Unknown
-            && matches!(shown.0.as_deref(), Some(Proof::Token { .. }))
-            && self.keys(false).await.is_ok()
-        {
+        let is_ahead = match shown.0.as_deref() {
+            Some(Proof::Token { .. }) => caller == Caller::Unknown,
+            Some(Proof::Signed(signed)) => signed.revision > self.known().auth().revision(),
+            Some(Proof::Nonsense | Proof::Name(_)) | None => false,
+        };
+        if is_ahead && self.keys(false).await.is_ok() {
             return self.caller(shown);
         }
         caller
@@ -154,12 +170,11 @@ impl<B: Backend> Serving<B> {
             return Ok(None);
         }
         let auth = self.known().auth();
-        let name = match self.caller(shown) {
-            Caller::User { name, .. } => name,
-            caller => return refusal(&auth, &caller, key, range_end).map_or(Ok(None), Err),
-        };
-        let caller = Caller::User { name: name.clone(), auth_revision: None };
-        refusal(&auth, &caller, key, range_end).map_or(Ok(Some(name)), Err)
+        let caller = self.caller_now(shown);
+        match refusal(&auth, &caller, key, range_end) {
+            Some(reason) => Err(reason),
+            None => Ok(if let Caller::User { name, .. } = caller { Some(name) } else { None }),
+        }
     }
 
     /// Waits until a token that another member has given away has come here.
@@ -179,15 +194,18 @@ pub(crate) fn refusal(auth: &Auth, caller: &Caller, key: &[u8], range_end: &[u8]
     })
 }
 
-fn shown<T>(request: &Request<T>) -> Shown {
+/// With a key to read signed tokens by, there are no others.
+fn shown<T>(request: &Request<T>, jwt: Option<&Jwt>) -> Shown {
     let metadata = request.metadata();
     let value = metadata.get("token").or_else(|| metadata.get("authorization"));
     if let Some(value) = value {
         let text = value.to_str().unwrap_or_default();
         let text = text.strip_prefix("Bearer ").unwrap_or(text);
-        let proof =
-            tokens::parse(text).map_or(Proof::Nonsense, |(digest, index)| Proof::Token { digest, index });
-        return Shown(Some(Arc::new(proof)));
+        let proof = match jwt {
+            Some(jwt) => jwt.read(text).map(Proof::Signed),
+            None => tokens::parse(text).map(|(digest, index)| Proof::Token { digest, index }),
+        };
+        return Shown(Some(Arc::new(proof.unwrap_or(Proof::Nonsense))));
     }
     let identity = request.extensions().get::<CommonName>().filter(|_| !from_gateway(metadata));
     Shown(identity.map(|identity| Arc::new(Proof::Name(identity.0.to_string()))))
@@ -210,8 +228,9 @@ mod tests {
         if let Some(name) = identity {
             request.extensions_mut().insert(CommonName(name.into()));
         }
-        match shown(&request).0.as_deref() {
+        match shown(&request, None).0.as_deref() {
             None => "nobody".to_owned(),
+            Some(Proof::Signed(signed)) => format!("signed for {}", signed.username),
             Some(Proof::Token { index, .. }) => format!("token at {index}"),
             Some(Proof::Nonsense) => "nonsense".to_owned(),
             Some(Proof::Name(name)) => format!("is {name}"),

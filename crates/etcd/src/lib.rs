@@ -39,6 +39,7 @@ mod election;
 mod feed;
 mod front;
 mod gate;
+mod jwt;
 mod known;
 mod kv;
 mod lease;
@@ -61,6 +62,7 @@ pub use backend::Backend;
 pub use door::PROTOCOLS;
 pub use feed::Feed;
 pub use front::{Front, SESSION_EXPIRED};
+pub use jwt::{JWT_TTL, Jwt, JwtError, JwtFiles, SignMethod};
 pub use serve::{Listener, Serves, Tuning, runtime, serve, serve_all};
 
 /// Generated: the traits of the services.

@@ -89,9 +89,21 @@ impl Store {
     ///
     /// Must be asked of every put before the first write of its command: a transaction that finds out half-way has written half.
     pub(crate) fn check_put(&self, put: &Put) -> Result<(), KeyspaceError> {
-        if put.lease != LeaseId::NONE {
-            self.check_lease(put.lease)?;
-        }
+        self.check_put_lease(put)?;
+        self.check_put_key(put)
+    }
+
+    /// The same for a put of a transaction, in the order in which etcd says there what is missing: the key before the lease.
+    pub(crate) fn check_put_in_txn(&self, put: &Put) -> Result<(), KeyspaceError> {
+        self.check_put_key(put)?;
+        self.check_put_lease(put)
+    }
+
+    fn check_put_lease(&self, put: &Put) -> Result<(), KeyspaceError> {
+        if put.lease == LeaseId::NONE { Ok(()) } else { self.check_lease(put.lease) }
+    }
+
+    fn check_put_key(&self, put: &Put) -> Result<(), KeyspaceError> {
         if (put.ignore_value || put.ignore_lease) && self.live(&put.key).is_none() {
             return Err(KeyspaceError::KeyNotFound);
         }

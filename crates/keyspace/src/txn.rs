@@ -71,7 +71,7 @@ impl Store {
                     }
                 }
                 Operation::Put(put) => {
-                    self.check_put(put)?;
+                    self.check_put_in_txn(put)?;
                     changes = true;
                 }
                 Operation::DeleteRange(delete) => {

@@ -212,3 +212,16 @@ fn a_lease_that_does_not_exist_is_not_found_and_stops_a_whole_transaction() {
     assert_eq!(shell.refused(Command::Txn(txn)), KeyspaceError::LeaseNotFound(LeaseId(7)));
     assert_eq!(shell.get("b"), None);
 }
+
+/// etcd looks for the lease first in a put by itself, and for the key first in a transaction; of two puts of one, the first goes first.
+#[test]
+fn of_a_key_and_a_lease_that_are_both_missing_a_transaction_says_the_key() {
+    let mut shell = Shell::new();
+    let both = Put { lease: LeaseId(7), ignore_value: true, ..put("a", "") };
+    assert_eq!(shell.refused(Command::Put(both.clone())), KeyspaceError::LeaseNotFound(LeaseId(7)));
+    let txn = then(vec![Operation::Put(both.clone())]);
+    assert_eq!(shell.refused(Command::Txn(txn)), KeyspaceError::KeyNotFound);
+    let leased = Put { lease: LeaseId(8), ..put("b", "1") };
+    let txn = then(vec![Operation::Put(leased), nested(vec![Operation::Put(both)])]);
+    assert_eq!(shell.refused(Command::Txn(txn)), KeyspaceError::LeaseNotFound(LeaseId(8)));
+}

@@ -5,6 +5,7 @@
 mod keys;
 mod sources;
 mod tls;
+mod tokens;
 mod values;
 mod zookeeper;
 
@@ -16,7 +17,7 @@ use quorate_service::compactor::Retention;
 use keys::{KEYS, Kind, variable};
 pub(crate) use sources::{Below, Given};
 use sources::{Origin, Sources};
-pub(crate) use values::host_and_port;
+pub(crate) use values::{go_milliseconds, host_and_port};
 pub(crate) use zookeeper::ZooKeeper;
 
 /// Why a configuration is refused; `Display` is one line that names the key, the value and the mend.
@@ -58,6 +59,10 @@ pub(crate) struct Settings {
     pub(crate) client_tls: Option<quorate_tls::Files>,
     /// Of these a client's certificate must have one; empty: any will do.
     pub(crate) client_names: Vec<String>,
+    /// None: tokens are simple ones.
+    pub(crate) jwt: Option<quorate_etcd::JwtFiles>,
+    pub(crate) auth_token_ttl: Duration,
+    pub(crate) bcrypt_cost: u32,
     /// None: members speak in the clear.
     pub(crate) peer_tls: Option<quorate_tls::MemberFiles>,
     pub(crate) zookeeper: ZooKeeper,
@@ -200,6 +205,9 @@ impl Sources {
             advertise_clients,
             client_tls,
             client_names: self.list("client-tls-client-names"),
+            jwt: self.jwt("auth-token")?,
+            auth_token_ttl: Duration::from_secs(self.count("auth-token-ttl")? as u64),
+            bcrypt_cost: u32::try_from(self.count("bcrypt-cost")?).unwrap_or(u32::MAX),
             peer_tls,
             zookeeper,
             listen_peer,

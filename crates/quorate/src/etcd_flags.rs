@@ -13,7 +13,7 @@ use std::{collections::BTreeMap, fmt, io, path::Path};
 
 use names::{FLAGS, Meaning, flag};
 
-use crate::config::{Below, host_and_port};
+use crate::config::{Below, go_milliseconds, host_and_port};
 
 /// Why a command line is refused: what, why, and what to do, in one line.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -215,6 +215,13 @@ impl Reading {
             );
         }
         self.peer_tls()?;
+        // In etcd, no time is its default.
+        let ttl = match self.value_or_default("auth-token-ttl").parse::<u64>() {
+            Ok(0) => "300".to_owned(),
+            Ok(seconds) => seconds.to_string(),
+            Err(_) => return self.refuse("auth-token-ttl", "write a number of seconds"),
+        };
+        self.say("auth-token-ttl", "auth-token-ttl", ttl);
         let level = match self.value_or_default("log-level").as_str() {
             "debug" => "debug",
             "info" => "info",
@@ -305,39 +312,12 @@ impl Reading {
         self.say("election-timeout-min", "election-timeout", election.to_string());
         self.say("election-timeout-max", "election-timeout", (election * 2).min(50_000).to_string());
         let progress = self.value_or_default("watch-progress-notify-interval");
-        let Some(progress) = milliseconds(&progress) else {
+        let Some(progress) = go_milliseconds(&progress) else {
             return self.refuse("watch-progress-notify-interval", "write a time, such as 10m");
         };
         self.say("watch-progress-interval", "watch-progress-notify-interval", progress.to_string());
         Ok(())
     }
-}
-
-/// A time as Go writes it, `1h10m`, `500ms`, in milliseconds; a bare number is nanoseconds, as the file has it.
-fn milliseconds(text: &str) -> Option<u64> {
-    if let Ok(nanoseconds) = text.parse::<u64>() {
-        return Some(nanoseconds / 1_000_000);
-    }
-    let mut rest = text;
-    let mut total = 0.0;
-    while !rest.is_empty() {
-        let digits = rest.find(|c: char| !c.is_ascii_digit() && c != '.')?;
-        let number: f64 = rest[..digits].parse().ok()?;
-        let after = &rest[digits..];
-        let unit = &after[..after.find(|c: char| c.is_ascii_digit()).unwrap_or(after.len())];
-        let each = match unit {
-            "ns" => 1e-6,
-            "us" | "µs" => 1e-3,
-            "ms" => 1.0,
-            "s" => 1e3,
-            "m" => 60e3,
-            "h" => 3_600e3,
-            _ => return None,
-        };
-        total += number * each;
-        rest = &after[unit.len()..];
-    }
-    (0.0..1e15).contains(&total).then_some(total as u64)
 }
 
 /// What `--help` prints.

@@ -8,7 +8,7 @@ use std::{
 };
 
 use quorate_consensus::{GroupId, Role};
-use quorate_etcd::{Feed, Front, Serves};
+use quorate_etcd::{Feed, Front, Jwt, Serves};
 use quorate_server::{CallError, Handle, Network, Options, Security, Stopped, Storage, systemd};
 use quorate_service::{Identity, KEYS, Reply, State, TREE, keyspace};
 use quorate_tls::{Members, Tls};
@@ -118,6 +118,8 @@ fn bind(key: &str, address: &str) -> Result<TcpListener, Failed> {
 
 async fn run(settings: &Settings, for_dev: bool) -> Result<ExitCode, Failed> {
     let mut signals = Signals::new()?;
+    let jwt = settings.jwt.as_ref().map(Jwt::load).transpose();
+    let jwt = jwt.map_err(|error| Failed::usage(format!("auth-token: {error}")))?;
     let peer_listener = bind("listen-peer", &settings.listen_peer)?;
     let listen_client = |at: &Listen| Ok((bind(at.key, &at.address)?, at.clone()));
     let client_listeners =
@@ -187,6 +189,9 @@ async fn run(settings: &Settings, for_dev: bool) -> Result<ExitCode, Failed> {
     front.no_leader_after = (settings.election_timeout_min * 3).max(front.no_leader_after);
     front.client_names.clone_from(&settings.client_names);
     front.tls = client_tls;
+    front.jwt = jwt;
+    front.auth_token_ttl = settings.auth_token_ttl;
+    front.bcrypt_cost = settings.bcrypt_cost;
     let front = serve_etcd(client_listeners, front, stopping)?;
     let clients_of_tree = tree_listeners.clients.is_some() || tree_listeners.secure.is_some();
     let zookeeper = tree::serve(settings, tree_listeners, tree_front, &handle, stop.subscribe())?;

@@ -10,7 +10,7 @@ use quorate_client::{
     wire::etcdserverpb as pb,
 };
 use quorate_consensus::{ClusterId, Incarnation, Membership, NodeId};
-use quorate_etcd::{Feed, Front, serve};
+use quorate_etcd::{Feed, Front, Jwt, serve};
 use quorate_server::{Handle, Hub};
 use quorate_service::{
     Bootstrap, Identity, KEYS, META, Reply, State,
@@ -32,6 +32,8 @@ pub struct Cluster {
     hub: Hub,
     /// Where nodes keep what must survive. None: in memory.
     directory: Option<std::path::PathBuf>,
+    /// What each node signs tokens with; whoever has none gives simple ones.
+    jwts: Vec<Jwt>,
     pub cluster: ClusterId,
     pub nodes: Vec<Node>,
 }
@@ -51,6 +53,14 @@ impl Cluster {
     }
 
     pub async fn start_in(size: usize, directory: Option<std::path::PathBuf>) -> Cluster {
+        Cluster::start_signing(size, directory, Vec::new()).await
+    }
+
+    pub async fn start_signing(
+        size: usize,
+        directory: Option<std::path::PathBuf>,
+        jwts: Vec<Jwt>,
+    ) -> Cluster {
         let ids: Vec<NodeId> = (0..size).map(|number| member_id(&peer_urls(number), TOKEN, 0)).collect();
         let cluster = cluster_id(ids.iter().copied());
         let members =
@@ -61,7 +71,7 @@ impl Cluster {
         ]);
         let birth = Membership::new(ids.iter().copied(), []);
         let bootstrap = Bootstrap { initialise: Command::Initialise { cluster, members, groups }, birth };
-        let mut all = Cluster { hub: Hub::new(), directory, cluster, nodes: Vec::new() };
+        let mut all = Cluster { hub: Hub::new(), directory, jwts, cluster, nodes: Vec::new() };
         for id in ids {
             all.add_node(id, Some(bootstrap.clone())).await;
         }
@@ -115,8 +125,9 @@ impl Cluster {
             State::new(identity, bootstrap).with_keys_sink(sink)
         })
         .expect("the node starts");
-        let front =
+        let mut front =
             Front { feed, life: handle.life(), ..Front::new(handle.clone(), self.cluster.0, id.0, TOKEN) };
+        front.jwt = self.jwts.get(self.nodes.len()).cloned();
         let serving = tokio::spawn(async move {
             serve(listener, front, std::future::pending()).await.expect("serving goes on");
         });

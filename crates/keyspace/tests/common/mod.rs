@@ -235,9 +235,20 @@ impl Model {
     }
 
     fn check_put_now(&self, state: &State, put: &Put) -> Answer<()> {
+        self.check_put_lease(put)?;
+        self.check_put_key(state, put)
+    }
+
+    fn check_put_lease(&self, put: &Put) -> Answer<()> {
         if put.lease.0 != 0 && !self.leases.contains_key(&put.lease) {
             Err(KeyspaceError::LeaseNotFound(put.lease))
-        } else if (put.ignore_value || put.ignore_lease) && !state.contains_key(&put.key) {
+        } else {
+            Ok(())
+        }
+    }
+
+    fn check_put_key(&self, state: &State, put: &Put) -> Answer<()> {
+        if (put.ignore_value || put.ignore_lease) && !state.contains_key(&put.key) {
             Err(KeyspaceError::KeyNotFound)
         } else {
             Ok(())
@@ -258,7 +269,10 @@ impl Model {
                     return Err(KeyspaceError::Compacted { compacted: self.compacted });
                 }
                 Operation::Range(range) if ranges => self.check_revision(range.revision)?,
-                Operation::Put(put) if !ranges => self.check_put_now(before, put)?,
+                Operation::Put(put) if !ranges => {
+                    self.check_put_key(before, put)?;
+                    self.check_put_lease(put)?;
+                }
                 Operation::Txn(nested) => self.check_branch_now(nested, before, ranges)?,
                 Operation::Range(_) | Operation::Put(_) | Operation::DeleteRange(_) | Operation::Empty => {}
             }

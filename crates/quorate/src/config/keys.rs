@@ -184,6 +184,27 @@ pub(super) const KEYS: &[Key] = &[
         "Common names and hosts, one of which a client's certificate must have [default: any]",
     ),
     key(
+        "auth-token",
+        Kind::Text,
+        "simple",
+        "simple|jwt,…",
+        "The tokens of etcd's users: simple ones that members remember, or signed ones: jwt,sign-method=RS256,priv-key=FILE,pub-key=FILE,ttl=5m; the same on each member",
+    ),
+    key(
+        "auth-token-ttl",
+        Kind::Count(1, 315_360_000),
+        "300",
+        "SECONDS",
+        "How long a simple token is good without being used",
+    ),
+    key(
+        "bcrypt-cost",
+        Kind::Count(4, 31),
+        "10",
+        "COUNT",
+        "What it costs to hash a password of etcd's users; each step doubles it",
+    ),
+    key(
         "peer-tls-certificate",
         Kind::Path,
         "",

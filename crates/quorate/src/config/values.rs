@@ -351,3 +351,30 @@ pub(crate) fn host_and_port(value: &str) -> Result<String, (&'static str, String
     }
     Ok(rest.to_string())
 }
+
+/// A time as Go writes it, `1h10m`, `500ms`, in milliseconds; a bare number is nanoseconds, as the file has it.
+pub(crate) fn go_milliseconds(text: &str) -> Option<u64> {
+    if let Ok(nanoseconds) = text.parse::<u64>() {
+        return Some(nanoseconds / 1_000_000);
+    }
+    let mut rest = text;
+    let mut total = 0.0;
+    while !rest.is_empty() {
+        let digits = rest.find(|c: char| !c.is_ascii_digit() && c != '.')?;
+        let number: f64 = rest[..digits].parse().ok()?;
+        let after = &rest[digits..];
+        let unit = &after[..after.find(|c: char| c.is_ascii_digit()).unwrap_or(after.len())];
+        let each = match unit {
+            "ns" => 1e-6,
+            "us" | "µs" => 1e-3,
+            "ms" => 1.0,
+            "s" => 1e3,
+            "m" => 60e3,
+            "h" => 3_600e3,
+            _ => return None,
+        };
+        total += number * each;
+        rest = &after[unit.len()..];
+    }
+    (0.0..1e15).contains(&total).then_some(total as u64)
+}

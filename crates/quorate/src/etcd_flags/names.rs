@@ -162,9 +162,9 @@ pub(super) const FLAGS: &[Flag] = &[
     value("distributed-tracing-service-name", Unneeded, "etcd"),
     value("distributed-tracing-instance-id", Unneeded, ""),
     value("distributed-tracing-sampling-rate", Unneeded, "0"),
-    value("auth-token", Must("tokens of JSON (jwt) are not built yet"), "simple"),
-    value("auth-token-ttl", Ignored("a token is good for 300 s after its last use"), "300"),
-    value("bcrypt-cost", Ignored("it is 10"), "10"),
+    value("auth-token", Key("auth-token"), "simple"),
+    value("auth-token-ttl", Here, "300"),
+    value("bcrypt-cost", Key("bcrypt-cost"), "10"),
     value("proxy", Unneeded, "off"),
 ];
 

@@ -43,6 +43,9 @@ fn without_a_word_it_is_etcds_own_defaults() {
         ("tree-engine", "off"),
         ("log-format", "json"),
         ("watch-progress-interval", "600000"),
+        ("auth-token", "simple"),
+        ("auth-token-ttl", "300"),
+        ("bcrypt-cost", "10"),
     ];
     for (key, value) in wanted {
         assert_eq!(says(&below, key), value, "{key}");
@@ -61,6 +64,25 @@ fn gos_ways_to_write_a_flag_and_a_flag_before_its_variable() {
     let (below, _) =
         served(&["--experimental-watch-progress-notify-interval", "1h10m0.5s"], &[], "").unwrap();
     assert_eq!(says(&below, "watch-progress-interval"), "4200500");
+}
+
+#[test]
+fn tokens_and_the_cost_of_passwords_are_as_etcd_has_them() {
+    let jwt = "jwt,pub-key=/k/a.pub,priv-key=/k/a,sign-method=RS256,ttl=10m";
+    let arguments = ["--auth-token", jwt, "--auth-token-ttl=60", "--bcrypt-cost", "4"];
+    let (below, notes) = served(&arguments, &[], "").unwrap();
+    assert_eq!(notes, Vec::<String>::new());
+    for (key, value) in [("auth-token", jwt), ("auth-token-ttl", "60"), ("bcrypt-cost", "4")] {
+        assert_eq!(says(&below, key), value, "{key}");
+    }
+    assert_eq!(says(&served(&["--auth-token-ttl=0"], &[], "").unwrap().0, "auth-token-ttl"), "300");
+    let file = "auth-token: 'jwt,priv-key=/k/a,sign-method=ES256'\nbcrypt-cost: 5\n";
+    let (below, _) = served(&["--config-file", "etcd.yml"], &[], file).unwrap();
+    assert_eq!(says(&below, "auth-token"), "jwt,priv-key=/k/a,sign-method=ES256");
+    assert_eq!(says(&below, "bcrypt-cost"), "5");
+    assert!(
+        served(&["--auth-token-ttl", "5m"], &[], "").unwrap_err().to_string().contains("number of seconds")
+    );
 }
 
 #[test]
