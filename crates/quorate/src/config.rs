@@ -88,6 +88,7 @@ pub(crate) struct Settings {
     pub(crate) worker_threads: usize,
     pub(crate) log_level: String,
     pub(crate) log_json: bool,
+    pub(crate) force_new_cluster: bool,
     pub(crate) no_sync: bool,
 }
 
@@ -228,6 +229,7 @@ impl Sources {
             worker_threads: self.count("worker-threads")?,
             log_level: self.word("log-level")?,
             log_json: self.word("log-format")? == "json",
+            force_new_cluster: self.switch("force-new-cluster")?,
             no_sync: self.switch("unsafe-no-sync")?,
         })
     }

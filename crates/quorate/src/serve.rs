@@ -24,6 +24,7 @@ use crate::{
 };
 
 mod compaction;
+mod force;
 mod members;
 mod start;
 
@@ -122,7 +123,9 @@ async fn run(settings: &Settings, for_dev: bool) -> Result<ExitCode, Failed> {
     let listen_client = |at: &Listen| Ok((bind(at.key, &at.address)?, at.clone()));
     let client_listeners =
         settings.listen_clients.iter().map(listen_client).collect::<Result<Vec<_>, Failed>>()?;
-    let mut start = if settings.existing {
+    let mut start = if let Some(start) = force::forced(settings)? {
+        start
+    } else if settings.existing {
         tokio::select! {
             start = join(settings) => start?,
             _ = signals.next() => return Ok(ExitCode::from(130)),

@@ -431,6 +431,13 @@ pub(super) const KEYS: &[Key] = &[
         "What is logged: error, warn, info (changes of role), debug, trace",
     ),
     key("log-format", Kind::Word(&["text", "json"]), "text", "text|json", "How it is written, one line each"),
+    key(
+        "force-new-cluster",
+        Kind::Switch,
+        "false",
+        "BOOL",
+        "Go on alone from this member's data, as a new cluster: only if the other members are lost for good",
+    ),
     hidden(key("unsafe-no-sync", Kind::Switch, "false", "BOOL", "Never sync files: a power cut loses data")),
 ];
 

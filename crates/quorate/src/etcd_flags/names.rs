@@ -103,11 +103,7 @@ pub(super) const FLAGS: &[Flag] = &[
     switch("enable-log-rotation", Ignored("the log goes to standard error"), "false"),
     value("log-rotation-config-json", Unneeded, ""),
     switch("unsafe-no-fsync", Key("unsafe-no-sync"), "false"),
-    switch(
-        "force-new-cluster",
-        Must("a cluster that has lost its quorum cannot be made anew from one member yet"),
-        "false",
-    ),
+    switch("force-new-cluster", Key("force-new-cluster"), "false"),
     value("discovery", Must(DISCOVERY), ""),
     value("discovery-srv", Must(DISCOVERY), ""),
     value("discovery-srv-name", Must(DISCOVERY), ""),
