@@ -23,6 +23,7 @@ use crate::{
     tree,
 };
 
+mod agreement;
 mod compaction;
 mod force;
 mod members;
@@ -199,6 +200,7 @@ async fn run(settings: &Settings, for_dev: bool) -> Result<ExitCode, Failed> {
     let lead = follow_lead(handle.clone(), settings.name.clone(), settings.quota_bytes, for_dev);
     let lead = tokio::spawn(lead);
     let compaction = tokio::spawn(compaction::compact(handle.clone(), settings.retention));
+    let agreement = tokio::spawn(agreement::compare(handle.clone(), settings.corrupt_check_time));
     let ready = tokio::spawn(say_ready(handle.clone(), settings.name.clone(), serves));
 
     let stopped = tokio::select! {
@@ -234,6 +236,7 @@ async fn run(settings: &Settings, for_dev: bool) -> Result<ExitCode, Failed> {
     members.abort();
     lead.abort();
     compaction.abort();
+    agreement.abort();
     Ok(code)
 }
 

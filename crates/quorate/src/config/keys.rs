@@ -421,6 +421,13 @@ pub(super) const KEYS: &[Key] = &[
         "TIME",
         "How often watches that want it are told how far they have come",
     ),
+    key(
+        "corrupt-check-time",
+        Kind::Milliseconds(0, 86_400_000),
+        "2m",
+        "TIME",
+        "How often the leader compares the members' keys; whoever starts is compared at once; 0: never",
+    ),
     key("etcd-version", Kind::Text, "3.6.6", "VERSION", "The version of etcd that clients are told"),
     key("worker-threads", Kind::Count(1, 1024), "2", "COUNT", "Threads for connections"),
     key(

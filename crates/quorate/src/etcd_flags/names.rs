@@ -120,7 +120,7 @@ pub(super) const FLAGS: &[Flag] = &[
     value("bootstrap-defrag-threshold-megabytes", Unneeded, "0"),
     value("compaction-batch-limit", Unneeded, "1000"),
     value("compaction-sleep-interval", Unneeded, "10ms"),
-    value("corrupt-check-time", Unneeded, "0"),
+    value("corrupt-check-time", Here, "0"),
     value("compact-hash-check-time", Unneeded, "1m"),
     switch("compact-hash-check-enabled", Unneeded, "false"),
     switch("initial-corrupt-check", Unneeded, "false"),
