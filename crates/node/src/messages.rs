@@ -241,6 +241,11 @@ pub enum FromState {
         /// Why.
         why: String,
     },
+    /// A quorum has other data at the same place of the log: nothing here is to be served.
+    Differs {
+        /// The group.
+        group: GroupId,
+    },
 }
 
 impl fmt::Debug for FromState {
@@ -249,6 +254,7 @@ impl fmt::Debug for FromState {
             FromState::Applied { group, position, .. } => write!(f, "Applied({group} {position})"),
             FromState::Snapshot { group, meta, .. } => write!(f, "Snapshot({group} {})", meta.position),
             FromState::RestoreFailed { group, why } => write!(f, "RestoreFailed({group} {why})"),
+            FromState::Differs { group } => write!(f, "Differs({group})"),
         }
     }
 }
@@ -374,6 +380,8 @@ pub enum Fatal {
     Engine(String),
     /// A snapshot does not restore.
     Restore(String),
+    /// A quorum of this group's members has other data at the same place of the log.
+    Differs(GroupId),
     /// This node was removed, or its disk is not the one its id is known with.
     Refused(FrameRefusal),
 }
@@ -391,6 +399,11 @@ impl fmt::Display for Fatal {
             ),
             Fatal::Engine(why) => write!(f, "an engine does not start: {why}"),
             Fatal::Restore(why) => write!(f, "a snapshot does not restore: {why}"),
+            Fatal::Differs(group) => write!(
+                f,
+                "this member's data of group {group} is not what a majority has at the same place of the log, although it reads without an error: something changed it, or \
+                 it was applied otherwise. Nothing is served from it; remove the member and add it anew with an empty data directory"
+            ),
             Fatal::Refused(why) => write!(f, "the cluster refuses this node: {why}"),
         }
     }

@@ -372,6 +372,7 @@ impl Node {
                 }
                 self.taking.insert(group, Taking { meta, chunks, id: None, finishing: false });
             }
+            FromState::Differs { group } => self.stop(Fatal::Differs(group), out),
             FromState::RestoreFailed { group, why } => {
                 self.stop(Fatal::Restore(format!("group {group}: {why}")), out);
             }

@@ -81,6 +81,18 @@ impl<S: StateMachine> Replica<S> {
         Replica { applied: position, ..self }
     }
 
+    /// The same, with this node as its only member, and a state machine that was changed by `change`: how a group goes on whose other members are lost. Nobody
+    /// may go on with the group as it was, for the two would have quorums apart.
+    ///
+    /// # Errors
+    /// Those of `change`.
+    pub fn alone<E>(self, change: impl FnOnce(&mut S) -> Result<(), E>) -> Result<Self, E> {
+        let mut machine = self.machine;
+        change(&mut machine)?;
+        let (membership, membership_at) = (Membership::new([self.node], []), self.applied.index);
+        Ok(Replica { machine, membership, membership_at, ..self })
+    }
+
     /// The state machine, to look at.
     #[must_use]
     pub fn machine(&self) -> &S {

@@ -3,7 +3,9 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use quorate_consensus::{DecodeError, Placed, Position, Reader, RestoreError, StateMachine, Writer};
+use quorate_consensus::{
+    ClusterId, DecodeError, NodeId, Placed, Position, Reader, RestoreError, StateMachine, Writer,
+};
 
 use crate::decide::Outcome;
 use crate::state::State;
@@ -20,6 +22,29 @@ impl Placement {
     #[must_use]
     pub fn new() -> Placement {
         Placement::default()
+    }
+
+    /// The cluster's other members are lost for good: it goes on as another cluster, with `node` as its only member, which votes and has another disk than it
+    /// had. All the others count as removed, so that their ids are never given again. The groups stay.
+    ///
+    /// Not for a log that anybody else holds: it is a change that no command says.
+    ///
+    /// # Errors
+    /// There are no records yet, or `node` is not among the members.
+    pub fn go_on_alone(&mut self, cluster: ClusterId, node: NodeId) -> Result<(), PlacementError> {
+        if self.state.cluster.is_none() {
+            return Err(PlacementError::NotInitialised);
+        }
+        if !self.state.members.contains_key(&node) {
+            let removed = self.state.removed.contains(&node);
+            return Err(if removed {
+                PlacementError::Removed(node)
+            } else {
+                PlacementError::NotMember(node)
+            });
+        }
+        Arc::make_mut(&mut self.state).go_on_alone(cluster, node);
+        Ok(())
     }
 }
 

@@ -66,6 +66,22 @@ impl State {
         self.sum = self.sum.wrapping_add(removed_print(id));
     }
 
+    /// See [`Placement::go_on_alone`](crate::Placement::go_on_alone).
+    pub(crate) fn go_on_alone(&mut self, cluster: ClusterId, node: NodeId) {
+        let others: Vec<NodeId> = self.members.keys().copied().filter(|id| *id != node).collect();
+        others.into_iter().for_each(|id| self.remove(id));
+        for member in self.members.values_mut() {
+            (member.learner, member.incarnation) = (false, None);
+        }
+        self.cluster = Some(cluster);
+        self.version += 1;
+        // Whoever joins later must not take the lost ones for those that a group is born with.
+        for birth in Arc::make_mut(&mut self.births).values_mut() {
+            *birth = Membership::new([node], []);
+        }
+        self.sum = sum_of(&self.removed, &self.groups, &self.births);
+    }
+
     pub(crate) fn desired_membership(&self) -> Membership {
         let ids = |learner: bool| {
             self.members.values().filter(move |member| member.learner == learner).map(|member| member.id)

@@ -409,3 +409,34 @@ fn a_group_that_cannot_be_is_not_added() {
     let mut before = Placement::new();
     assert_eq!(refused(&mut before, &add_tree(EngineKind::Zab, &[])), PlacementError::NotInitialised);
 }
+
+#[test]
+fn a_cluster_whose_other_members_are_lost_goes_on_with_one_that_votes_and_never_gives_their_ids_again() {
+    let mut placement = three();
+    changed(&mut placement, &disk(1, 7));
+    changed(&mut placement, &add(4, true));
+    changed(&mut placement, &add_tree(EngineKind::Zab, &[1, 2, 3, 4]));
+    for survivor in [1, 4] {
+        let mut alone = placement.clone();
+        let before = alone.view();
+        alone.go_on_alone(ClusterId(0xd), NodeId(survivor)).unwrap();
+        let view = alone.view();
+        assert_eq!(view.cluster(), Some(ClusterId(0xd)));
+        assert_eq!(view.version(), before.version() + 1);
+        assert_eq!(view.desired_membership(), voters(&[survivor]));
+        assert_eq!(view.birth(GroupId(3)), Some(&voters(&[survivor])));
+        assert_eq!(view.groups(), before.groups());
+        // It may have been copied: whoever has the disk of before is not believed.
+        assert_eq!(view.member(NodeId(survivor)).unwrap().incarnation, None);
+        let lost = (1..=4).find(|id| *id != survivor).unwrap();
+        assert_eq!(refused(&mut alone, &add(lost, false)), PlacementError::Removed(NodeId(lost)));
+        let restored = Placement::restore(&mut alone.snapshot()).unwrap();
+        assert_eq!((restored.digest(), &restored), (alone.digest(), &alone));
+    }
+    let stranger = placement.go_on_alone(ClusterId(0xd), NodeId(9));
+    assert_eq!(stranger, Err(PlacementError::NotMember(NodeId(9))));
+    changed(&mut placement, &remove(3));
+    assert_eq!(placement.go_on_alone(ClusterId(0xd), NodeId(3)), Err(PlacementError::Removed(NodeId(3))));
+    let nothing = Placement::new().go_on_alone(ClusterId(0xd), NodeId(1));
+    assert_eq!(nothing, Err(PlacementError::NotInitialised));
+}

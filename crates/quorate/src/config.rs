@@ -89,10 +89,12 @@ pub(crate) struct Settings {
     pub(crate) strict_reconfiguration: bool,
     pub(crate) retention: Retention,
     pub(crate) watch_progress_interval: Duration,
+    pub(crate) corrupt_check_time: Duration,
     pub(crate) etcd_version: String,
     pub(crate) worker_threads: usize,
     pub(crate) log_level: String,
     pub(crate) log_json: bool,
+    pub(crate) force_new_cluster: bool,
     pub(crate) no_sync: bool,
 }
 
@@ -232,10 +234,12 @@ impl Sources {
             strict_reconfiguration: self.switch("strict-reconfiguration")?,
             retention: self.retention()?,
             watch_progress_interval: self.milliseconds("watch-progress-interval")?,
+            corrupt_check_time: self.milliseconds("corrupt-check-time")?,
             etcd_version: self.version("etcd-version")?,
             worker_threads: self.count("worker-threads")?,
             log_level: self.word("log-level")?,
             log_json: self.word("log-format")? == "json",
+            force_new_cluster: self.switch("force-new-cluster")?,
             no_sync: self.switch("unsafe-no-sync")?,
         })
     }

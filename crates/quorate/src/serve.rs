@@ -23,7 +23,9 @@ use crate::{
     tree,
 };
 
+mod agreement;
 mod compaction;
+mod force;
 mod members;
 mod start;
 
@@ -124,7 +126,9 @@ async fn run(settings: &Settings, for_dev: bool) -> Result<ExitCode, Failed> {
     let listen_client = |at: &Listen| Ok((bind(at.key, &at.address)?, at.clone()));
     let client_listeners =
         settings.listen_clients.iter().map(listen_client).collect::<Result<Vec<_>, Failed>>()?;
-    let mut start = if settings.existing {
+    let mut start = if let Some(start) = force::forced(settings)? {
+        start
+    } else if settings.existing {
         tokio::select! {
             start = join(settings) => start?,
             _ = signals.next() => return Ok(ExitCode::from(130)),
@@ -201,6 +205,7 @@ async fn run(settings: &Settings, for_dev: bool) -> Result<ExitCode, Failed> {
     let lead = follow_lead(handle.clone(), settings.name.clone(), settings.quota_bytes, for_dev);
     let lead = tokio::spawn(lead);
     let compaction = tokio::spawn(compaction::compact(handle.clone(), settings.retention));
+    let agreement = tokio::spawn(agreement::compare(handle.clone(), settings.corrupt_check_time));
     let ready = tokio::spawn(say_ready(handle.clone(), settings.name.clone(), serves));
 
     let stopped = tokio::select! {
@@ -236,6 +241,7 @@ async fn run(settings: &Settings, for_dev: bool) -> Result<ExitCode, Failed> {
     members.abort();
     lead.abort();
     compaction.abort();
+    agreement.abort();
     Ok(code)
 }
 

@@ -141,22 +141,30 @@ impl Identity {
         cluster: ClusterId,
         node: NodeId,
     ) -> Result<Identity, DataDirectoryError> {
+        match Identity::load(directory)? {
+            Some(found) if (found.cluster, found.node) == (cluster, node) => Ok(found),
+            Some(found) => {
+                let (path, wanted) = (directory.path.clone(), (cluster, node));
+                Err(DataDirectoryError::Foreign { path, found, wanted })
+            }
+            None => Identity::create(directory, &directory.path.join(IDENTITY), cluster, node),
+        }
+    }
+
+    /// The directory's identity, whosever it is; none if it has none.
+    ///
+    /// # Errors
+    /// It is damaged, or the operating system refuses.
+    pub fn load(directory: &DataDirectory) -> Result<Option<Identity>, DataDirectoryError> {
         let path = directory.path.join(IDENTITY);
         match File::open(&path) {
             Ok(file) => {
                 let mut text = Vec::new();
                 failed("read", &path, file.take(IDENTITY_BYTES_MAX).read_to_end(&mut text))?;
-                let found = Identity::parse(&text)
-                    .map_err(|why| DataDirectoryError::IdentityDamaged { path: path.clone(), why })?;
-                if (found.cluster, found.node) != (cluster, node) {
-                    let (path, wanted) = (directory.path.clone(), (cluster, node));
-                    return Err(DataDirectoryError::Foreign { path, found, wanted });
-                }
-                Ok(found)
+                let found = Identity::parse(&text);
+                found.map(Some).map_err(|why| DataDirectoryError::IdentityDamaged { path, why })
             }
-            Err(error) if error.kind() == io::ErrorKind::NotFound => {
-                Identity::create(directory, &path, cluster, node)
-            }
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
             Err(error) => failed("open", &path, Err(error)),
         }
     }

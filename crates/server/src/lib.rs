@@ -35,6 +35,7 @@ mod counters;
 mod data_directory;
 mod disk;
 mod files;
+mod forced;
 mod gather;
 mod handle;
 mod hub;
@@ -42,11 +43,13 @@ mod inbox;
 mod link;
 mod listener;
 mod memory;
+mod offline;
 mod options;
 mod peers;
 mod preamble;
 mod reader;
 mod replicas;
+mod salvage;
 mod secure;
 #[cfg(test)]
 mod secure_tests;
@@ -65,12 +68,14 @@ pub use address_book::{AddressBook, load_addresses, save_addresses};
 pub use core::{NoticeSink, Stopped};
 pub use counters::{Counter, Counters, DURATION_BOUNDS_US, Durations, Gauge};
 pub use data_directory::{DataDirectory, DataDirectoryError, Identity, lock_data_dir};
+pub use forced::{Forced, forced, new_cluster, replace};
 pub use handle::{CallError, Handle};
 pub use hub::Hub;
 pub use options::{Options, StartError, Storage};
 pub use peers::{PeerCounters, Peers};
 pub use replicas::{EventSink, Replicas, Reply};
-pub use seed::{SeedError, seed};
+pub use salvage::{Salvage, Salvaged};
+pub use seed::{Beginning, SeedError, seed};
 pub use start::start;
 pub use transport::{
     BULK_QUEUE_BYTES_MAX, HANDSHAKE_TIMEOUT, HANDSHAKES_MAX, INCOMING_MAX, Network, PeerAddress,

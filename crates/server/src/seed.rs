@@ -7,17 +7,15 @@ use std::{
     fs::{self, File},
     io,
     path::{Path, PathBuf},
-    sync::Arc,
 };
 
 use bytes::Bytes;
-use quorate_consensus::{ClusterId, DiskCompletion, GroupId, NodeId, SnapshotMeta};
-use quorate_journal::{Config, Identity as JournalIdentity, Journal, JournalEvent, SnapshotId};
+use quorate_consensus::{ClusterId, GroupId, NodeId, SnapshotMeta};
+use quorate_journal::{GroupWrite, JournalEvent};
 
 use crate::{
-    counters::Counters,
     data_directory::{DataDirectoryError, Identity, lock_data_dir},
-    files::Files,
+    offline::Offline,
 };
 
 /// Why a directory could not be seeded.
@@ -29,8 +27,10 @@ pub enum SeedError {
     NotEmpty(PathBuf),
     /// The operating system refuses to look at it, or to give it its name.
     Io(io::Error),
-    /// The disk refuses, or what is there is damaged.
+    /// The disk refuses.
     Journal(String),
+    /// What is there is damaged.
+    Damaged(String),
 }
 
 impl std::fmt::Display for SeedError {
@@ -40,8 +40,12 @@ impl std::fmt::Display for SeedError {
             SeedError::NotEmpty(path) => {
                 write!(f, "there is something in {}; restore into a directory that is new", path.display())
             }
-            SeedError::Io(error) => write!(f, "the directory cannot be made: {error}"),
-            SeedError::Journal(why) => write!(f, "the journal cannot be written: {why}"),
+            SeedError::Io(error) => write!(f, "the operating system refuses: {error}"),
+            SeedError::Journal(why) => write!(f, "the journal cannot be read or written: {why}"),
+            SeedError::Damaged(what) => write!(
+                f,
+                "the data is damaged: {what}; it cannot be trusted: take another member's directory, or restore a backup"
+            ),
         }
     }
 }
@@ -60,7 +64,7 @@ pub fn seed(
     (cluster, node): (ClusterId, NodeId),
     group: GroupId,
     meta: &SnapshotMeta,
-    chunks: impl IntoIterator<Item = Bytes>,
+    chunks: impl IntoIterator<Item = Bytes, IntoIter: Send + 'static>,
 ) -> Result<(), SeedError> {
     match fs::read_dir(directory).map(|mut entries| entries.next().is_none()) {
         Ok(true) => {}
@@ -74,7 +78,8 @@ pub fn seed(
         let _locked = lock_data_dir(&part).map_err(SeedError::Directory)?;
         fs::remove_dir_all(&part).map_err(SeedError::Io)?;
     }
-    fill(&part, (cluster, node), group, meta, chunks)?;
+    let chunks = Box::new(chunks.into_iter());
+    fill(&part, (cluster, node), [Beginning { group, hard_state: None, meta: meta.clone(), chunks }])?;
     fs::rename(&part, directory).map_err(SeedError::Io)?;
     let parent = directory.parent().filter(|parent| !parent.as_os_str().is_empty());
     File::open(parent.unwrap_or(Path::new("."))).and_then(|parent| parent.sync_all()).map_err(SeedError::Io)
@@ -87,72 +92,57 @@ fn part_of(directory: &Path) -> PathBuf {
     directory.with_file_name(name)
 }
 
-fn fill(
+/// How a group begins in a directory that is made.
+pub struct Beginning {
+    /// Which.
+    pub group: GroupId,
+    /// What its engine has promised, in the engine's encoding, if it has promised anything.
+    pub hard_state: Option<Bytes>,
+    /// Its snapshot.
+    pub meta: SnapshotMeta,
+    /// The snapshot's pieces.
+    pub chunks: Box<dyn Iterator<Item = Bytes> + Send>,
+}
+
+impl std::fmt::Debug for Beginning {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Beginning")
+            .field("group", &self.group)
+            .field("meta", &self.meta)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Makes the directory, with all that these groups begin with. When it returns, all of it is durable.
+pub(crate) fn fill(
     directory: &Path,
     (cluster, node): (ClusterId, NodeId),
-    group: GroupId,
-    meta: &SnapshotMeta,
-    chunks: impl IntoIterator<Item = Bytes>,
+    groups: impl IntoIterator<Item = Beginning>,
 ) -> Result<(), SeedError> {
     let locked = lock_data_dir(directory).map_err(SeedError::Directory)?;
     let identity = Identity::load_or_create(&locked, cluster, node).map_err(SeedError::Directory)?;
-    let identity = JournalIdentity { cluster, node, incarnation: identity.incarnation };
-    let files = Files::new(directory.to_owned(), false, Arc::<Counters>::default());
-    let mut seeding = Seeding { journal: Journal::open(Config::default(), identity), files };
-    seeding.until(|event| matches!(event, JournalEvent::Recovered(_)))?;
-    let id = seeding.journal.begin_snapshot(group, meta.clone());
-    for chunk in chunks {
-        seeding.journal.write_chunk(id, chunk);
-        seeding.settle(&mut |_| {})?;
-    }
-    seeding.journal.finish_snapshot(id, false);
-    let written = |wanted: SnapshotId| move |event: &JournalEvent| matches!(event, JournalEvent::SnapshotDurable { id, .. } if *id == wanted);
-    seeding.until(written(id))?;
-    let token = seeding.journal.install_snapshot(group, id, false);
-    seeding.until(|event| matches!(event, JournalEvent::Durable { token: durable } if *durable >= token))
-}
-
-struct Seeding {
-    journal: Journal,
-    files: Files,
-}
-
-impl Seeding {
-    /// Carries operations out until this has happened.
-    fn until(&mut self, happened: impl Fn(&JournalEvent) -> bool) -> Result<(), SeedError> {
-        let mut seen = false;
-        self.settle(&mut |event| seen |= happened(event))?;
-        if seen {
-            Ok(())
-        } else {
-            Err(SeedError::Journal("it stopped before its end; please report this".to_owned()))
+    let mut offline = Offline::open(&locked, identity)?;
+    for Beginning { group, hard_state, meta, chunks } in groups {
+        if hard_state.is_some() {
+            offline.journal.append(group, GroupWrite { hard_state, ..GroupWrite::default() });
         }
-    }
-
-    fn settle(&mut self, see: &mut dyn FnMut(&JournalEvent)) -> Result<(), SeedError> {
-        loop {
-            self.journal.flush();
-            let operations = self.journal.operations();
-            if operations.is_empty() {
-                return Ok(());
-            }
-            for operation in operations {
-                let outcome = self.files.execute(&operation.request);
-                let mut events = Vec::new();
-                self.journal.complete(DiskCompletion { id: operation.id, outcome }, &mut events);
-                for event in events {
-                    match &event {
-                        JournalEvent::Failed(why) => return Err(SeedError::Journal(why.to_string())),
-                        JournalEvent::Damaged(report) => return Err(SeedError::Journal(report.to_string())),
-                        JournalEvent::SnapshotFailed { .. } | JournalEvent::Full => {
-                            return Err(SeedError::Journal("there is no room on the disk".to_owned()));
-                        }
-                        _ => see(&event),
-                    }
-                }
-            }
+        let id = offline.journal.begin_snapshot(group, meta);
+        for chunk in chunks {
+            offline.journal.write_chunk(id, chunk);
+            offline.settle(&mut |_| {})?;
         }
+        offline.journal.finish_snapshot(id, false);
+        offline.until(|event| match event {
+            JournalEvent::SnapshotDurable { id: durable, .. } if durable == id => Some(()),
+            _ => None,
+        })?;
+        let token = offline.journal.install_snapshot(group, id, false);
+        offline.until(|event| match event {
+            JournalEvent::Durable { token: durable } if durable >= token => Some(()),
+            _ => None,
+        })?;
     }
+    Ok(())
 }
 
 #[cfg(test)]
@@ -174,7 +164,9 @@ mod tests {
             digest: 3,
         };
         let owner = (ClusterId(1), NodeId(1));
-        let chunk = || Bytes::from_static(b"0123456789");
+        fn chunk() -> Bytes {
+            Bytes::from_static(b"0123456789")
+        }
         let cut_off = || {
             let chunks = (0..3).map(|number| if number < 2 { chunk() } else { panic!("the power fails") });
             seed(&directory, owner, GroupId(2), &meta, chunks)

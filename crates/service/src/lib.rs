@@ -13,6 +13,7 @@
 //! Architecture Invariant: no request to `keys` waits for `meta`.
 #![forbid(unsafe_code)]
 
+mod agreement;
 pub mod auth;
 pub mod backup;
 pub mod cluster;
@@ -27,6 +28,7 @@ pub mod zookeeper;
 
 use quorate_consensus::GroupId;
 
+pub use agreement::agreement_tick;
 pub use error::{answer_error, auth_error, keyspace_error, placement_error};
 pub use quorate_keyspace as keyspace;
 pub use quorate_node as node;

@@ -13,9 +13,13 @@ use quorate_node::{
 };
 use quorate_placement::{Command as MetaCommand, Placement, View as MetaView};
 
-use crate::{KEYS, META, TREE};
+use crate::{
+    KEYS, META, TREE,
+    agreement::{Agreement, Word},
+};
 
 mod added;
+mod compared;
 mod keys;
 mod tree;
 
@@ -77,6 +81,7 @@ pub struct State {
     meta: Replica<Placement>,
     keys: Replica<Keyspace>,
     keys_listener: Listener,
+    agreement: Agreement,
     tree: Option<Tree>,
     added: Added,
     leads_meta: bool,
@@ -110,6 +115,7 @@ impl State {
             meta: Replica::new(Placement::new(), birth.clone(), node, life),
             keys: Replica::new(Keyspace::new(), birth.clone(), node, life),
             keys_listener: Listener::default(),
+            agreement: Agreement::default(),
             tree: None,
             added: Added::new(birth),
             identity,
@@ -155,6 +161,7 @@ impl State {
             KEYS => {
                 for entry in entries {
                     self.keys.apply(entry, &mut self.keys_applied);
+                    self.keys_reached(out);
                     observe(self, KEYS);
                 }
                 self.keys_done(false, out);
@@ -369,7 +376,7 @@ impl State {
     /// Says it once per epoch of `meta`; all of it may be said twice without harm.
     fn say(&mut self, what: Announcement, command: &MetaCommand, out: &mut StateOutputs<Reply>) {
         if self.announced.insert(what) {
-            self.propose_own(command, out);
+            self.propose_own(META, &command.encode(), out);
         }
     }
 }
@@ -459,12 +466,16 @@ impl State {
                 }
             }
             ToState::Relayed { group: META, from, bytes } => self.hear_of_tree(from, bytes, out),
+            ToState::Relayed { group: KEYS, from, bytes } if Word::is_one(&bytes) => {
+                self.hear_of_agreement(from, bytes, out);
+            }
             ToState::Relayed { group: KEYS, from, bytes } => {
                 self.keys_listener.tell(KeysNews::Word { from, bytes });
             }
             ToState::Relayed { .. } => {}
             ToState::Role { group, change } => {
                 if group == KEYS {
+                    self.agreement.new_lead(change.leader);
                     self.keys_listener.tell(KeysNews::Role(change));
                 }
                 if group == META {

@@ -252,6 +252,9 @@ impl World {
             Fatal::Damaged(why) => {
                 self.checker.fail("I17", Some(host), format!("damage found where none was done: {why}"));
             }
+            Fatal::Differs(group) => {
+                self.checker.fail("I16", Some(host), format!("its replica of {group} was called different"));
+            }
             Fatal::Engine(why) => self.checker.fail("I16", Some(host), why.clone()),
             Fatal::Restore(why) => self.checker.fail("I16", Some(host), why.clone()),
             Fatal::Refused(why) => self.refused(host, *why),

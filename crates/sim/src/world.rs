@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use quorate_consensus::{Epoch, GroupId, Membership, NodeId, OperationId, Random};
+use quorate_consensus::{Epoch, GroupId, Membership, NodeId, OperationId, Random, StateMachine as _};
 use quorate_node::{Node, NodeInput};
 use quorate_service::{
     Bootstrap, META, TREE,
@@ -83,6 +83,10 @@ pub(crate) enum Event {
     },
     Zoo(Happening),
     Etcd(crate::etcd::Happening),
+    /// The replicas of the keys are compared.
+    Compare {
+        host: usize,
+    },
 }
 
 #[derive(Debug)]
@@ -172,6 +176,11 @@ impl World {
             world.schedule.at(350 * MILLIS, Event::Etcd(happening));
         }
         world.schedule_words();
+        if world.etcd.is_some() {
+            for host in 0..world.hosts.len() {
+                world.schedule.at(400 * MILLIS, Event::Compare { host });
+            }
+        }
         for (number, planned) in world.actions.iter().enumerate() {
             world.schedule.at(planned.at, Event::Act { number });
         }
@@ -229,6 +238,7 @@ impl World {
             Event::Join { host, id } => self.join(host, id),
             Event::Zoo(happening) => self.happen(happening),
             Event::Etcd(happening) => self.happens_to_keys(happening),
+            Event::Compare { host } => self.compares(host),
             Event::Revive { host, life } => {
                 if self.hosts[host].life == life
                     && self.hosts[host].process.as_ref().is_some_and(|p| p.stopped)
@@ -237,6 +247,18 @@ impl World {
                 }
             }
         }
+    }
+
+    /// A second passes for the front end of a host, and its replica of the keys is compared with the others'. All of them do the same, so none is ever different.
+    fn compares(&mut self, host: usize) {
+        self.schedule.at(self.now() + SECONDS, Event::Compare { host });
+        let Some(process) = &self.hosts[host].process else { return };
+        let alarmed = process.half.state.keys().machine().view().alarms().next().is_some();
+        if alarmed {
+            self.checker.fail("I16", Some(host), "replicas that agree were called different".to_owned());
+        }
+        let node = self.hosts[host].id;
+        self.input(host, quorate_service::agreement_tick(node, true));
     }
 
     /// The process of a host, if its groups run.

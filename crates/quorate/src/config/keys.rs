@@ -442,6 +442,13 @@ pub(super) const KEYS: &[Key] = &[
         "TIME",
         "How often watches that want it are told how far they have come",
     ),
+    key(
+        "corrupt-check-time",
+        Kind::Milliseconds(0, 86_400_000),
+        "2m",
+        "TIME",
+        "How often the leader compares the members' keys; whoever starts is compared at once; 0: never",
+    ),
     key("etcd-version", Kind::Text, "3.6.6", "VERSION", "The version of etcd that clients are told"),
     key("worker-threads", Kind::Count(1, 1024), "2", "COUNT", "Threads for connections"),
     key(
@@ -452,6 +459,13 @@ pub(super) const KEYS: &[Key] = &[
         "What is logged: error, warn, info (changes of role), debug, trace",
     ),
     key("log-format", Kind::Word(&["text", "json"]), "text", "text|json", "How it is written, one line each"),
+    key(
+        "force-new-cluster",
+        Kind::Switch,
+        "false",
+        "BOOL",
+        "Go on alone from this member's data, as a new cluster: only if the other members are lost for good",
+    ),
     hidden(key("unsafe-no-sync", Kind::Switch, "false", "BOOL", "Never sync files: a power cut loses data")),
 ];
 

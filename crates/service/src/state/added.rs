@@ -17,7 +17,7 @@
 use std::collections::BTreeMap;
 
 use bytes::Bytes;
-use quorate_consensus::{DecodeError, EngineKind, Membership, NodeId, Reader, StateMachine, Writer};
+use quorate_consensus::{DecodeError, EngineKind, GroupId, Membership, NodeId, Reader, StateMachine, Writer};
 use quorate_node::{GroupConfig, NodeInput, Origin, StateOutputs, TaggedCommand};
 use quorate_placement::{Command, GroupKind, GroupPlace};
 
@@ -193,15 +193,15 @@ impl State {
         }
         let place = GroupPlace { kind: GroupKind::Tree, engine };
         let members = view.members().keys().copied().collect();
-        self.propose_own(&Command::AddGroup { id: TREE, place, members }, out);
+        self.propose_own(META, &Command::AddGroup { id: TREE, place, members }.encode(), out);
     }
 
-    /// A change of the records that nobody waits for.
-    pub(super) fn propose_own(&mut self, command: &Command, out: &mut StateOutputs<Reply>) {
+    /// A command that nobody waits for.
+    pub(super) fn propose_own(&mut self, group: GroupId, command: &Bytes, out: &mut StateOutputs<Reply>) {
         let ticket = self.own_ticket();
         let origin = Origin { node: self.identity.node, life: self.identity.life, ticket };
-        let command = TaggedCommand::encode(Some(origin), None, |to| to.raw(&command.encode()));
-        out.core.push(NodeInput::Propose { group: META, ticket, command });
+        let command = TaggedCommand::encode(Some(origin), None, |to| to.raw(command));
+        out.core.push(NodeInput::Propose { group, ticket, command });
     }
 }
 
