@@ -28,6 +28,7 @@ const CLUSTER: &str = "crates/etcd/tests/cluster.rs";
 const AUTH: &str = "crates/etcd/tests/auth.rs";
 const JWT: &str = "crates/etcd/tests/auth_jwt.rs";
 const BACKUP: &str = "crates/quorate/tests/etcd.rs#a_new_cluster_begins_with_a_backup_on_either_engine";
+const AGREEMENT: &str = "crates/quorate/tests/agreement.rs#a_member_that_starts_with_other_keys_ends_and_the_cluster_refuses_writes_until_it_is_told_otherwise";
 const CRATE: &str = "foreign/etcd-client/src/main.rs#main";
 
 /// How far a call is there.
@@ -71,7 +72,7 @@ const ROWS: &[Row] = &[
         service: "Maintenance",
         calls: &["Alarm", "Status", "Defragment", "MoveLeader"],
         there: There::Yes,
-        held_by: &[DIFFERENTIAL, ETCDCTL],
+        held_by: &[DIFFERENTIAL, ETCDCTL, AGREEMENT],
     },
     Row {
         service: "Maintenance",

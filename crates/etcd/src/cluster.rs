@@ -103,7 +103,7 @@ impl<B: Backend> Serving<B> {
     }
 
     /// Changes the records; the members afterwards.
-    async fn change(&self, command: &Command) -> Result<Vec<pb::Member>, Status> {
+    pub(crate) async fn change(&self, command: &Command) -> Result<Vec<pb::Member>, Status> {
         let refused = |error| status(&placement_error(&error));
         command.check().map_err(refused)?;
         let reply = self.backend().propose(META, None, |to| to.raw(&command.encode())).await;

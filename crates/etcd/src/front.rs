@@ -55,6 +55,8 @@ pub struct Front<B = Handle<Reply>> {
     pub learners_max: u8,
     /// Refuse changes of members that would leave too few started ones (etcd's `--strict-reconfig-check`). Default true.
     pub strict_reconfiguration: bool,
+    /// Should this member be a learner, it has itself promoted as soon as it has caught up. Default false.
+    pub auto_promote: bool,
     /// What connections may take.
     pub tuning: Tuning,
     /// What happens to the keys. Without the sink of this feed in the node's state, watches are told nothing.
@@ -93,6 +95,7 @@ impl<B: Backend> Front<B> {
             version: "3.6.6".to_owned(),
             learners_max: cluster::LEARNERS_MAX_DEFAULT,
             strict_reconfiguration: true,
+            auto_promote: false,
             tuning: Tuning::default(),
             feed: Feed::default(),
             watches: watch::Settings::default(),

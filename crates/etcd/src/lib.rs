@@ -49,6 +49,7 @@ mod maintenance;
 mod metrics;
 mod passwords;
 mod progress;
+mod promotion;
 mod range_stream;
 mod recipes;
 mod routes;

@@ -123,7 +123,7 @@ pub async fn serve_all<B: Backend>(
     front: Front<B>,
     shutdown: impl Future<Output = ()>,
 ) -> io::Result<()> {
-    let tuning = front.tuning;
+    let (tuning, auto_promote) = (front.tuning, front.auto_promote);
     if front.tls.is_none() && listeners.iter().any(|listener| listener.secure) {
         return Err(io::Error::new(io::ErrorKind::InvalidInput, "TLS without a certificate"));
     }
@@ -138,6 +138,9 @@ pub async fn serve_all<B: Backend>(
     follower.spawn(serving.clone().follow_roles());
     follower.spawn(watching::follow(serving.clone()));
     follower.spawn(leasing::keep(serving.clone()));
+    if auto_promote {
+        follower.spawn(serving.clone().promote_oneself());
+    }
     let mut connections = JoinSet::new();
     let mut shutdown = pin!(shutdown);
     loop {

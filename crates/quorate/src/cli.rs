@@ -6,6 +6,10 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use crate::config::Given;
 
+mod member;
+
+pub(crate) use member::Member;
+
 const AFTER: &str = "\
 Exit codes:
   0    done
@@ -252,52 +256,6 @@ pub(crate) struct Restore {
     pub(crate) given: Given,
 }
 
-#[derive(Debug, Subcommand)]
-pub(crate) enum Member {
-    /// Show the members
-    List {
-        #[command(flatten)]
-        remote: Remote,
-    },
-    /// Add a member; then start it with what is printed
-    Add {
-        /// Its name
-        name: String,
-        /// Where the other members will reach it
-        #[arg(long, value_name = "URL,…", value_delimiter = ',', required = true)]
-        peer_urls: Vec<String>,
-        /// It receives everything and does not vote, until it is promoted
-        #[arg(long)]
-        learner: bool,
-        #[command(flatten)]
-        remote: Remote,
-    },
-    /// Remove a member, for good
-    Remove {
-        /// Its id or name
-        member: String,
-        #[command(flatten)]
-        remote: Remote,
-    },
-    /// Change where the other members reach a member
-    Update {
-        /// Its id or name
-        member: String,
-        /// Where the other members will reach it
-        #[arg(long, value_name = "URL,…", value_delimiter = ',', required = true)]
-        peer_urls: Vec<String>,
-        #[command(flatten)]
-        remote: Remote,
-    },
-    /// Let a learner vote
-    Promote {
-        /// Its id or name
-        member: String,
-        #[command(flatten)]
-        remote: Remote,
-    },
-}
-
 #[derive(Debug, Args)]
 pub(crate) struct MoveLeader {
     /// The next leader: its id or name
@@ -491,6 +449,7 @@ mod tests {
         };
         assert_eq!((put.value.as_deref(), put.lease), (Some("b"), 0x7587));
         assert!(parse("quorate member add n4 --peer-urls http://h:1 --learner").is_ok());
+        assert!(parse("quorate member replace n3 n4 --peer-urls http://h:1 --wait 5m").is_ok());
         assert!(parse("quorate bench put --clients 10 --duration 2s --target leader").is_ok());
         assert!(parse("quorate dev --nodes 5 --data ./mine").is_ok());
         assert!(

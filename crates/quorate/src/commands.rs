@@ -9,13 +9,14 @@ use std::{
 use quorate_client::{
     Client,
     wire::etcdserverpb::{
-        DeleteRangeRequest, Member, PutRequest, RangeRequest, ResponseOp, TxnResponse, response_op::Response,
+        DeleteRangeRequest, PutRequest, RangeRequest, ResponseOp, TxnResponse, response_op::Response,
     },
 };
 use serde_json::{Value, json};
 
 use crate::{
     cli::{self, Output},
+    members::{find, members},
     output::{self, print, print_json},
     remote, txn,
 };
@@ -37,7 +38,7 @@ impl Failed {
     }
 }
 
-type Done = Result<ExitCode, Failed>;
+pub(crate) type Done = Result<ExitCode, Failed>;
 
 /// The endpoints as the user named them: flag, environment, default.
 pub(crate) fn endpoints(given: &cli::Remote) -> Vec<String> {
@@ -69,7 +70,7 @@ pub(crate) fn trust(given: &cli::Remote) -> Result<remote::Trust, Failed> {
     Ok(remote::Trust { authorities, identity })
 }
 
-fn connect(given: &cli::Remote) -> Result<Client, Failed> {
+pub(crate) fn connect(given: &cli::Remote) -> Result<Client, Failed> {
     remote::connect(&endpoints(given), given.timeout, &trust(given)?)
 }
 
@@ -339,134 +340,6 @@ pub(crate) async fn status(given: cli::Remote) -> Done {
     // Some down is a state to show; all down is no cluster.
     Ok(if failed == all.len() { ExitCode::from(3) } else { ExitCode::SUCCESS })
 }
-
-async fn members(client: &Client) -> Result<Vec<Member>, Failed> {
-    // Not linearizable: a list must be shown even while there is no leader.
-    Ok(client.member_list(false).await?.members)
-}
-
-/// A member by its id in hexadecimal, or by its name.
-async fn find(client: &Client, wanted: &str) -> Result<Member, Failed> {
-    let members = members(client).await?;
-    let id = u64::from_str_radix(wanted.trim_start_matches("0x"), 16).ok();
-    let by_name: Vec<_> = members.iter().filter(|member| member.name == wanted).collect();
-    let found = match by_name.as_slice() {
-        [one] => Some(*one),
-        [] => members.iter().find(|member| Some(member.id) == id),
-        _ => {
-            let message = format!(
-                "{} members are called {wanted}; give the id of one, from `quorate member list`",
-                by_name.len()
-            );
-            return Err(Failed { code: 1, message });
-        }
-    };
-    found.cloned().ok_or_else(|| {
-        let known: Vec<String> =
-            members.iter().map(|member| format!("{:x} ({})", member.id, member.name)).collect();
-        Failed { code: 1, message: format!("no member is called {wanted}; there are {}", known.join(", ")) }
-    })
-}
-
-fn urls(urls: &[String]) -> Result<Vec<String>, Failed> {
-    urls.iter()
-        .map(|url| {
-            let scheme = if url.starts_with("https://") { "https" } else { "http" };
-            crate::config::host_and_port(url).map(|address| format!("{scheme}://{address}")).map_err(
-                |(wrong, mend)| Failed::usage(format!("peer URL {url:?} cannot be used: {wrong}; {mend}")),
-            )
-        })
-        .collect()
-}
-
-fn member_json(member: &Member) -> Value {
-    json!({
-        "id": format!("{:x}", member.id),
-        "name": member.name,
-        "peer_urls": member.peer_urls,
-        "client_urls": member.client_urls,
-        "learner": member.is_learner,
-    })
-}
-
-/// The list after a change, as JSON, or a line for people.
-fn show(output: Output, members: &[Member], line: String) -> ExitCode {
-    match output {
-        Output::Json => {
-            print_json(&json!({ "members": members.iter().map(member_json).collect::<Vec<_>>() }))
-        }
-        Output::Text => print(line.as_bytes()),
-    }
-    ExitCode::SUCCESS
-}
-
-fn member_table(members: &[Member]) -> String {
-    let rows: Vec<Vec<String>> = members
-        .iter()
-        .map(|member| {
-            vec![
-                format!("{:x}", member.id),
-                if member.name.is_empty() { "unstarted".to_string() } else { member.name.clone() },
-                if member.is_learner { "learner" } else { "voter" }.to_string(),
-                member.peer_urls.join(","),
-                member.client_urls.join(","),
-            ]
-        })
-        .collect();
-    output::table(&["ID", "NAME", "ROLE", "PEERS REACH IT AT", "CLIENTS REACH IT AT"], &rows)
-}
-
-pub(crate) async fn member(command: cli::Member) -> Done {
-    match command {
-        cli::Member::List { remote: given } => {
-            let members = members(&connect(&given)?).await?;
-            let table = member_table(&members);
-            Ok(show(given.output, &members, table))
-        }
-        cli::Member::Add { name, peer_urls, learner, remote: given } => {
-            let client = connect(&given)?;
-            let answer = client.member_add(urls(&peer_urls)?, learner).await?;
-            let id = answer.member.as_ref().map_or(0, |member| member.id);
-            let peer = answer
-                .member
-                .as_ref()
-                .and_then(|member| member.peer_urls.first())
-                .cloned()
-                .unwrap_or_default();
-            let line = format!(
-                "added {id:x}; start it with\n  quorate serve --name={name} --initial-cluster-state=existing --join={} --advertise-peer={peer} --listen-peer={} --listen-client=HOST:PORT\n",
-                endpoints(&given).join(","),
-                peer.trim_start_matches("http://"),
-            );
-            Ok(show(given.output, &answer.members, line))
-        }
-        cli::Member::Remove { member, remote: given } => {
-            let client = connect(&given)?;
-            let found = find(&client, &member).await?;
-            let answer = client.member_remove(found.id).await?;
-            Ok(show(
-                given.output,
-                &answer.members,
-                format!("removed {:x}; {} members are left\n", found.id, answer.members.len()),
-            ))
-        }
-        cli::Member::Update { member, peer_urls, remote: given } => {
-            let client = connect(&given)?;
-            let found = find(&client, &member).await?;
-            let peer_urls = urls(&peer_urls)?;
-            let line = format!("{:x} is reached at {} from now on\n", found.id, peer_urls.join(","));
-            let answer = client.member_update(found.id, peer_urls).await?;
-            Ok(show(given.output, &answer.members, line))
-        }
-        cli::Member::Promote { member, remote: given } => {
-            let client = connect(&given)?;
-            let found = find(&client, &member).await?;
-            let answer = client.member_promote(found.id).await?;
-            Ok(show(given.output, &answer.members, format!("{:x} votes from now on\n", found.id)))
-        }
-    }
-}
-
 pub(crate) async fn move_leader(given: cli::MoveLeader) -> Done {
     let named = connect(&given.remote)?;
     let found = find(&named, &given.member).await?;

@@ -318,7 +318,7 @@ impl Reading {
         self.say("watch-progress-interval", "watch-progress-notify-interval", progress.to_string());
         // etcd's default is never, because its check reads everything; ours costs next to nothing, and is on.
         if let Some(given) = self.value("corrupt-check-time").map(str::to_owned) {
-            let Some(time) = milliseconds(&given) else {
+            let Some(time) = go_milliseconds(&given) else {
                 return self.refuse("corrupt-check-time", "write a time, such as 5m");
             };
             self.say("corrupt-check-time", "corrupt-check-time", time.to_string());

@@ -24,6 +24,7 @@ mod config;
 mod dev;
 mod etcd;
 mod etcd_flags;
+mod members;
 mod output;
 mod remote;
 mod serve;
@@ -75,7 +76,7 @@ fn main() -> ExitCode {
         Command::Del(del) => wait(commands::del(del)),
         Command::Txn(txn) => wait(commands::txn(txn)),
         Command::Status(remote) => wait(commands::status(remote)),
-        Command::Member(member) => wait(commands::member(member)),
+        Command::Member(member) => wait(members::member(member)),
         Command::Snapshot(wanted) => wait(snapshot::snapshot(wanted)),
         Command::MoveLeader(wanted) => wait(commands::move_leader(wanted)),
         Command::Bench(bench) => wait(bench::bench(bench)),

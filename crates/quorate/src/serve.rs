@@ -184,6 +184,7 @@ async fn run(settings: &Settings, for_dev: bool) -> Result<ExitCode, Failed> {
     front.life = handle.life();
     front.learners_max = settings.learners_max;
     front.strict_reconfiguration = settings.strict_reconfiguration;
+    front.auto_promote = settings.auto_promote;
     front.version.clone_from(&settings.etcd_version);
     front.watches.progress_interval = settings.watch_progress_interval;
     front.watches.fragment_bytes = settings.request_bytes_max + (512 << 10);

@@ -322,22 +322,32 @@ struct Late {
 }
 
 impl Late {
+    fn new(name: &'static str, all: &str) -> Late {
+        let (client, peer) = (free_address(), free_address());
+        let folder = std::env::temp_dir().join(format!("quorate-join-test-{}-{peer}", std::process::id()));
+        Late { name, client, peer, folder, all: all.to_owned() }
+    }
+
     /// Adds it as a learner, through these endpoints.
     fn add(name: &'static str, all: &str) -> Late {
-        let (client, peer) = (free_address(), free_address());
-        let folder = std::env::temp_dir().join(format!("quorate-join-test-{}-{name}", std::process::id()));
-        let url = format!("http://{peer}");
+        let late = Late::new(name, all);
+        let url = format!("http://{}", late.peer);
         // In its very first moments a cluster has no records yet, and says so.
         eventually("it is added", || {
             let output = run(&["member", "add", name, "--peer-urls", &url, "--learner", "--endpoints", all]);
             String::from_utf8_lossy(&output.stdout).contains("--join=")
         });
-        Late { name, client, peer, folder, all: all.to_owned() }
+        late
     }
 
     fn serve(&self) -> Killed {
+        self.serve_with(&[])
+    }
+
+    fn serve_with(&self, options: &[&str]) -> Killed {
         Command::new(QUORATE)
             .args(["serve", "--initial-cluster-state=existing", "--log-level=error"])
+            .args(options)
             .arg(format!("--name={}", self.name))
             .arg(format!("--join={}", self.all))
             .arg(format!("--listen-client={}", self.client))
@@ -389,6 +399,58 @@ fn comes_and_goes(nodes: &str) {
     assert_eq!(member.0.wait().expect("it ends").code(), Some(1), "a removed member stops");
     let list = ok(&["member", "list", "--endpoints", &all]);
     assert_eq!(list.lines().count(), 1 + dev.endpoints.len(), "{list}");
+}
+
+/// The first learner has itself promoted; the second takes its place by one command, which is told of nothing in between.
+#[test]
+fn a_learner_votes_by_itself_and_another_takes_its_place_in_one_step() {
+    let dev = Dev::start(&["--nodes", "1"]);
+    let all = dev.all();
+    ok(&["put", "before", "they came", "--endpoints", &all]);
+    let first = Late::add("first", &all);
+    let mut member = first.serve_with(&["--auto-promote"]);
+    first.ready(&mut member);
+    let voters = || ok(&["member", "list", "--endpoints", &all]).matches(" voter ").count();
+    eventually("it votes, and nobody promoted it", || voters() == 2);
+
+    let second = Late::new("second", &all);
+    let url = format!("http://{}", second.peer);
+    let mut replace = Command::new(QUORATE)
+        .args([
+            "member",
+            "replace",
+            "first",
+            "second",
+            "--peer-urls",
+            &url,
+            "--wait",
+            "60s",
+            "--endpoints",
+            &all,
+        ])
+        .stdout(Stdio::piped())
+        .spawn()
+        .map(Killed)
+        .expect("it runs");
+    let mut said = BufReader::new(replace.0.stdout.take().expect("piped"));
+    let mut lines = String::new();
+    while !lines.contains("quorate serve --name=second") {
+        assert!(said.read_line(&mut lines).expect("it says how") > 0, "{lines}");
+    }
+    let mut newcomer = second.serve();
+    second.ready(&mut newcomer);
+    said.read_to_string(&mut lines).expect("it says the rest");
+    assert!(replace.0.wait().expect("it ends").success(), "{lines}");
+    assert!(lines.contains("votes from now on") && lines.contains("2 members are left"), "{lines}");
+    assert_eq!(member.0.wait().expect("it ends").code(), Some(1), "a removed member stops");
+    assert_eq!(voters(), 2);
+    assert_eq!(
+        ok(&["get", "before", "--endpoints", &second.client, "--timeout", "30s"]),
+        "before\nthey came\n"
+    );
+    // Once more changes nothing but to say so.
+    let again = run(&["member", "replace", "first", "second", "--peer-urls", &url, "--endpoints", &all]);
+    assert_eq!(again.status.code(), Some(1), "there is no first any more");
 }
 
 /// {One founder, two members that joined; the power fails for all, and the founder never comes back}: the two find each other by what each has kept, although

@@ -422,6 +422,13 @@ pub(super) const KEYS: &[Key] = &[
         "Refuse changes of members that would leave too few that have started",
     ),
     key(
+        "auto-promote",
+        Kind::Switch,
+        "false",
+        "BOOL",
+        "Should this member be a learner: let it vote as soon as it has caught up",
+    ),
+    key(
         "auto-compaction-mode",
         Kind::Word(&["periodic", "revision"]),
         "periodic",

@@ -7,7 +7,7 @@ use std::{
     io::{Read as _, Write as _},
     net::TcpStream,
     path::PathBuf,
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use quorate_wire::{
@@ -39,8 +39,16 @@ impl Drop for Folder {
 pub(crate) struct Client(TcpStream);
 
 impl Client {
+    /// A server without a leader turns its clients away; they come again, as ZooKeeper's do.
     pub(crate) fn connect(port: u16) -> Client {
-        Client::try_connect(port).expect("a session")
+        let end = Instant::now() + Duration::from_secs(60);
+        loop {
+            match Client::try_connect(port) {
+                Some(client) => return client,
+                None => assert!(Instant::now() < end, "no session in a minute"),
+            }
+            std::thread::yield_now();
+        }
     }
 
     /// None if the server turns its clients away.
