@@ -1,7 +1,5 @@
 //! The service Auth and the gate before every other one, from a client's side, against a cluster of three.
 
-mod support;
-
 use std::time::Duration;
 
 use quorate_client::{
@@ -15,7 +13,7 @@ use quorate_client::{
     },
     wire::{authpb, etcdserverpb as pb, v3electionpb, v3lockpb},
 };
-use support::{Cluster, assert_error, delete, op, put, range};
+use crate::support::{Cluster, assert_error, delete, op, put, range};
 use tokio::{sync::mpsc, time::timeout};
 
 const DENIED: &str = "etcdserver: permission denied";

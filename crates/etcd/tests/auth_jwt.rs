@@ -1,8 +1,6 @@
 //! Signed tokens, from a client's side, against a cluster of three: the first member signs for ten minutes, the second for one second, and the third has
 //! the public key alone.
 
-mod support;
-
 use std::{path::PathBuf, time::Duration};
 
 use quorate_client::{
@@ -11,7 +9,7 @@ use quorate_client::{
     wire::{authpb, etcdserverpb as pb},
 };
 use quorate_etcd::{Jwt, JwtFiles};
-use support::{Cluster, assert_error, put, range};
+use crate::support::{Cluster, assert_error, put, range};
 
 const BAD_TOKEN: &str = "etcdserver: invalid auth token";
 const OLD: &str = "etcdserver: revision of auth store is old";

@@ -1,10 +1,8 @@
 //! etcd's own command line against our server. Passes over itself where `etcdctl` is not installed.
 
-mod support;
-
 use std::{io::ErrorKind, process::Stdio};
 
-use support::Cluster;
+use crate::support::Cluster;
 use tokio::{io::AsyncWriteExt, process::Command};
 
 struct Ctl {

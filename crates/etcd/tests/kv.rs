@@ -1,13 +1,11 @@
 //! The service KV, from a client's side, against a cluster of three.
 
-mod support;
-
 use quorate_client::{
     Session,
     tonic::{Code, Request},
     wire::etcdserverpb::{self as pb, compare, request_op::Request as Op, response_op::Response as Answer},
 };
-use support::{Cluster, assert_error, delete, op, put, range};
+use crate::support::{Cluster, assert_error, delete, op, put, range};
 
 fn txn(success: Vec<pb::RequestOp>) -> pb::TxnRequest {
     pb::TxnRequest { success, ..Default::default() }

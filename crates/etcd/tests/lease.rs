@@ -1,7 +1,5 @@
 //! The service Lease, from a client's side, against a cluster of three.
 
-mod support;
-
 use std::time::Duration;
 
 use quorate_client::{
@@ -9,7 +7,7 @@ use quorate_client::{
     tonic::{Code, Streaming, codegen::tokio_stream::wrappers::ReceiverStream, transport::Channel},
     wire::etcdserverpb as pb,
 };
-use support::{Cluster, assert_error, put, range};
+use crate::support::{Cluster, assert_error, put, range};
 use tokio::{
     sync::mpsc,
     time::{Instant, timeout},

@@ -1,7 +1,5 @@
 //! Lock, Election and RangeStream, from a client's side, against a cluster of three.
 
-mod support;
-
 use std::time::Duration;
 
 use quorate_client::{
@@ -9,7 +7,7 @@ use quorate_client::{
     tonic::Code,
     wire::{etcdserverpb as pb, v3electionpb as election, v3lockpb as lock},
 };
-use support::{Cluster, assert_error, put, range};
+use crate::support::{Cluster, assert_error, put, range};
 use tokio::time::timeout;
 
 const SOON: Duration = Duration::from_secs(20);

@@ -1,10 +1,8 @@
 //! Whatever comes in on the port, other clients go on.
 
-mod support;
-
 use std::time::Duration;
 
-use support::Cluster;
+use crate::support::Cluster;
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::TcpStream,
@@ -95,7 +93,7 @@ async fn malformed_messages_are_refused_and_the_connection_goes_on() {
         grpc.unary(Request::new(Vec::new()), path, raw::Raw).await.unwrap_err().code(),
         Code::Unimplemented
     );
-    cluster.kv(0).put(support::put("a", "1")).await.unwrap();
+    cluster.kv(0).put(crate::support::put("a", "1")).await.unwrap();
     grpc.ready().await.unwrap();
     let path = http::uri::PathAndQuery::from_static("/grpc.health.v1.Health/Check");
     let health = grpc.unary(Request::new(Vec::new()), path, raw::Raw).await.unwrap().into_inner();

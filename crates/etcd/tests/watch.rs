@@ -1,7 +1,5 @@
 //! The service Watch, from a client's side, against a cluster of three.
 
-mod support;
-
 use std::time::Duration;
 
 use quorate_client::{
@@ -9,7 +7,7 @@ use quorate_client::{
     tonic::{Code, Request, Status, Streaming, codegen::tokio_stream::wrappers::ReceiverStream},
     wire::etcdserverpb::{self as pb, watch_request::RequestUnion},
 };
-use support::{Cluster, put, range};
+use crate::support::{Cluster, put, range};
 use tokio::{sync::mpsc, time::timeout};
 
 /// A stream of watches, and its client's half.

@@ -3,7 +3,7 @@ use std::time::Duration;
 use serde_json::{Value, json};
 use tokio::time::timeout;
 
-use crate::{
+use super::{
     base64, call,
     http1::{Http1, get, post, request},
     refused, said,

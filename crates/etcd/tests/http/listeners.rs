@@ -13,7 +13,7 @@ use quorate_etcd::{Front, Listener, Serves, serve_all};
 use tokio::net::TcpListener;
 use tower_service::Service as _;
 
-use crate::{
+use super::{
     http1::{get, post, request},
     support::{Cluster, TOKEN},
 };

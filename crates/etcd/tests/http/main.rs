@@ -5,12 +5,10 @@ mod http1;
 mod listeners;
 mod metrics;
 mod probes;
-#[path = "../support/mod.rs"]
-mod support;
 
 use http1::{Answer, post};
 use serde_json::{Value, json};
-use support::Cluster;
+use crate::support::{self, Cluster};
 
 fn base64(text: &str) -> String {
     const ALPHABET: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";

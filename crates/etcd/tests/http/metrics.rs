@@ -2,7 +2,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::json;
 
-use crate::{
+use super::{
     base64, call,
     http1::{Http1, get, post},
     support::{Cluster, put},

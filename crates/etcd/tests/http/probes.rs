@@ -1,6 +1,6 @@
 use serde_json::json;
 
-use crate::{
+use super::{
     call,
     http1::{get, post},
     support::Cluster,

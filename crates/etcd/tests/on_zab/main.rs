@@ -1,8 +1,4 @@
 //! The suite of etcd's API once more, with the keys on ZAB: the same files, the same promises.
-#![allow(
-    clippy::duplicate_mod,
-    reason = "each file brings the same support, as it does where it is a program of its own"
-)]
 
 #[path = "../auth.rs"]
 mod auth;
@@ -16,5 +12,7 @@ mod kv;
 mod lease;
 #[path = "../recipes.rs"]
 mod recipes;
+#[path = "../support/mod.rs"]
+mod support;
 #[path = "../watch.rs"]
 mod watch;
