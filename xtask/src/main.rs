@@ -16,6 +16,7 @@ mod etcd3;
 mod etcd_api;
 mod etcd_differential;
 mod etcdctl;
+mod explore;
 mod failover;
 mod floor;
 mod foreign;
@@ -59,6 +60,7 @@ cargo xtask torture --kills N          kill -9 and restart real processes under 
 cargo xtask power --losses N           power losses on loop-mounted ext4 (root); a build without syncs must fail
 cargo xtask full-disk                  one member's file system fills up (root): NOSPACE, kill -9, restart, room again
 cargo xtask plants [ID…]               every planted bug must be found by its named checker; writes docs/plants.md
+cargo xtask explore raft|zab --worlds N  the real engines in small worlds, every order of events; with --plants, the planted bugs that are within reach
 cargo xtask fuzz [TARGET…] --seconds N  libFuzzer on what bytes from outside can do (needs a C++ compiler); what it finds is kept in fuzz/found
 cargo xtask plants --smoke             a few of them
 cargo xtask compare --rounds N         beside etcd, in one run, with floor and ceiling; writes docs/comparison.md
@@ -116,6 +118,7 @@ fn main() -> ExitCode {
         Some("torture") => torture::run(number("--kills", 1000), true),
         Some("power") => power::run(number("--losses", 50), true),
         Some("full-disk") => full_disk::run(),
+        Some("explore") => explore::run(&arguments[1..]),
         Some("fuzz") => fuzz::run(&arguments[1..]),
         Some("plants") => plants::run(&arguments[1..]),
         Some("compare") => compare::run(number("--rounds", 3), number("--kills", 20)),

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use crate::support::{Cluster, assert_error, delete, op, put, range};
 use quorate_client::{
     rpc::{
         AuthClient, LeaseClient, WatchClient, v3electionpb::election_client::ElectionClient,
@@ -13,7 +14,6 @@ use quorate_client::{
     },
     wire::{authpb, etcdserverpb as pb, v3electionpb, v3lockpb},
 };
-use crate::support::{Cluster, assert_error, delete, op, put, range};
 use tokio::{sync::mpsc, time::timeout};
 
 const DENIED: &str = "etcdserver: permission denied";

@@ -3,13 +3,13 @@
 
 use std::{path::PathBuf, time::Duration};
 
+use crate::support::{Cluster, assert_error, put, range};
 use quorate_client::{
     rpc::{AuthClient, LeaseClient, WatchClient},
     tonic::{Code, IntoRequest, Request, Status, transport::Channel},
     wire::{authpb, etcdserverpb as pb},
 };
 use quorate_etcd::{Jwt, JwtFiles};
-use crate::support::{Cluster, assert_error, put, range};
 
 const BAD_TOKEN: &str = "etcdserver: invalid auth token";
 const OLD: &str = "etcdserver: revision of auth store is old";

@@ -2,9 +2,9 @@
 
 use std::time::Duration;
 
+use crate::support::{Cluster, assert_error, delete, peer_urls, put, range};
 use quorate_client::{tonic::Code, wire::etcdserverpb as pb};
 use quorate_consensus::NodeId;
-use crate::support::{Cluster, assert_error, delete, peer_urls, put, range};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_learner_is_added_catches_up_is_promoted_and_removed() {

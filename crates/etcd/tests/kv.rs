@@ -1,11 +1,11 @@
 //! The service KV, from a client's side, against a cluster of three.
 
+use crate::support::{Cluster, assert_error, delete, op, put, range};
 use quorate_client::{
     Session,
     tonic::{Code, Request},
     wire::etcdserverpb::{self as pb, compare, request_op::Request as Op, response_op::Response as Answer},
 };
-use crate::support::{Cluster, assert_error, delete, op, put, range};
 
 fn txn(success: Vec<pb::RequestOp>) -> pb::TxnRequest {
     pb::TxnRequest { success, ..Default::default() }

@@ -2,12 +2,12 @@
 
 use std::time::Duration;
 
+use crate::support::{Cluster, assert_error, put, range};
 use quorate_client::{
     rpc::LeaseClient,
     tonic::{Code, Streaming, codegen::tokio_stream::wrappers::ReceiverStream, transport::Channel},
     wire::etcdserverpb as pb,
 };
-use crate::support::{Cluster, assert_error, put, range};
 use tokio::{
     sync::mpsc,
     time::{Instant, timeout},

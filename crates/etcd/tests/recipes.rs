@@ -2,12 +2,12 @@
 
 use std::time::Duration;
 
+use crate::support::{Cluster, assert_error, put, range};
 use quorate_client::{
     rpc::{ElectionClient, LeaseClient, LockClient},
     tonic::Code,
     wire::{etcdserverpb as pb, v3electionpb as election, v3lockpb as lock},
 };
-use crate::support::{Cluster, assert_error, put, range};
 use tokio::time::timeout;
 
 const SOON: Duration = Duration::from_secs(20);

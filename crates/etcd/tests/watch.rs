@@ -2,12 +2,12 @@
 
 use std::time::Duration;
 
+use crate::support::{Cluster, put, range};
 use quorate_client::{
     rpc::WatchClient,
     tonic::{Code, Request, Status, Streaming, codegen::tokio_stream::wrappers::ReceiverStream},
     wire::etcdserverpb::{self as pb, watch_request::RequestUnion},
 };
-use crate::support::{Cluster, put, range};
 use tokio::{sync::mpsc, time::timeout};
 
 /// A stream of watches, and its client's half.

@@ -28,8 +28,6 @@ const OPEN_MAX: usize = 32;
 const JOURNAL: &str = "log/";
 /// Pieces of one vectored write; Linux takes 1024.
 const PIECES_MAX: usize = 256;
-/// A read is not trusted with more memory than this at a time; it grows as bytes come.
-const READ_STEP_BYTES: u64 = 4 << 20;
 
 /// Executes operations, with the files it has open.
 #[derive(Debug)]
@@ -222,22 +220,7 @@ impl Files {
     fn read(&mut self, path: &Arc<str>, offset: u64, length: u64) -> io::Result<DiskOutcome> {
         // Opened each time: another thread than the writer's reads, and must not hold on to a file that has got another name since.
         let file = File::open(self.place(path)?)?;
-        let mut data = Vec::new();
-        while (data.len() as u64) < length {
-            let have = data.len();
-            let step = (length - have as u64).min(READ_STEP_BYTES) as usize;
-            data.resize(have + step, 0);
-            let read = loop {
-                match file.read_at(&mut data[have..], offset + have as u64) {
-                    Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                    other => break other?,
-                }
-            };
-            data.truncate(have + read);
-            if read == 0 {
-                break;
-            }
-        }
+        let data = crate::sparse::read(&file, offset, length)?;
         Ok(DiskOutcome::Read(Bytes::from(data)))
     }
 

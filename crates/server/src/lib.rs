@@ -54,6 +54,7 @@ mod secure;
 #[cfg(test)]
 mod secure_tests;
 mod seed;
+mod sparse;
 mod start;
 mod state;
 pub mod systemd;

@@ -6,9 +6,9 @@ mod listeners;
 mod metrics;
 mod probes;
 
+use crate::support::{self, Cluster};
 use http1::{Answer, post};
 use serde_json::{Value, json};
-use crate::support::{self, Cluster};
 
 fn base64(text: &str) -> String {
     const ALPHABET: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
