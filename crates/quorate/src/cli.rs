@@ -380,6 +380,9 @@ pub(crate) struct Sim {
     /// Print the trace of a failing run
     #[arg(long)]
     pub(crate) trace: bool,
+    /// Leave out of the first failing run whatever it fails without, and write the rest here
+    #[arg(long, value_name = "FILE")]
+    pub(crate) shrink: Option<PathBuf>,
     /// How many runs at a time [default: one per processor]
     #[arg(long, value_name = "COUNT", value_parser = at_least_one)]
     pub(crate) jobs: Option<usize>,

@@ -1,14 +1,40 @@
 //! `quorate sim`: campaigns of the simulator, which runs the very same node under faults on virtual time.
 
-use std::{io::IsTerminal, process::ExitCode};
+use std::{io::IsTerminal, path::Path, process::ExitCode};
 
 use indicatif::{ProgressBar, ProgressStyle};
-use quorate_sim::{EngineKind, Options, campaign};
+use quorate_sim::{EngineKind, Found, Options, Summary, campaign};
 
 use crate::{cli::Sim, commands::Failed, output::print};
 
 /// So many seeds reach everything that is worth reaching; what they do not reach has gone missing.
 const SEEDS_REACH_ALL: u64 = 200;
+
+/// Writes the first failure, with as few actions as it takes, as `crates/sim/tests/found` keeps them.
+fn shrink(summary: &Summary, plant: Option<&str>, path: &Path) -> Result<(), Failed> {
+    let Some(mut found) = summary.failures.first().and_then(Found::of) else {
+        print(b"nothing failed, so there is nothing to shrink\n");
+        return Ok(());
+    };
+    #[cfg(feature = "planted-bugs")]
+    quorate_consensus::activate_plant(plant.unwrap_or_default());
+    #[cfg(not(feature = "planted-bugs"))]
+    let _ = plant;
+    let before = found.actions.len();
+    found.shrink(&mut |left| print(format!("{left} actions\n").as_bytes()));
+    std::fs::write(path, found.to_text())
+        .map_err(|error| Failed { code: 1, message: format!("cannot write {}: {error}", path.display()) })?;
+    let (seed, left) = (found.seed, found.actions.len());
+    print(
+        format!(
+            "seed {seed} still breaks {} with {left} of {before} actions: {}\n",
+            found.invariant,
+            path.display()
+        )
+        .as_bytes(),
+    );
+    Ok(())
+}
 
 pub(crate) fn sim(wanted: &Sim) -> Result<ExitCode, Failed> {
     if wanted.plant.is_some() && !quorate_consensus::PLANTS_COMPILED {
@@ -56,5 +82,8 @@ pub(crate) fn sim(wanted: &Sim) -> Result<ExitCode, Failed> {
     }
     text.push_str(&summary.to_string());
     print(text.as_bytes());
+    if let Some(path) = &wanted.shrink {
+        shrink(&summary, wanted.plant.as_deref(), path)?;
+    }
     Ok(if summary.is_clean() { ExitCode::SUCCESS } else { ExitCode::from(1) })
 }
