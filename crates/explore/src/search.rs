@@ -1,5 +1,8 @@
 //! All worlds that can be reached: in breadth first, so that what goes wrong early is found in few steps; then each in depth, so that memory is needed
-//! for fingerprints alone.
+//! for little more than fingerprints.
+//!
+//! A search that is cut off should have been everywhere a little: whoever goes into depth takes what may happen in an order of its own, and turns to another
+//! world after a while.
 
 use std::{
     collections::VecDeque,
@@ -10,7 +13,7 @@ use std::{
     thread,
 };
 
-use quorate_consensus::Plant;
+use quorate_consensus::{Plant, Random};
 
 use crate::{
     scenario::Scenario,
@@ -19,7 +22,9 @@ use crate::{
 };
 
 /// Worlds that are kept in breadth before the search goes into depth.
-const BREADTH: usize = 20_000;
+const BREADTH: usize = 5_000;
+/// Worlds that are looked at below one of them before it is another one's turn.
+const TURN: usize = 2_000;
 
 /// How far to go.
 #[derive(Clone, Copy, Debug)]
@@ -112,32 +117,37 @@ impl<E: Explored> Search<'_, E> {
     fn run(&self, world: World<E>) -> bool {
         let mut frontier = VecDeque::from([Place { world, way: None }]);
         let (mut actions, mut next) = (Vec::new(), Vec::new());
+        let random = &mut Random::new(0);
         while frontier.len() < BREADTH && !self.over.load(Ordering::Relaxed) {
             let Some(place) = frontier.pop_front() else { return true };
-            self.expand(&place, &mut actions, &mut next);
+            self.expand(&place, random, &mut actions, &mut next);
             frontier.extend(next.drain(..));
         }
         *self.shared.lock().unwrap_or_else(PoisonError::into_inner) = (frontier, 0);
         thread::scope(|scope| {
-            for _ in 0..self.limits.threads.max(1) {
-                scope.spawn(|| self.work());
+            for thread in 1..=self.limits.threads.max(1) as u64 {
+                scope.spawn(move || self.work(Random::new(thread)));
             }
         });
         !self.over.load(Ordering::Relaxed)
     }
 
     /// One thread: takes a world, and looks at all that come after it.
-    fn work(&self) {
+    fn work(&self, mut random: Random) {
         plant(self.limits.plant);
         let (mut stack, mut actions) = (Vec::new(), Vec::new());
         while let Some(place) = self.take() {
             stack.push(place);
+            let mut turn = 0;
             while let Some(place) = stack.pop() {
                 if self.over.load(Ordering::Relaxed) {
                     return;
                 }
-                self.expand(&place, &mut actions, &mut stack);
-                if stack.len() > 8 && self.hungry.load(Ordering::Relaxed) > 0 {
+                self.expand(&place, &mut random, &mut actions, &mut stack);
+                turn += 1;
+                if turn == TURN {
+                    self.shared.lock().unwrap_or_else(PoisonError::into_inner).0.extend(stack.drain(..));
+                } else if stack.len() > 8 && self.hungry.load(Ordering::Relaxed) > 0 {
                     // The oldest have most below them.
                     let half = stack.len() / 2;
                     self.shared.lock().unwrap_or_else(PoisonError::into_inner).0.extend(stack.drain(..half));
@@ -169,10 +179,19 @@ impl<E: Explored> Search<'_, E> {
     }
 
     /// Every world one step from this one that was not seen before.
-    fn expand(&self, place: &Place<E>, actions: &mut Vec<Action>, next: &mut Vec<Place<E>>) {
+    fn expand(
+        &self,
+        place: &Place<E>,
+        random: &mut Random,
+        actions: &mut Vec<Action>,
+        next: &mut Vec<Place<E>>,
+    ) {
         actions.clear();
         place.world.actions(self.scenario, actions);
         let depth = place.way.as_ref().map_or(0, |step| step.depth) + 1;
+        for at in (1..actions.len()).rev() {
+            actions.swap(at, random.below(at as u64 + 1) as usize);
+        }
         for action in actions.drain(..) {
             let mut world = place.world.clone();
             let outcome = world.act(action, self.scenario);

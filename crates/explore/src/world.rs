@@ -328,7 +328,6 @@ impl<E: Explored> World<E> {
         if let Some((meta, keep)) = node.installing.take() {
             node.log.retain(|entry| keep && entry.position.index > meta.position.index);
             node.snapshot = meta.clone();
-            node.commit = node.commit.max(meta.position.index);
             return self.step(n, Input::SnapshotInstalled { meta }, scenario);
         }
         Ok(())
