@@ -7,7 +7,7 @@
 //!     └──► figures ──► table ──► docs/comparison-api.md
 //! ```
 //!
-//! What a plain put and a plain get cost is [`compare`](crate::compare)'s.
+//! What a plain put and a plain get cost is [`crate::compare`]'s.
 
 mod calls;
 mod expiry;
