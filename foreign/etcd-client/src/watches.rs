@@ -2,7 +2,9 @@
 
 use std::time::Instant;
 
-use etcd_client::{Client, DeleteOptions, EventType, WatchFilterType, WatchOptions, WatchResponse, WatchStream};
+use etcd_client::{
+    Client, DeleteOptions, EventType, WatchFilterType, WatchOptions, WatchResponse, WatchStream,
+};
 
 use crate::{Fallible, PATIENCE, refusal, within};
 
