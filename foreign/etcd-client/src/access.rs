@@ -1,11 +1,13 @@
 //! Users, roles and passwords.
 
+use std::time::{Duration, Instant};
+
 use etcd_client::{
     Client, ConnectOptions, Error, GetOptions, Permission, PermissionType, RoleRevokePermissionOptions,
     WatchOptions,
 };
 
-use crate::{Fallible, refusal, watches};
+use crate::{Fallible, PATIENCE, refusal, watches};
 
 pub(crate) const DENIED: (i32, &str) = (7, "etcdserver: permission denied");
 
@@ -26,15 +28,28 @@ pub(crate) async fn begin(client: &mut Client) -> Fallible<()> {
     Ok(())
 }
 
+/// The same, on a member that may not have heard yet that auth is on.
+pub(crate) async fn soon_as_user(endpoint: &String, name: &str, password: &str) -> Fallible<Client> {
+    let end = Instant::now() + PATIENCE;
+    loop {
+        match as_user(std::slice::from_ref(endpoint), name, password).await {
+            Ok(client) => return Ok(client),
+            Err(error) if Instant::now() > end => return Err(error.into()),
+            Err(_) => tokio::time::sleep(Duration::from_millis(20)).await,
+        }
+    }
+}
+
 pub(crate) async fn end(endpoints: &[String]) -> Fallible<()> {
     as_user(&endpoints[..1], "root", "proot").await?.auth_disable().await?;
     Ok(())
 }
 
 /// All at one member: another may not know yet that users have changed, and then says so, as etcd does (`revision of auth store is old`).
-pub(crate) async fn users_and_roles(endpoints: &[String], client: &mut Client) -> Fallible<()> {
+pub(crate) async fn users_and_roles(endpoints: &[String]) -> Fallible<()> {
+    let (all, endpoints) = (endpoints, &endpoints[..1]);
+    let client = &mut Client::connect(endpoints, None).await?;
     begin(client).await?;
-    let endpoints = &endpoints[..1];
     let (code, text) = refusal(client.get("u/a", None).await);
     assert_eq!((code, text.as_str()), (3, "etcdserver: user name is empty"));
     let (code, text) = refusal(as_user(endpoints, "u", "wrong").await.map(drop));
@@ -75,5 +90,15 @@ pub(crate) async fn users_and_roles(endpoints: &[String], client: &mut Client) -
     client.user_revoke_role("root", "root").await?;
     client.user_delete("root").await?;
     client.role_delete("root").await?;
+    let began = Instant::now();
+    for endpoint in all {
+        let mut nobody = Client::connect([endpoint], None).await?;
+        while let Err(error) = nobody.get("v", None).await {
+            if began.elapsed() > PATIENCE {
+                return Err(error.into());
+            }
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    }
     Ok(())
 }

@@ -33,11 +33,16 @@ pub(crate) async fn of_the_leader(endpoints: &[String], client: &mut Client) -> 
         let mut wrote = Vec::new();
         for at in 0..10 {
             let key = format!("{prefix}{at}");
-            again("a write after the death", alive.clone(), async |client| client.put(key.clone(), "1", None).await)
-                .await?;
+            again("a write after the death", alive.clone(), async |client| {
+                client.put(key.clone(), "1", None).await
+            })
+            .await?;
             wrote.push(key);
             if at == 0 {
-                println!("note the leader, {leads}, was killed; the crate wrote again after {:.2?}", began.elapsed());
+                println!(
+                    "note the leader, {leads}, was killed; the crate wrote again after {:.2?}",
+                    began.elapsed()
+                );
             }
         }
         // Those of the member that lives: told of all, each once, unless a write was sent twice.
@@ -54,7 +59,8 @@ pub(crate) async fn of_the_leader(endpoints: &[String], client: &mut Client) -> 
 
         let mut third = Client::connect([&endpoints[(leads + 2) % endpoints.len()]], None).await?;
         let key = lock.key().to_vec();
-        let there = again("a read", third.clone(), async |client| client.get(key.clone(), None).await).await?;
+        let there =
+            again("a read", third.clone(), async |client| client.get(key.clone(), None).await).await?;
         assert_eq!(there.count(), 1, "the lock is held");
         let post = third.leader(format!("post-{n}")).await?;
         assert_eq!(post.kv().ok_or("no leader")?.value(), b"here");
@@ -98,7 +104,7 @@ pub(crate) async fn of_the_leader_under_auth(endpoints: &[String], client: &mut 
     let leads = {
         let mut found = None;
         for (number, endpoint) in endpoints.iter().enumerate() {
-            let mut root = access::as_user(std::slice::from_ref(endpoint), "root", "proot").await?;
+            let mut root = access::soon_as_user(endpoint, "root", "proot").await?;
             let status = root.status().await?;
             if status.header().ok_or("no header")?.member_id() == status.leader() {
                 found = Some(number);
@@ -107,7 +113,7 @@ pub(crate) async fn of_the_leader_under_auth(endpoints: &[String], client: &mut 
         found.ok_or("nobody leads")?
     };
     let other = &endpoints[(leads + 1) % endpoints.len()];
-    let user = access::as_user(std::slice::from_ref(other), "u", "pu").await?;
+    let user = access::soon_as_user(other, "u", "pu").await?;
     ask("kill", leads)?;
     again("a write", user.clone(), async |client| client.put("u/through", "1", None).await).await?;
     let (code, text) = refusal(user.clone().put("v", "1", None).await);

@@ -12,7 +12,7 @@ mod watches;
 use std::time::Duration;
 
 use etcd_client::{
-    Client, Compare, CompareOp, CompactionOptions, DeleteOptions, Error, GetOptions, PutOptions, SortOrder,
+    Client, CompactionOptions, Compare, CompareOp, DeleteOptions, Error, GetOptions, PutOptions, SortOrder,
     SortTarget, Txn, TxnOp, TxnOpResponse,
 };
 
@@ -58,7 +58,7 @@ async fn main() -> Fallible<()> {
     leases::whole_lives(&mut client).await?;
     recipes::locks(&mut client).await?;
     recipes::elections(&mut client).await?;
-    access::users_and_roles(&endpoints, &mut client).await?;
+    access::users_and_roles(&endpoints).await?;
     death::of_the_leader(&endpoints, &mut client).await?;
     death::of_the_leader_while_a_lease_ends(&endpoints).await?;
     death::of_the_leader_under_auth(&endpoints, &mut client).await?;
@@ -101,7 +101,8 @@ async fn puts_and_ranges(client: &mut Client) -> Fallible<()> {
     for n in 0..5 {
         client.put(format!("f/n{n}"), format!("{}", 9 - n), None).await?;
     }
-    let options = GetOptions::new().with_prefix().with_limit(2).with_sort(SortTarget::Value, SortOrder::Ascend);
+    let options =
+        GetOptions::new().with_prefix().with_limit(2).with_sort(SortTarget::Value, SortOrder::Ascend);
     let some = client.get("f/n", Some(options)).await?;
     assert_eq!((some.count(), some.more(), some.kvs()[0].value()), (5, true, &b"5"[..]));
     let keys = client.get("f/n", Some(GetOptions::new().with_prefix().with_keys_only())).await?;
@@ -135,7 +136,10 @@ async fn transactions(client: &mut Client) -> Fallible<()> {
     let refused = client.txn(swap("a", "c")).await?;
     assert!(!refused.succeeded());
     let nested = Txn::new()
-        .when([Compare::version("f/t", CompareOp::Greater, 0), Compare::create_revision("f/u", CompareOp::Equal, 0)])
+        .when([
+            Compare::version("f/t", CompareOp::Greater, 0),
+            Compare::create_revision("f/u", CompareOp::Equal, 0),
+        ])
         .and_then([TxnOp::txn(Txn::new().and_then([TxnOp::put("f/u", "1", None)]))]);
     assert!(client.txn(nested).await?.succeeded());
     assert_eq!(client.get("f/u", None).await?.count(), 1);
