@@ -68,6 +68,12 @@ impl Shape {
         }
     }
 
+    /// Does this group's leader fill its epochs within a run, so that leads end by themselves (rule Z01)?
+    #[must_use]
+    pub(crate) fn has_short_epochs(&self, group: GroupId) -> bool {
+        self.engine_of(group) == EngineKind::Zab && self.zab.counter_max < u64::from(u32::MAX)
+    }
+
     /// The groups of the cluster, in the order in which everything here keeps them.
     #[must_use]
     pub fn groups(&self) -> &'static [GroupId] {
