@@ -9,49 +9,15 @@
 mod support;
 
 use std::{
-    io::{BufRead as _, BufReader},
-    process::{Child, ChildStdout, Command, Output, Stdio},
+    process::{Command, Stdio},
     thread::sleep,
     time::{Duration, Instant},
 };
 
-use support::{Folder, free_ports};
-
-const QUORATE: &str = env!("CARGO_BIN_EXE_quorate");
-
-/// One member; killed when dropped.
-struct Member(Child, BufReader<ChildStdout>);
-
-impl Drop for Member {
-    fn drop(&mut self) {
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-    }
-}
-
-fn start(command: &mut Command) -> Member {
-    let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("the binary starts");
-    let out = BufReader::new(child.stdout.take().expect("piped"));
-    Member(child, out)
-}
-
-impl Member {
-    fn wait_until_it_serves(&mut self) {
-        let mut line = String::new();
-        self.1.read_line(&mut line).expect("it says so");
-        assert!(line.starts_with("ready: "), "{line:?}");
-    }
-}
-
-fn run(words: &[&str]) -> Output {
-    Command::new(QUORATE).args(words).output().expect("the binary starts")
-}
-
-fn ask(words: &[&str]) -> String {
-    let output = run(words);
-    assert!(output.status.success(), "{words:?}: {}", String::from_utf8_lossy(&output.stderr));
-    String::from_utf8(output.stdout).expect("text")
-}
+use support::{
+    Folder, free_ports,
+    process::{Member, QUORATE, ask, run, start},
+};
 
 #[test]
 fn a_member_that_starts_with_other_keys_ends_and_the_cluster_refuses_writes_until_it_is_told_otherwise() {
@@ -100,7 +66,8 @@ fn a_member_that_starts_with_other_keys_ends_and_the_cluster_refuses_writes_unti
         words.extend(told.iter().map(String::as_str));
         ask(&words);
     }
-    let mut members = [0, 1, 2].map(|n| start(Command::new(QUORATE).arg("serve").args(told(n))));
+    let mut members =
+        [0, 1, 2].map(|n| start(Command::new(QUORATE).arg("serve").args(told(n)).stderr(Stdio::piped())));
     let deadline = Instant::now() + Duration::from_secs(60);
     let ended = loop {
         if let Some(ended) = members[2].0.try_wait().expect("it can be asked") {

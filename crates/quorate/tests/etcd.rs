@@ -9,48 +9,14 @@
 mod support;
 
 use std::{
-    io::{BufRead as _, BufReader},
     path::Path,
-    process::{Child, ChildStdout, Command, Output, Stdio},
+    process::{Command, Stdio},
 };
 
-use support::{Folder, free_ports};
-
-const QUORATE: &str = env!("CARGO_BIN_EXE_quorate");
-
-/// One member; killed when dropped.
-struct Member(Child, BufReader<ChildStdout>);
-
-impl Drop for Member {
-    fn drop(&mut self) {
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-    }
-}
-
-fn start(command: &mut Command) -> Member {
-    let mut child = command.stdout(Stdio::piped()).stderr(Stdio::null()).spawn().expect("the binary starts");
-    let out = BufReader::new(child.stdout.take().expect("piped"));
-    Member(child, out)
-}
-
-impl Member {
-    fn wait_until_it_serves(&mut self) {
-        let mut line = String::new();
-        self.1.read_line(&mut line).expect("it says so");
-        assert!(line.starts_with("ready: "), "{line:?}");
-    }
-}
-
-fn run(words: &[&str]) -> Output {
-    Command::new(QUORATE).args(words).output().expect("the binary starts")
-}
-
-fn ask(words: &[&str]) -> String {
-    let output = run(words);
-    assert!(output.status.success(), "{words:?}: {}", String::from_utf8_lossy(&output.stderr));
-    String::from_utf8(output.stdout).expect("text")
-}
+use support::{
+    Folder, free_ports,
+    process::{Member, QUORATE, ask, run, start},
+};
 
 #[test]
 fn etcds_flags_variables_and_name_start_a_member() {
@@ -73,7 +39,8 @@ fn etcds_flags_variables_and_name_start_a_member() {
                 "5",
             ])
             .env("ETCD_DATA_DIR", folder.0.join("data"))
-            .env("ETCD_INITIAL_CLUSTER", format!("solo={peer}")),
+            .env("ETCD_INITIAL_CLUSTER", format!("solo={peer}"))
+            .stderr(Stdio::null()),
     );
     member.wait_until_it_serves();
     assert_eq!(ask(&["put", "a", "1", "--endpoints", &client]), "OK\n");
@@ -112,8 +79,9 @@ fn a_new_cluster_begins_with_a_backup_on_either_engine() {
         let (clients, peers) = (free_ports(), free_ports());
         let told = |number, token| options(number, &folder.0, token, engine, clients, peers);
         let serve = |token| {
-            let mut members =
-                [0, 1, 2].map(|n| start(Command::new(QUORATE).arg("serve").args(told(n, token))));
+            let mut members = [0, 1, 2].map(|n| {
+                start(Command::new(QUORATE).arg("serve").args(told(n, token)).stderr(Stdio::null()))
+            });
             members.iter_mut().for_each(Member::wait_until_it_serves);
             members
         };

@@ -10,34 +10,17 @@ mod support;
 
 use std::{
     fs,
-    io::{BufRead as _, BufReader, Read as _, Write as _},
+    io::{Read as _, Write as _},
     net::TcpStream,
     path::PathBuf,
-    process::{Child, ChildStdout, Command, Output, Stdio},
+    process::{Command, Output},
 };
 
 use serde_json::{Value, json};
-use support::{Client, Folder, free_ports};
-
-const QUORATE: &str = env!("CARGO_BIN_EXE_quorate");
-
-/// One member; killed when dropped.
-struct Member(Child, BufReader<ChildStdout>);
-
-impl Drop for Member {
-    fn drop(&mut self) {
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-    }
-}
-
-impl Member {
-    fn wait_until_it_serves(&mut self) {
-        let mut line = String::new();
-        self.1.read_line(&mut line).expect("it says so");
-        assert!(line.starts_with("ready: "), "{line:?}");
-    }
-}
+use support::{
+    Client, Folder, free_ports,
+    process::{Member, QUORATE, run, start},
+};
 
 /// Where the members are; the first three found the cluster.
 struct Cluster {
@@ -77,10 +60,7 @@ impl Cluster {
     }
 
     fn start(&self, number: usize, more: &[&str]) -> Member {
-        let mut command = self.command(number, more);
-        let mut child = command.stdout(Stdio::piped()).spawn().expect("the binary starts");
-        let out = BufReader::new(child.stdout.take().expect("piped"));
-        let mut member = Member(child, out);
+        let mut member = start(&mut self.command(number, more));
         if number < 3 && more.is_empty() {
             return member;
         }
@@ -90,9 +70,7 @@ impl Cluster {
 
     fn run(&self, number: usize, words: &[&str]) -> Output {
         let endpoint = format!("127.0.0.1:{}", self.clients[number]);
-        let mut command = Command::new(QUORATE);
-        command.args(words).args(["--endpoints", &endpoint, "--timeout", "30s"]);
-        command.output().expect("the binary starts")
+        run(&[words, &["--endpoints", &endpoint, "--timeout", "30s"]].concat())
     }
 
     fn ask(&self, number: usize, words: &[&str]) -> String {

@@ -8,30 +8,12 @@
 
 mod support;
 
-use std::{
-    io::{BufRead, BufReader},
-    path::Path,
-    process::{Child, ChildStdout, Command, Stdio},
-    thread::sleep,
-    time::{Duration, Instant},
+use std::{path::Path, process::Command};
+
+use support::{
+    Client, Folder, free_ports,
+    process::{Member, QUORATE, ask, start},
 };
-
-use support::{Client, Folder, free_ports};
-
-const QUORATE: &str = env!("CARGO_BIN_EXE_quorate");
-
-/// One member; killed when dropped.
-struct Member {
-    child: Child,
-    out: BufReader<ChildStdout>,
-}
-
-impl Drop for Member {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
-}
 
 /// Where the three members are, and what they are told alike.
 struct Cluster<'a> {
@@ -51,40 +33,13 @@ impl Cluster<'_> {
             .args(["--initial-cluster", &[url(0), url(1), url(2)].join(",")])
             .arg("--data-dir")
             .arg(self.folder.join(format!("data-{number}")))
-            .args(more)
-            .stdout(Stdio::piped());
-        let mut child = command.spawn().expect("the binary starts");
-        let out = BufReader::new(child.stdout.take().expect("piped"));
-        Member { child, out }
+            .args(more);
+        start(&mut command)
     }
 
     fn ask(&self, words: &[&str]) -> String {
         let endpoints = self.clients.map(|port| format!("127.0.0.1:{port}")).join(",");
-        let output =
-            Command::new(QUORATE).args(words).args(["--endpoints", &endpoints, "--timeout", "30s"]).output();
-        let output = output.expect("the binary starts");
-        assert!(output.status.success(), "{words:?}: {}", String::from_utf8_lossy(&output.stderr));
-        String::from_utf8(output.stdout).expect("text")
-    }
-}
-
-impl Member {
-    fn wait_until_it_serves(&mut self) {
-        let mut line = String::new();
-        self.out.read_line(&mut line).expect("it says so");
-        assert!(line.starts_with("ready: "), "{line:?}");
-    }
-}
-
-/// Tries again as long as the server turns its clients away.
-fn connect(port: u16) -> Client {
-    let deadline = Instant::now() + Duration::from_secs(60);
-    loop {
-        if let Some(client) = Client::try_connect(port) {
-            return client;
-        }
-        assert!(Instant::now() < deadline, "clients are turned away for a minute");
-        sleep(Duration::from_millis(50));
+        ask(&[words, &["--endpoints", &endpoints, "--timeout", "30s"]].concat())
     }
 }
 
@@ -103,7 +58,7 @@ fn a_cluster_founded_without_the_tree_gets_it_from_the_first_member_that_listens
     drop(first);
     let mut first = listens(0);
     first.wait_until_it_serves();
-    connect(trees[0].0).create("/a", "one");
+    Client::connect(trees[0].0).create("/a", "one");
     assert_eq!(cluster.ask(&["get", "before"]), "before\nthe tree\n");
 
     // Without the first, the others have a majority of it; clients come to them once they listen.
@@ -111,7 +66,7 @@ fn a_cluster_founded_without_the_tree_gets_it_from_the_first_member_that_listens
     second = listens(1);
     second.wait_until_it_serves();
     drop(first);
-    let mut other = connect(trees[1].0);
+    let mut other = Client::connect(trees[1].0);
     assert_eq!(other.read("/a").as_deref(), Some(&b"one"[..]));
     other.create("/b", "two");
 
@@ -119,5 +74,5 @@ fn a_cluster_founded_without_the_tree_gets_it_from_the_first_member_that_listens
     drop((second, third));
     let mut again = [0, 1, 2].map(listens);
     again.iter_mut().for_each(Member::wait_until_it_serves);
-    assert_eq!(connect(trees[2].0).read("/b").as_deref(), Some(&b"two"[..]));
+    assert_eq!(Client::connect(trees[2].0).read("/b").as_deref(), Some(&b"two"[..]));
 }

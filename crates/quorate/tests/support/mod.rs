@@ -2,6 +2,8 @@
 
 #![allow(dead_code, reason = "each test file is a crate of its own and uses its part")]
 
+pub(crate) mod process;
+
 use std::{
     fs, io,
     io::{Read as _, Write as _},
