@@ -16,9 +16,10 @@ use std::{
 use quorate_consensus::{Plant, Random};
 
 use crate::{
+    node::Explored,
     scenario::Scenario,
     visited::Visited,
-    world::{Action, Explored, Violation, World},
+    world::{Action, Violation, World},
 };
 
 /// Worlds that are kept in breadth before the search goes into depth.

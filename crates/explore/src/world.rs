@@ -9,37 +9,15 @@ use std::{
 
 use bytes::Bytes;
 use quorate_consensus::{
-    Effects, Engine, Entry, Epoch, Fetched, Fingerprint, GroupStart, Index, Input, Instant, Membership,
-    NodeId, Payload, Persist, PersistToken, Position, Proposal, ProposalId, ReadId, Role, SnapshotMeta,
-    SnapshotOutcome,
+    Effects, Engine, Entry, Fingerprint, Index, Input, Instant, NodeId, Payload, Position, Proposal,
+    ProposalId, ReadId, Role, SnapshotMeta, SnapshotOutcome,
 };
-use quorate_raft::Raft;
-use quorate_zab::Zab;
 
 use crate::{
     invariants::Promises,
+    node::{Explored, Node, birth},
     scenario::{Begin, Budget, Scenario},
 };
-
-/// An engine that can be explored.
-pub trait Explored: Engine<Message: Sync, HardState: Send + Sync> + Sync {
-    /// One that starts from a disk.
-    fn start(start: GroupStart<Self::HardState>, now: Instant, seed: u64) -> Self;
-}
-
-impl Explored for Raft {
-    fn start(start: GroupStart<Self::HardState>, now: Instant, seed: u64) -> Raft {
-        let config = quorate_raft::Config { seed, ..quorate_raft::Config::default() };
-        Raft::new(config, start, now).expect("the default configuration is valid")
-    }
-}
-
-impl Explored for Zab {
-    fn start(start: GroupStart<Self::HardState>, now: Instant, seed: u64) -> Zab {
-        let config = quorate_zab::Config { seed, ..quorate_zab::Config::default() };
-        Zab::new(config, start, now).expect("the default configuration is valid")
-    }
-}
 
 /// An invariant that does not hold.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -76,24 +54,6 @@ pub enum Action {
 }
 
 #[derive(Clone)]
-struct Node<E: Engine> {
-    engine: E,
-    /// Its own time.
-    now: Instant,
-    hard_state: Option<E::HardState>,
-    snapshot: SnapshotMeta,
-    log: Vec<Entry>,
-    writes: VecDeque<Persist<E::HardState>>,
-    /// Messages that wait for a write to be durable.
-    held: Vec<(PersistToken, NodeId, E::Message)>,
-    installing: Option<(SnapshotMeta, bool)>,
-    lives: u64,
-    commit: Index,
-    leads: bool,
-    fingerprint: u64,
-}
-
-#[derive(Clone)]
 struct Sent<M> {
     from: NodeId,
     to: NodeId,
@@ -102,7 +62,7 @@ struct Sent<M> {
 }
 
 /// A world.
-pub(crate) struct World<E: Engine> {
+pub struct World<E: Engine> {
     nodes: Vec<Arc<Node<E>>>,
     /// In the order of their fingerprints, so that the order of sending makes no difference.
     network: Vec<Sent<E::Message>>,
@@ -110,6 +70,8 @@ pub(crate) struct World<E: Engine> {
     left: Budget,
     /// Ids that were given to proposals and reads.
     next: u64,
+    /// Every message was written by an engine. Members trust each other: whoever is lied to may well break a promise.
+    is_honest: bool,
 }
 
 impl<E: Engine> Clone for World<E> {
@@ -120,25 +82,19 @@ impl<E: Engine> Clone for World<E> {
             promises: self.promises.clone(),
             left: self.left,
             next: self.next,
+            is_honest: self.is_honest,
         }
     }
 }
 
 type Outcome = Result<(), Violation>;
 
-fn birth(voters: u64) -> SnapshotMeta {
-    SnapshotMeta {
-        position: Position::ZERO,
-        membership: Membership::new((1..=voters).map(NodeId), []),
-        membership_at: Index::ZERO,
-        size_bytes: 0,
-        digest: 0,
-    }
-}
-
 impl<E: Explored> World<E> {
     /// The world that a scenario begins with.
-    pub(crate) fn new(scenario: &Scenario) -> Result<World<E>, Violation> {
+    ///
+    /// # Errors
+    /// An invariant does not hold before anything was chosen.
+    pub fn new(scenario: &Scenario) -> Result<World<E>, Violation> {
         let boot =
             |n| Arc::new(Node::boot(NodeId(n), Instant::START, 0, None, birth(scenario.voters), Vec::new()));
         let mut world = World {
@@ -147,6 +103,7 @@ impl<E: Explored> World<E> {
             promises: Promises::default(),
             left: scenario.budget,
             next: 0,
+            is_honest: true,
         };
         if scenario.begin == Begin::Led {
             world.lead(scenario)?;
@@ -199,8 +156,8 @@ impl<E: Explored> World<E> {
         hasher.finish()
     }
 
-    /// Everything that may happen now.
-    pub(crate) fn actions(&self, scenario: &Scenario, out: &mut Vec<Action>) {
+    /// Everything that may happen now, added to `out`.
+    pub fn actions(&self, scenario: &Scenario, out: &mut Vec<Action>) {
         let (left, count) = (self.left, self.nodes.len() as u8);
         for (place, sent) in (0u8..).zip(&self.network) {
             // Two that are the same lead to the same.
@@ -232,8 +189,11 @@ impl<E: Explored> World<E> {
         }
     }
 
-    /// Lets it happen.
-    pub(crate) fn act(&mut self, action: Action, scenario: &Scenario) -> Outcome {
+    /// Lets it happen: one of [`actions`](World::actions).
+    ///
+    /// # Errors
+    /// An invariant does not hold.
+    pub fn act(&mut self, action: Action, scenario: &Scenario) -> Outcome {
         match action {
             Action::Deliver(place) => {
                 let sent = self.network.remove(usize::from(place));
@@ -284,6 +244,18 @@ impl<E: Explored> World<E> {
                 self.step(usize::from(n), Input::ChangeMembership { id, change }, scenario)
             }
         }
+    }
+
+    /// A message comes to a member, counted from 0, that no engine sent. From here on nothing is held against what was promised.
+    pub fn invent(&mut self, n: u8, from: NodeId, message: E::Message, scenario: &Scenario) {
+        self.is_honest = false;
+        let step = self.step(usize::from(n), Input::Message { from, message }, scenario);
+        step.expect("a world of lies is not judged");
+    }
+
+    /// The messages under way.
+    pub fn messages(&self) -> impl Iterator<Item = &E::Message> {
+        self.network.iter().map(|sent| &*sent.message)
     }
 
     fn deliver(&mut self, sent: &Sent<E::Message>, scenario: &Scenario) -> Outcome {
@@ -411,6 +383,13 @@ impl<E: Explored> World<E> {
     /// What an engine said is held against what was promised.
     fn check(&mut self, n: usize, out: &mut Effects<E::Message, E::HardState>) -> Outcome {
         let id = NodeId(n as u64 + 1);
+        let role = out.role.take();
+        if let Some(role) = &role {
+            Arc::make_mut(&mut self.nodes[n]).leads = role.role == Role::Leader;
+        }
+        if !self.is_honest {
+            return Ok(());
+        }
         out.reads_refused.drain(..).for_each(|(read, _)| self.promises.refused(read));
         for (read, index) in out.reads_safe.drain(..) {
             self.promises.safe(read, index)?;
@@ -418,16 +397,14 @@ impl<E: Explored> World<E> {
         if let Some(commit) = out.commit {
             self.commits(n, commit)?;
         }
-        if let Some(role) = out.role.take() {
-            let node = Arc::make_mut(&mut self.nodes[n]);
-            node.leads = role.role == Role::Leader;
-            if node.leads {
-                let node = &self.nodes[n];
+        let node = &self.nodes[n];
+        match role {
+            Some(role) if node.leads => {
                 let compacted = node.snapshot.position.index;
-                self.promises.leads(id, role.epoch, |index| node.engine.epoch_at(index), compacted)?;
+                self.promises.leads(id, role.epoch, |index| node.engine.epoch_at(index), compacted)
             }
+            Some(_) | None => Ok(()),
         }
-        Ok(())
     }
 
     fn commits(&mut self, n: usize, commit: Index) -> Outcome {
@@ -444,11 +421,11 @@ impl<E: Explored> World<E> {
         entries.retain(|entry| node.engine.epoch_at(entry.position.index) == Some(entry.position.epoch));
         let after = entries.last().map_or(from, |entry| entry.position.index.next());
         entries.extend(node.engine.entries(after, u64::MAX).unwrap_or_default());
-        let membership = node.engine.status().membership;
+        let status = node.engine.status();
         for entry in entries.into_iter().filter(|entry| entry.position.index <= commit) {
-            if self.promises.committed(id, &entry)? {
+            if self.promises.committed(id, &entry, status.epoch)? {
                 let holds = |node: NodeId| self.nodes[node.0 as usize - 1].holds(entry.position);
-                Promises::durable(&entry, &membership, holds)?;
+                Promises::durable(&entry, &status.membership, holds)?;
             }
         }
         Ok(())
@@ -492,88 +469,5 @@ impl<E: Engine> fmt::Debug for World<E> {
             writeln!(f, "{:?}, on disk {log:?} and {:?}", node.engine.status(), node.hard_state)?;
         }
         Ok(())
-    }
-}
-
-impl<E: Engine> Node<E> {
-    /// What it must make durable, or put in place.
-    fn waits_for_disk(&self) -> bool {
-        !self.writes.is_empty() || self.installing.is_some()
-    }
-
-    /// Is the entry on its disk?
-    fn holds(&self, position: Position) -> bool {
-        self.snapshot.position.index >= position.index
-            || self.log.iter().any(|entry| entry.position == position)
-    }
-
-    fn fetched(&self, from: Index, to: Index) -> Fetched {
-        let found = self.log.iter().filter(|e| from <= e.position.index && e.position.index <= to);
-        let entries: Vec<Entry> = found.cloned().collect();
-        match entries.first() {
-            Some(first) if first.position.index == from => Fetched::Entries(entries),
-            Some(_) | None => Fetched::Compacted,
-        }
-    }
-
-    /// Its hash, after a step.
-    fn note(&mut self) {
-        let mut hasher = Fingerprint::default();
-        hasher.write_u64(self.engine.fingerprint());
-        let disk = (&self.hard_state, &self.snapshot, &self.log);
-        (self.now, disk, &self.held, &self.installing, self.lives, self.commit, self.leads).hash(&mut hasher);
-        for write in &self.writes {
-            (write.token, &write.hard_state, write.truncate_from, &write.append).hash(&mut hasher);
-        }
-        self.fingerprint = hasher.finish();
-    }
-}
-
-impl<E: Explored> Node<E> {
-    fn boot(
-        id: NodeId,
-        now: Instant,
-        lives: u64,
-        hard_state: Option<E::HardState>,
-        snapshot: SnapshotMeta,
-        log: Vec<Entry>,
-    ) -> Node<E> {
-        let mut epochs: Vec<(Epoch, Index)> = Vec::new();
-        let mut memberships = Vec::new();
-        for entry in &log {
-            if epochs.last().is_none_or(|(epoch, _)| *epoch < entry.position.epoch) {
-                epochs.push((entry.position.epoch, entry.position.index));
-            }
-            if let Payload::Membership(membership) = &entry.payload {
-                memberships.push((entry.position.index, membership.clone()));
-            }
-        }
-        let start = GroupStart {
-            node: id,
-            hard_state: hard_state.clone(),
-            snapshot: snapshot.clone(),
-            compacted: snapshot.position,
-            last: log.last().map_or(snapshot.position, |entry| entry.position),
-            epochs,
-            memberships,
-        };
-        let engine = E::start(start, now, lives << 8 | id.0);
-        let commit = snapshot.position.index;
-        let mut node = Node {
-            engine,
-            now,
-            hard_state,
-            snapshot,
-            log,
-            writes: VecDeque::new(),
-            held: Vec::new(),
-            installing: None,
-            lives,
-            commit,
-            leads: false,
-            fingerprint: 0,
-        };
-        node.note();
-        node
     }
 }
