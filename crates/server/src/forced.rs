@@ -126,9 +126,9 @@ fn complete(directory: &DataDirectory) -> Result<(), SeedError> {
             File::open(root)?.sync_all()?;
             for name in NAMES {
                 let (old, new) = (root.join(name), ready.join(name));
-                // What is there under a name that was moved aside already is the new one's: {`log` was moved aside and the new one put in place, then the power
-                // failed}: that one must stay.
-                if old.exists() && !before.join(name).exists() && (new.exists() || name == "peers") {
+                // {`log` was moved aside and the new one put in place, then the power failed}: what has the name now has no successor any more, and stays. The old
+                // members' addresses have none at all.
+                if old.exists() && (new.exists() || name == "peers") {
                     rename(&old, &before.join(name))?;
                 }
                 if new.exists() {
