@@ -2,7 +2,10 @@
 
 use std::{process::ExitCode, time::Duration};
 
-use quorate_client::{Client, Error, wire::etcdserverpb::Member};
+use quorate_client::{
+    Client, Error,
+    wire::{ApiError, EtcdError, etcdserverpb::Member},
+};
 use serde_json::{Value, json};
 use tokio::time::Instant;
 
@@ -160,11 +163,11 @@ async fn replace(old: &str, name: &str, peers: &[String], wait: Duration, given:
     let old = find(&client, old).await?;
     let known = members(&client).await?.into_iter().find(|member| member.peer_urls == peers);
     let new = match known {
-        Some(new) if new.id == old.id => {
-            return Err(Failed::usage(format!(
-                "{name} is to be reached where {} is; give it another peer URL",
-                old.name
-            )));
+        // {The URL of another member, by mistake}: it votes already, and the old one would go with nobody in its place.
+        Some(there) if there.id == old.id || !(there.name.is_empty() || there.name == name) => {
+            let message =
+                format!("{name} is to be reached where {} is; give it another peer URL", there.name);
+            return Err(Failed::usage(message));
         }
         Some(new) => new,
         None => {
@@ -186,32 +189,34 @@ async fn replace(old: &str, name: &str, peers: &[String], wait: Duration, given:
     ))
 }
 
-/// Asks for the promotion again and again. Refused for now means: not started, not caught up, or no leader.
+/// Asks for the promotion again and again, whoever leads meanwhile.
 async fn until_it_votes(client: &Client, id: u64, wait: Duration) -> Result<(), Failed> {
     let end = Instant::now() + wait;
-    loop {
-        let found = members(client).await?.into_iter().find(|member| member.id == id);
-        match found {
-            Some(member) if !member.is_learner => return Ok(()),
-            Some(_) => {}
-            None => {
-                let message =
-                    format!("{id:x} is no member any more: somebody removed it, and nothing was replaced");
-                return Err(Failed { code: 1, message });
-            }
-        }
-        match client.member_promote(id).await {
-            Ok(_) => return Ok(()),
-            Err(error) if Instant::now() >= end => {
-                let message = format!(
-                    "{id:x} does not vote after {wait:?}: {}; look at its log, and run this again to go on",
-                    remote::reason(&error)
-                );
-                return Err(Failed { code: 1, message });
-            }
-            Err(Error::Refused { .. } | Error::Unreachable { .. } | Error::Deadline { .. }) => {}
-            Err(error) => return Err(error.into()),
+    while let Some(why) = why_it_does_not_vote(client, id).await? {
+        if Instant::now() >= end {
+            let message = format!(
+                "{id:x} does not vote after {wait:?}: {why}; look at its log, and run this again to go on"
+            );
+            return Err(Failed { code: 1, message });
         }
         tokio::time::sleep(Duration::from_millis(500)).await;
+    }
+    Ok(())
+}
+
+/// Asks for the promotion. None: it votes. What may pass is said in words: it has not started or not caught up, nobody leads, nobody answers.
+async fn why_it_does_not_vote(client: &Client, id: u64) -> Result<Option<String>, Failed> {
+    let Err(error) = client.member_promote(id).await else { return Ok(None) };
+    match &error {
+        Error::Refused { error: ApiError::Table(EtcdError::MemberNotLearner), .. } => Ok(None),
+        Error::Refused { error: ApiError::Table(EtcdError::MemberNotFound), .. } => {
+            let message =
+                format!("{id:x} is no member any more: somebody removed it, and nothing was replaced");
+            Err(Failed { code: 1, message })
+        }
+        Error::Refused { .. } | Error::Unreachable { .. } | Error::Deadline { .. } => {
+            Ok(Some(remote::reason(&error)))
+        }
+        _ => Err(error.into()),
     }
 }

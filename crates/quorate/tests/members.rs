@@ -165,6 +165,13 @@ fn a_learner_votes_by_itself_and_another_takes_its_place_in_one_step() {
         ok(&["get", "before", "--endpoints", &second.client, "--timeout", "30s"]),
         "before\nthey came\n"
     );
+    // Where another member is, nobody can come.
+    let there = ok(&["member", "list", "--endpoints", &all]);
+    let founder = there.lines().find(|line| line.contains(" n1 ")).expect("the founder");
+    let taken = founder.split_whitespace().find(|word| word.starts_with("http://")).expect("its peer URL");
+    let refused = run(&["member", "replace", "second", "third", "--peer-urls", taken, "--endpoints", &all]);
+    assert_eq!(refused.status.code(), Some(2), "{}", String::from_utf8_lossy(&refused.stderr));
+    assert_eq!(voters(), 2);
     // Once more changes nothing but to say so.
     let again = run(&["member", "replace", "first", "second", "--peer-urls", &url, "--endpoints", &all]);
     assert_eq!(again.status.code(), Some(1), "there is no first any more");
