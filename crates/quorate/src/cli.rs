@@ -389,6 +389,9 @@ pub(crate) struct Sim {
     /// Fail unless every kind of fault and every rare state occurred; 200 seeds and more always do
     #[arg(long)]
     pub(crate) require_all: bool,
+    /// Run each seed twice, and fail if the second run differs from the first in anything
+    #[arg(long)]
+    pub(crate) twice: bool,
 }
 
 fn at_least_one(text: &str) -> Result<usize, String> {
@@ -456,7 +459,8 @@ mod tests {
         assert!(parse("quorate bench put --clients 10 --duration 2s --target leader").is_ok());
         assert!(parse("quorate dev --nodes 5 --data ./mine").is_ok());
         assert!(
-            parse("quorate sim --seeds 10 --first-seed 4 --plant E07 --trace --jobs 2 --require-all").is_ok()
+            parse("quorate sim --seeds 10 --first-seed 4 --plant E07 --trace --jobs 2 --require-all --twice")
+                .is_ok()
         );
     }
 

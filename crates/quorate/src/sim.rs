@@ -49,6 +49,7 @@ pub(crate) fn sim(wanted: &Sim) -> Result<ExitCode, Failed> {
         plant: wanted.plant.clone(),
         trace: wanted.trace,
         require_all: wanted.require_all || wanted.seeds >= SEEDS_REACH_ALL,
+        twice: wanted.twice,
         jobs: wanted.jobs.unwrap_or_else(|| std::thread::available_parallelism().map_or(1, usize::from)),
     };
     let bar = std::io::stderr().is_terminal().then(|| {

@@ -9,8 +9,9 @@ use std::{
 use quorate_consensus::EngineKind;
 
 use crate::{
-    marks::Marks,
-    run::{Report, run_seed},
+    invariants::Violation,
+    marks::{Marks, Pairs},
+    run::{Report, canary, run_seed},
     schedule::SECONDS,
 };
 
@@ -29,6 +30,8 @@ pub struct Options {
     pub trace: bool,
     /// Fail if anything that should be reached never was.
     pub require_all: bool,
+    /// Run each seed twice, and fail if the two differ (I23).
+    pub twice: bool,
     /// Seeds at a time; zero counts as one.
     pub jobs: usize,
 }
@@ -55,6 +58,10 @@ pub struct Summary {
     pub failures: Vec<Report>,
     /// What was reached, over all seeds.
     pub marks: Marks,
+    /// Which faults were reached in one run, over all seeds.
+    pub pairs: Pairs,
+    /// The run that must fail did not: nobody looks.
+    pub canary_lives: bool,
     /// Nanoseconds of virtual time, over all seeds.
     pub simulated: u64,
     /// Client operations, over all seeds.
@@ -72,7 +79,21 @@ impl Summary {
     #[must_use]
     pub fn is_clean(&self) -> bool {
         self.failures.is_empty()
-            && (!self.options.require_all || self.marks.missing(self.options.engine).is_empty())
+            && !self.canary_lives
+            && (!self.options.require_all || self.missing().is_empty())
+    }
+}
+
+/// Of any two kinds of fault, so many seeds must have both.
+const PAIRS_FROM_SEEDS: u64 = 1_000;
+
+impl Summary {
+    /// What was never reached, and, in a campaign that is long enough, which faults never met.
+    fn missing(&self) -> Vec<String> {
+        let marks = self.marks.missing(self.options.engine).into_iter().map(|mark| mark.name().to_owned());
+        let pairs = (self.seeds >= PAIRS_FROM_SEEDS).then(|| self.pairs.missing()).into_iter().flatten();
+        let pairs = pairs.map(|(one, other)| format!("{} and {} in one run", one.name(), other.name()));
+        marks.chain(pairs).collect()
     }
 }
 
@@ -85,7 +106,8 @@ pub fn replay_command(options: &Options, seed: u64) -> String {
 
 /// Runs all seeds, several at a time.
 pub fn campaign(options: &Options, progress: &mut dyn FnMut(&Progress<'_>)) -> Summary {
-    let mut summary = Summary { options: options.clone(), ..Summary::default() };
+    let canary_lives = canary(options.engine).violations.is_empty();
+    let mut summary = Summary { options: options.clone(), canary_lives, ..Summary::default() };
     let next = AtomicU64::new(0);
     let (sender, receiver) = mpsc::channel();
     let mut hashes: Vec<(u64, u64)> = Vec::new();
@@ -98,11 +120,7 @@ pub fn campaign(options: &Options, progress: &mut dyn FnMut(&Progress<'_>)) -> S
                     if number >= options.seeds {
                         break;
                     }
-                    plant(options.plant.as_deref());
-                    if sender
-                        .send(run_seed(options.engine, options.first_seed + number, options.trace))
-                        .is_err()
-                    {
+                    if sender.send(run_one(options, options.first_seed + number)).is_err() {
                         break;
                     }
                 }
@@ -122,6 +140,22 @@ pub fn campaign(options: &Options, progress: &mut dyn FnMut(&Progress<'_>)) -> S
     summary
 }
 
+fn run_one(options: &Options, seed: u64) -> Report {
+    plant(options.plant.as_deref());
+    let mut report = run_seed(options.engine, seed, options.trace);
+    if options.twice {
+        plant(options.plant.as_deref());
+        // The second time in words: to look closely must not change what happens.
+        let again = run_seed(options.engine, seed, true);
+        if (again.trace_hash, again.events) != (report.trace_hash, report.events) {
+            let what =
+                format!("{:016x} the first time, {:016x} the second", report.trace_hash, again.trace_hash);
+            report.violations.push(Violation { id: "I23", at: report.simulated, host: None, what });
+        }
+    }
+    report
+}
+
 #[cfg(feature = "planted-bugs")]
 fn plant(id: Option<&str>) {
     quorate_consensus::activate_plant(id.unwrap_or(""));
@@ -133,6 +167,7 @@ fn plant(_id: Option<&str>) {}
 impl Summary {
     fn add(&mut self, report: Report) {
         self.marks.join(&report.marks);
+        self.pairs.add(&report.marks);
         self.simulated += report.simulated;
         self.operations += report.operations;
         self.events += report.events;
@@ -167,8 +202,13 @@ impl fmt::Display for Summary {
             self.thin
         )?;
         write!(f, "{}", self.marks)?;
-        for mark in self.marks.missing(self.options.engine) {
-            writeln!(f, "never reached: {}", mark.name())?;
+        let (pairs, least) = self.pairs.counted();
+        writeln!(f, "{:>12}  pairs of faults in one run, each at least {least} times", pairs)?;
+        if self.canary_lives {
+            writeln!(f, "the run that must fail was found clean: nothing here is to be believed")?;
+        }
+        for what in self.missing() {
+            writeln!(f, "never reached: {what}")?;
         }
         for report in &self.failures {
             writeln!(

@@ -91,8 +91,15 @@ pub(crate) fn check(
             PeerMessage::Engine(bytes) => {
                 let Some(message) = engine(&bytes) else { continue };
                 entries(&message).iter().for_each(|entry| oracle.learn(host, entry, findings));
-                if let EngineMessage::Zab(Zab::AckNewLeader { epoch, .. }) = &message {
-                    oracle.learner_entered(host, *epoch);
+                match &message {
+                    EngineMessage::Zab(Zab::AckNewLeader { epoch, .. }) => {
+                        oracle.learner_entered(host, *epoch)
+                    }
+                    EngineMessage::Zab(Zab::Stream { packet: Packet::NewEpoch(epoch), .. })
+                    | EngineMessage::Raft(Raft::RequestVote { term: epoch, .. }) => {
+                        oracle.asks(host, hosts[host].id, *epoch);
+                    }
+                    EngineMessage::Raft(_) | EngineMessage::Zab(_) => {}
                 }
                 let claim = Claim { host, group, hosts, oracle, disks, findings };
                 promises |= match &message {

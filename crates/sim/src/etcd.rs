@@ -81,11 +81,12 @@ impl KeysShape {
         if !random.chance(1, 3) {
             return None;
         }
+        let pace = random.below(6);
         let mut one_of = |of: [u64; 3]| of[random.below(3) as usize];
         Some(KeysShape {
             watchers: one_of([1, 2, 4]) as usize,
             actors: one_of([1, 2, 3]) as usize,
-            rest_max_us: one_of([15_000, 60_000, 200_000]),
+            rest_max_us: [15_000, 60_000, 200_000, 400_000, 400_000, 400_000][pace as usize],
             compacts: one_of([0, 12, 40]),
             ttl_max_s: one_of([1, 4, 8]),
             watches_max: one_of([2, 6, 1_000]) as usize,

@@ -16,7 +16,10 @@ mod epochs;
 mod log;
 mod membership;
 mod progress;
+mod refines;
 mod roles;
+#[cfg(test)]
+mod tests;
 
 use std::collections::BTreeMap;
 
@@ -38,6 +41,7 @@ use quorate_service::TREE;
 pub(crate) use disks::{Disks, Held};
 use epochs::Epochs;
 use log::{Known, Mirror};
+use refines::Abstract;
 
 /// A broken invariant.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -121,6 +125,8 @@ pub(crate) struct Oracle {
     transfer: Option<(NodeId, Epoch)>,
     /// The furthest snapshot piece each host has sent.
     chunks: BTreeMap<usize, ChunkNote>,
+    /// Who has asked to lead which epoch, and with which log.
+    protocol: Abstract,
     /// If ZAB drives the group: its epochs.
     epochs: Option<Epochs>,
     /// The version of the records that brought the group; 0 if it is as old as the cluster, none if it is still to come.
@@ -142,6 +148,7 @@ impl Oracle {
             configs: BTreeMap::from([(0, birth)]),
             transfer: None,
             chunks: BTreeMap::new(),
+            protocol: Abstract::default(),
             born_at: Some(0),
         }
     }
@@ -206,9 +213,10 @@ impl Oracle {
         // What is asked of all hosts meanwhile is who leads.
         self.watches[host].status.role = before.role;
         self.ordering(&before, &after, (status.applied, status.snapshot), scene);
-        self.log(engine, before.commit.0, &after, scene);
+        let change = self.log(engine, before.commit.0, &after, scene);
         self.epochs(&after, scene);
         self.roles(&before, &after, scene);
+        self.refines(&before, &after, change, scene);
         if after.commit > before.commit {
             self.commits(&before, &after, scene);
         }

@@ -1,7 +1,7 @@
 //! What a campaign must have seen: every kind of fault and every rare state, counted. A simulator that never reaches a state proves nothing
 //! about it.
 
-use std::fmt;
+use std::{collections::BTreeMap, fmt};
 
 use quorate_consensus::EngineKind;
 
@@ -186,6 +186,11 @@ marks! {
 }
 
 impl Mark {
+    /// Kinds of fault.
+    fn faults() -> impl Iterator<Item = Mark> {
+        Mark::ALL.iter().copied().filter(|mark| mark.name().starts_with("fault: "))
+    }
+
     /// Can only runs reach it whose keys are on ZAB?
     fn is_of_zab(self) -> bool {
         self.name().starts_with("zab: ")
@@ -238,11 +243,42 @@ impl Marks {
     /// Faults that struck, over all kinds.
     #[must_use]
     pub fn faults(&self) -> u64 {
-        Mark::ALL
-            .iter()
-            .filter(|mark| mark.name().starts_with("fault: ") && !mark.name().starts_with("fault: frame"))
-            .map(|mark| self.get(*mark))
+        Mark::faults()
+            .filter(|mark| !mark.name().starts_with("fault: frame"))
+            .map(|mark| self.get(mark))
             .sum()
+    }
+}
+
+/// In how many runs two kinds of fault were both reached.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Pairs(BTreeMap<(Mark, Mark), u64>);
+
+impl Pairs {
+    fn all() -> impl Iterator<Item = (Mark, Mark)> {
+        Mark::faults()
+            .flat_map(|one| Mark::faults().filter(move |other| one < *other).map(move |other| (one, other)))
+    }
+
+    /// Counts a run.
+    pub fn add(&mut self, run: &Marks) {
+        let reached = |mark: &Mark| run.get(*mark) > 0;
+        for pair in Pairs::all().filter(|(one, other)| reached(one) && reached(other)) {
+            *self.0.entry(pair).or_default() += 1;
+        }
+    }
+
+    /// Those that never met.
+    #[must_use]
+    pub fn missing(&self) -> Vec<(Mark, Mark)> {
+        Pairs::all().filter(|pair| !self.0.contains_key(pair)).collect()
+    }
+
+    /// How many pairs there are, and how many runs had the rarest of them.
+    #[must_use]
+    pub fn counted(&self) -> (usize, u64) {
+        let least = Pairs::all().map(|pair| self.0.get(&pair).copied().unwrap_or(0)).min();
+        (Pairs::all().count(), least.unwrap_or(0))
     }
 }
 

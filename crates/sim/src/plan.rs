@@ -84,13 +84,20 @@ impl Shape {
 /// All groups that a cluster may have; the tree comes last, for not every run has it.
 pub(crate) const GROUPS: [GroupId; 3] = [META, KEYS, TREE];
 
+/// How long clients ask, about, in microseconds.
+const CLIENTS_US: u64 = 27_000_000;
+
 pub(crate) fn shape(random: &mut Random) -> Shape {
     let voters = [3, 3, 3, 5, 5, 4, 2, 1][random.below(8) as usize];
+    let spares = random.below(3);
+    let clients = random.between(2, 8);
+    // What finds faults is many different runs, each with its own faults, rather than many operations in one: most runs have few.
+    let operations = [300, 300, 300, 300, 600, 1_500][random.below(6) as usize];
     Shape {
         voters,
-        spares: random.below(3),
-        clients: random.between(2, 8) as u32,
-        rest_max_us: [40_000, 120_000, 300_000][random.below(3) as usize],
+        spares,
+        clients: clients as u32,
+        rest_max_us: clients * 2 * CLIENTS_US / operations,
         filling_max: [16, 100, 400][random.below(3) as usize],
         faults_end: 22 * SECONDS,
         clients_end: 29 * SECONDS,

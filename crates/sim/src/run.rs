@@ -50,6 +50,22 @@ pub struct Report {
 }
 
 impl Report {
+    fn of(seed: u64, mut world: World, shape: Shape) -> Report {
+        let lines = world.trace.take_lines();
+        Report {
+            seed,
+            trace_hash: world.trace.hash(),
+            violations: std::mem::take(&mut world.checker.findings.violations),
+            simulated: world.schedule.now(),
+            operations: world.history.len() as u64,
+            events: world.trace.events,
+            marks: world.marks,
+            actions: world.actions,
+            shape,
+            lines,
+        }
+    }
+
     /// The list of actions as text.
     #[must_use]
     pub fn actions_text(&self) -> String {
@@ -63,6 +79,16 @@ pub fn run_seed(engine: EngineKind, seed: u64, trace: bool) -> Report {
     let shape = Shape { engine, ..shape_of(seed) };
     let actions = plan::plan(&shape, &mut Random::new(seed).fork(11));
     run_actions(seed, shape, actions, trace)
+}
+
+/// A run that must fail: in the middle of it a checker is told of a state that its host does not have. Where this one is found clean, no other that is says anything.
+pub(crate) fn canary(engine: EngineKind) -> Report {
+    let shape = Shape { engine, voters: 3, spares: 0, tree: None, keys: None, ..shape_of(1) };
+    let mut world = World::new(shape.clone(), Vec::new(), &Random::new(1), false);
+    world.run_until(2 * SECONDS);
+    world.lies = true;
+    world.run_until(4 * SECONDS);
+    Report::of(1, world, shape)
 }
 
 /// The shape of a seed's run, on Raft.
@@ -84,19 +110,7 @@ pub fn run_actions(seed: u64, shape: Shape, actions: Vec<Planned>, trace: bool) 
         let text = text.or_else(|| panic.downcast_ref::<&str>().map(|text| (*text).to_owned()));
         world.checker.fail("panic", None, text.unwrap_or_default());
     }
-    let lines = world.trace.take_lines();
-    Report {
-        seed,
-        trace_hash: world.trace.hash(),
-        violations: std::mem::take(&mut world.checker.findings.violations),
-        simulated: world.schedule.now(),
-        operations: world.history.len() as u64,
-        events: world.trace.events,
-        marks: world.marks,
-        actions: world.actions,
-        shape,
-        lines,
-    }
+    Report::of(seed, world, shape)
 }
 
 fn phases(world: &mut World) {

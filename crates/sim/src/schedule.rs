@@ -1,6 +1,6 @@
 //! Virtual time: what happens next, in the order (time, sequence).
 
-use std::{cmp::Ordering, collections::BinaryHeap};
+use std::{cmp::Reverse, collections::BinaryHeap};
 
 /// Nanoseconds of true virtual time since the run began.
 pub(crate) type Time = u64;
@@ -9,42 +9,23 @@ pub(crate) const MICROS: u64 = 1_000;
 pub(crate) const MILLIS: u64 = 1_000_000;
 pub(crate) const SECONDS: u64 = 1_000_000_000;
 
-#[derive(Debug)]
-struct Due<E> {
-    at: Time,
-    sequence: u64,
-    event: E,
-}
+/// When, in which order, and where among the events.
+type Due = (Time, u64, usize);
 
-impl<E> PartialEq for Due<E> {
-    fn eq(&self, other: &Self) -> bool {
-        self.cmp(other) == Ordering::Equal
-    }
-}
-impl<E> Eq for Due<E> {}
-impl<E> PartialOrd for Due<E> {
-    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
-        Some(self.cmp(other))
-    }
-}
-impl<E> Ord for Due<E> {
-    /// The greatest comes first out of the heap, so the earliest is the greatest.
-    fn cmp(&self, other: &Self) -> Ordering {
-        (other.at, other.sequence).cmp(&(self.at, self.sequence))
-    }
-}
-
-/// What is going to happen.
+/// What is going to happen. The heap holds three numbers for each event, whatever an event carries: it moves them again and again.
 #[derive(Debug)]
 pub(crate) struct Schedule<E> {
     now: Time,
     sequence: u64,
-    due: BinaryHeap<Due<E>>,
+    due: BinaryHeap<Reverse<Due>>,
+    events: Vec<Option<E>>,
+    /// Places among the events that are free.
+    free: Vec<usize>,
 }
 
 impl<E> Default for Schedule<E> {
     fn default() -> Self {
-        Schedule { now: 0, sequence: 0, due: BinaryHeap::new() }
+        Schedule { now: 0, sequence: 0, due: BinaryHeap::new(), events: Vec::new(), free: Vec::new() }
     }
 }
 
@@ -57,17 +38,23 @@ impl<E> Schedule<E> {
     /// Lets `event` happen at `at`, or now if that has passed.
     pub(crate) fn at(&mut self, at: Time, event: E) {
         self.sequence += 1;
-        self.due.push(Due { at: at.max(self.now), sequence: self.sequence, event });
+        let place = self.free.pop().unwrap_or(self.events.len());
+        if place == self.events.len() {
+            self.events.push(None);
+        }
+        self.events[place] = Some(event);
+        self.due.push(Reverse((at.max(self.now), self.sequence, place)));
     }
 
     /// The next event up to `end`; time moves to it.
     pub(crate) fn next(&mut self, end: Time) -> Option<E> {
-        if self.due.peek()?.at > end {
+        if self.due.peek()?.0.0 > end {
             return None;
         }
-        let due = self.due.pop()?;
-        self.now = due.at;
-        Some(due.event)
+        let Reverse((at, _, place)) = self.due.pop()?;
+        self.now = at;
+        self.free.push(place);
+        self.events[place].take()
     }
 }
 

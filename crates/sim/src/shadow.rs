@@ -18,6 +18,7 @@ use crate::{
     disk::Image,
     host::{CLUSTER, Host, journal_config},
     invariants::Held,
+    plan::GROUPS,
 };
 
 /// What is durable on one host.
@@ -29,6 +30,8 @@ pub(crate) struct Durable {
     names: u64,
     journal: Option<Journal>,
     inspected: Option<Inspected>,
+    /// What the journal says of each group's hard state, decoded.
+    hard_states: [Option<EngineHardState>; GROUPS.len()],
     /// Why it could not be read.
     pub(crate) unreadable: Option<String>,
 }
@@ -38,9 +41,16 @@ impl Durable {
         self.journal.as_ref()?.group(group)
     }
 
-    fn hard_state(&self, group: GroupId) -> Option<EngineHardState> {
-        let bytes = self.group(group)?.hard_state.clone()?;
-        GroupEngine::decode_hard_state(&mut Reader::new(bytes)).ok()
+    fn hard_state(&self, group: GroupId) -> Option<&EngineHardState> {
+        let place = GROUPS.iter().position(|other| *other == group)?;
+        self.hard_states[place].as_ref()
+    }
+
+    fn decode_hard_states(&mut self) {
+        self.hard_states = GROUPS.map(|group| {
+            let bytes = self.group(group)?.hard_state.clone()?;
+            GroupEngine::decode_hard_state(&mut Reader::new(bytes)).ok()
+        });
     }
 
     pub(crate) fn term(&self, group: GroupId) -> Epoch {
@@ -105,17 +115,19 @@ impl Durable {
         self.unreadable.is_none().then(held)
     }
 
-    /// Brings this up to date. True if the disk had changed.
-    pub(crate) fn refresh(&mut self, host: &Host) -> bool {
-        let version = host.disk.version();
-        if self.version == version && version != 0 {
-            return false;
-        }
-        if !self.go_on(host) {
+    /// Is this what is durable on the host by now?
+    pub(crate) fn is_of(&self, host: &Host) -> bool {
+        self.version == host.disk.version() && self.version != 0
+    }
+
+    /// Brings this up to date.
+    pub(crate) fn refresh(&mut self, host: &Host) {
+        if self.go_on(host) {
+            self.decode_hard_states();
+        } else {
             *self = Durable::read(host);
         }
-        self.version = version;
-        true
+        self.version = host.disk.version();
     }
 
     /// Reads only what has been added to the newest segment, if that is all that has changed.
@@ -145,6 +157,7 @@ impl Durable {
         if let Some(inspected) = &durable.inspected {
             host.disk.changed(&inspected.path);
         }
+        durable.decode_hard_states();
         durable
     }
 }

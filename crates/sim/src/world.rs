@@ -114,6 +114,8 @@ pub(crate) struct World {
     pub(crate) random: Random,
     pub(crate) client_loss: u64,
     pub(crate) operator: Operator,
+    /// Of the run that must fail: what the state halves say of themselves is not true.
+    pub(crate) lies: bool,
     /// A host whose links stay cut for ever.
     pub(crate) outcast: Option<usize>,
     /// ZooKeeper's clients, in a run that has the tree.
@@ -151,6 +153,7 @@ impl World {
             random: seed.fork(3),
             client_loss: 10,
             operator: Operator::new(hosts_count, seed.fork(4)),
+            lies: false,
             outcast: None,
             zoo: shape.tree.as_ref().map(|tree| Zoo::new(tree, seed)),
             etcd: shape.keys.as_ref().map(|keys| Etcd::new(keys, seed)),

@@ -37,6 +37,13 @@ impl Claim<'_> {
             Message::VoteReply { granted: true, .. } if vote.is_none() || vote == Some(id) => {
                 self.fail("I15", format!("{message:?} while the durable vote is {vote:?}"));
             }
+            Message::VoteReply { granted: true, .. } if self.oracle.status(self.host).epoch == term => {
+                let may =
+                    vote.map_or(Ok(()), |candidate| self.oracle.may_promise(self.host, candidate, term));
+                if let Err(why) = may {
+                    self.fail("T4", why);
+                }
+            }
             Message::RequestVote { .. } if vote != Some(id) => {
                 self.fail("I15", format!("{message:?} while the durable vote is {vote:?}"));
             }

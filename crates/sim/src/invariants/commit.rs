@@ -59,7 +59,7 @@ impl Oracle {
     }
 
     /// I6: what is committed at an index never changes, on any host.
-    fn commit_one(&mut self, index: u64, epoch: Epoch, seen_in: Epoch, scene: &mut Scene<'_>) {
+    pub(super) fn commit_one(&mut self, index: u64, epoch: Epoch, seen_in: Epoch, scene: &mut Scene<'_>) {
         if let Some(first) = self.committed.get(index as usize - 1) {
             if first.epoch != epoch {
                 let what = format!("at {index} {} was committed, here {epoch}", first.epoch);

@@ -29,11 +29,13 @@ impl Disks {
 
     /// What is durable on a host, read anew if its disk has changed.
     pub(crate) fn of(&mut self, host: usize, hosts: &[Host], findings: &mut Findings) -> &Durable {
+        if self.durables[host].is_of(&hosts[host]) {
+            return &self.durables[host];
+        }
         let before =
             GROUPS.map(|group| (self.durables[host].term(group), self.durables[host].current(group)));
-        if self.durables[host].refresh(&hosts[host]) {
-            self.compare(host, &hosts[host], before, findings);
-        }
+        self.durables[host].refresh(&hosts[host]);
+        self.compare(host, &hosts[host], before, findings);
         &self.durables[host]
     }
 

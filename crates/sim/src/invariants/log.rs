@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, VecDeque};
 use quorate_consensus::{Engine, Entry, Epoch, Index, Membership, Payload, Position, Role, Status};
 use quorate_node::GroupEngine;
 
-use super::{Findings, Held, Oracle, Scene, Watch};
+use super::{Findings, Held, Oracle, Scene, Watch, refines::Change};
 use crate::marks::Mark;
 
 /// A host's log as the oracle knows it.
@@ -135,10 +135,18 @@ impl Oracle {
     }
 
     /// Brings the mirror up to date. I4: one position, one entry, one history before it. I6: nothing committed is truncated.
-    pub(super) fn log(&mut self, engine: &GroupEngine, commit: u64, after: &Status, scene: &mut Scene<'_>) {
+    pub(super) fn log(
+        &mut self,
+        engine: &GroupEngine,
+        commit: u64,
+        after: &Status,
+        scene: &mut Scene<'_>,
+    ) -> Change {
         let mirror = &mut self.watches[scene.host].mirror;
         let (compacted, last) = (after.compacted.index.0, after.last.index.0);
-        if compacted > mirror.base {
+        let old_last = mirror.last();
+        let moves = compacted > mirror.base;
+        if moves {
             scene.marks.hit(Mark::LogCompacted);
             mirror.drop_to(compacted);
         }
@@ -147,6 +155,7 @@ impl Oracle {
             same -= 1;
         }
         let truncated = mirror.last() > same;
+        let dropped = mirror.epoch(same + 1);
         if truncated {
             scene.marks.hit(Mark::LogTruncated);
             if self.epochs.is_some() {
@@ -163,6 +172,7 @@ impl Oracle {
         if last > same {
             self.appended(engine, same, last, scene);
         }
+        Change { old_last, same, dropped, compacted: moves }
     }
 
     fn appended(&mut self, engine: &GroupEngine, same: u64, last: u64, scene: &mut Scene<'_>) {
