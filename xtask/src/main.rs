@@ -23,6 +23,7 @@ mod foreign;
 mod full_disk;
 mod fuzz;
 mod history;
+mod hostile;
 mod kazoo;
 mod ledger;
 mod nothing;
@@ -59,6 +60,7 @@ cargo xtask sim --engine E --seeds N --first-seed S   a campaign of the simulato
 cargo xtask torture --kills N          kill -9 and restart real processes under load; the history is checked
 cargo xtask power --losses N           power losses on loop-mounted ext4 (root); a build without syncs must fail
 cargo xtask full-disk                  one member's file system fills up (root): NOSPACE, kill -9, restart, room again
+cargo xtask hostile --connections N    connections that say nothing, resets, slow senders: an honest client is served all the while
 cargo xtask plants [ID…]               every planted bug must be found by its named checker; writes docs/plants.md
 cargo xtask explore raft|zab --worlds N  the real engines in small worlds, every order of events; with --plants, the planted bugs that are within reach
 cargo xtask fuzz [TARGET…] --seconds N  libFuzzer on what bytes from outside can do (needs a C++ compiler); what it finds is kept in fuzz/found
@@ -117,6 +119,7 @@ fn main() -> ExitCode {
         }
         Some("torture") => torture::run(number("--kills", 1000), true),
         Some("power") => power::run(number("--losses", 50), true),
+        Some("hostile") => hostile::run(number("--connections", 100_000), true),
         Some("full-disk") => full_disk::run(),
         Some("explore") => explore::run(&arguments[1..]),
         Some("fuzz") => fuzz::run(&arguments[1..]),

@@ -4,7 +4,7 @@ use std::process::Command;
 
 use crate::{
     Fallible, cluster::binary, compatibility, differential, etcd_differential, etcd3, etcdctl, foreign,
-    full_disk, kazoo, plants, power, torture, zkcli,
+    full_disk, hostile, kazoo, plants, power, torture, zkcli,
 };
 
 pub(crate) fn run() -> Fallible<()> {
@@ -32,5 +32,6 @@ pub(crate) fn run() -> Fallible<()> {
     plants::smoke()?;
     torture::run(20, false)?;
     full_disk::run()?;
+    hostile::run(20_000, false)?;
     power::run(3, false)
 }

@@ -15,6 +15,7 @@ use crate::{
     Backend, Tuning,
     door::{Door, Speaks, Stream},
     routes::Routes,
+    silence::Place,
 };
 
 async fn stops(stopping: &mut watch::Receiver<bool>) {
@@ -23,6 +24,7 @@ async fn stops(stopping: &mut watch::Receiver<bool>) {
 
 pub(crate) async fn connection<B: Backend>(
     stream: TcpStream,
+    mut silent: Place,
     door: Door,
     routes: Routes<B>,
     tuning: Tuning,
@@ -31,8 +33,10 @@ pub(crate) async fn connection<B: Backend>(
     let _ = stream.set_nodelay(true);
     let opened = tokio::select! {
         opened = timeout(tuning.first_bytes_timeout, door.open(stream)) => opened,
+        () = silent.lost() => return,
         () = stops(&mut stopping) => return,
     };
+    drop(silent);
     let (stream, speaks, name) = match opened {
         Ok(Ok(Some(opened))) => opened,
         Ok(Ok(None)) | Err(_) => return,

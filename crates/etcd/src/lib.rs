@@ -54,6 +54,7 @@ mod range_stream;
 mod recipes;
 mod routes;
 mod serve;
+mod silence;
 mod tokens;
 mod watch;
 mod watching;

@@ -13,7 +13,8 @@ use tokio::{
 };
 
 use crate::{
-    Backend, Front, connection::connection, door::Door, front::Serving, leasing, routes::Routes, watching,
+    Backend, Front, connection::connection, door::Door, front::Serving, leasing, routes::Routes,
+    silence::Silence, watching,
 };
 
 /// What a connection may take.
@@ -31,6 +32,8 @@ pub struct Tuning {
     pub metadata_bytes_max: u32,
     /// Bytes of answers that wait on one stream for a client that does not read. Default 1 MiB.
     pub send_buffer_bytes: usize,
+    /// Connections that have not said yet what they speak; one more, and the one that has been silent for longest is closed. Default 1,000.
+    pub silent_max: usize,
     /// A connection that has not said by then what it speaks is closed. Default 10 s.
     pub first_bytes_timeout: Duration,
     /// The body of a request of the JSON gateway has come by then. Default 30 s.
@@ -52,6 +55,7 @@ impl Default for Tuning {
             connection_window_bytes: 8 << 20,
             metadata_bytes_max: 64 << 10,
             send_buffer_bytes: 1 << 20,
+            silent_max: 1_000,
             first_bytes_timeout: Duration::from_secs(10),
             body_timeout: Duration::from_secs(30),
             keepalive_interval: Duration::from_secs(2 * 60 * 60),
@@ -141,6 +145,7 @@ pub async fn serve_all<B: Backend>(
     if auto_promote {
         follower.spawn(serving.clone().promote_oneself());
     }
+    let silence = Silence::new(tuning.silent_max);
     let mut connections = JoinSet::new();
     let mut shutdown = pin!(shutdown);
     loop {
@@ -151,7 +156,7 @@ pub async fn serve_all<B: Backend>(
                 Ok((stream, _)) => {
                     let door = doors[at].clone();
                     let routes = routes.clone().at(listeners[at].serves);
-                    connections.spawn(connection(stream, door, routes, tuning, stopping.clone()));
+                    connections.spawn(connection(stream, silence.enter(), door, routes, tuning, stopping.clone()));
                 }
                 Err(error) => refused(error).await?,
             },

@@ -1,11 +1,13 @@
 //! Whatever comes in on the port, other clients go on.
 
-use std::time::Duration;
+use std::{future::pending, time::Duration};
 
-use crate::support::Cluster;
+use crate::support::{Cluster, TOKEN};
+use quorate_client::{Client, Options};
+use quorate_etcd::{Front, serve};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
-    net::TcpStream,
+    net::{TcpListener, TcpStream},
     time::timeout,
 };
 
@@ -111,6 +113,31 @@ async fn probes_over_http_1_are_answered() {
     let version = http1(&cluster, "GET /version HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n").await;
     let expected = r#"{"etcdserver":"3.6.6","etcdcluster":"3.6.0","storage":"3.6.0"}"#;
     assert!(version.starts_with("HTTP/1.1 200") && version.ends_with(expected), "{version}");
+}
+
+/// {400 connections that say nothing, room for 50 of them and for 60 connections}: the first are closed for the last, and whoever speaks comes in.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn connections_that_say_nothing_push_each_other_out() {
+    let cluster = Cluster::start(1).await;
+    let node = &cluster.nodes[0];
+    let mut front = Front::new(node.handle.clone(), cluster.cluster.0, node.id.0, TOKEN);
+    (front.tuning.silent_max, front.tuning.connections_max) = (50, 60);
+    front.tuning.first_bytes_timeout = Duration::from_secs(600);
+    let socket = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://{}", socket.local_addr().unwrap());
+    tokio::spawn(serve(socket, front, pending()));
+    let mut silent = Vec::new();
+    for _ in 0..400 {
+        silent.push(TcpStream::connect(url.strip_prefix("http://").unwrap()).await.unwrap());
+    }
+    for stream in &mut silent[..300] {
+        let read = timeout(Duration::from_secs(20), stream.read(&mut [0])).await.expect("closed in time");
+        assert!(!matches!(read, Ok(1)), "nothing is said to who says nothing");
+    }
+    let client = Client::connect([url], Options::default()).unwrap();
+    timeout(Duration::from_secs(20), client.put("a", "1")).await.expect("in time").unwrap();
+    let last = silent.last_mut().unwrap();
+    assert!(timeout(Duration::from_millis(50), last.read(&mut [0])).await.is_err(), "there is room for it");
 }
 
 mod raw {

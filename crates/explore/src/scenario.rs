@@ -135,6 +135,15 @@ pub const RAFT: &[Scenario] = &[
         ..THREE
     },
     Scenario {
+        name: "learner",
+        members: 4,
+        begin: Begin::Led,
+        slow_disks: false,
+        budget: Budget { wakes: 4, proposals: 1, crashes: 1, changes: 2, ..NOTHING },
+        changes: &[Change::Learn(4), Change::Promote(4)],
+        ..THREE
+    },
+    Scenario {
         name: "transfer",
         begin: Begin::Led,
         budget: Budget { wakes: 3, proposals: 1, crashes: 1, transfers: 2, ..NOTHING },
@@ -186,6 +195,15 @@ pub const ZAB: &[Scenario] = &[
         slow_disks: false,
         budget: Budget { wakes: 5, proposals: 1, crashes: 1, changes: 1, ..NOTHING },
         changes: &[Change::Replace(3, 4)],
+        ..THREE
+    },
+    Scenario {
+        name: "learner",
+        members: 4,
+        begin: Begin::Led,
+        slow_disks: false,
+        budget: Budget { wakes: 5, proposals: 1, crashes: 1, changes: 2, ..NOTHING },
+        changes: &[Change::Learn(4), Change::Promote(4)],
         ..THREE
     },
 ];
