@@ -21,7 +21,7 @@
 mod asking;
 mod campaign;
 #[cfg(feature = "planted-bugs")]
-pub mod catalogue;
+mod catalogue;
 mod claims;
 mod clients;
 mod clock;
@@ -37,6 +37,8 @@ mod invariants;
 mod marks;
 mod network;
 mod operator;
+#[cfg(feature = "planted-bugs")]
+pub mod page;
 mod plan;
 #[cfg(feature = "planted-bugs")]
 pub mod plants;
