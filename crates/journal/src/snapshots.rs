@@ -296,6 +296,11 @@ impl Journal {
                 if writing.make_current {
                     let record = SnapshotRecord { group, meta, install: false, keep_log_after: false };
                     self.enqueue(Queued::Snapshot(record));
+                    if planted!("F19")
+                        && let Some(old) = self.snapshots.current.get(&group).copied()
+                    {
+                        self.submit(DiskRequest::Remove { path: path(group, old) }, Purpose::Ignored);
+                    }
                 } else {
                     events.push(JournalEvent::SnapshotDurable { group, id, meta });
                 }
