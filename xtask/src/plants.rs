@@ -50,8 +50,7 @@ fn hunt(profile: &[&str], options: &[&str], ids: &[String]) -> Fallible<()> {
     }
     let mut said = String::new();
     for line in String::from_utf8(tests.stdout)?.lines() {
-        let (package, test) = line.split_once(' ').ok_or("a line that names no test")?;
-        said.push_str(&said_by(package, test)?);
+        said.push_str(&said_by(line)?);
     }
     fs::write(SAID, said)?;
     let status = plants(profile).args(["--said", SAID]).args(options).args(ids).status()?;
@@ -67,10 +66,11 @@ fn plants(profile: &[&str]) -> Command {
 }
 
 /// What a crate's test said of the bugs that it found: nothing, if it failed.
-fn said_by(package: &str, test: &str) -> Fallible<String> {
+fn said_by(test: &str) -> Fallible<String> {
     let output = Command::new(env!("CARGO"))
-        .args(["test", "--quiet", "--package", package, "--features", "planted-bugs", "--test", test])
-        .args(["--", "--nocapture"])
+        .args(["test", "--quiet", "--features", "planted-bugs"])
+        .args(test.split_whitespace())
+        .arg("--nocapture")
         .env("RUST_BACKTRACE", "0")
         .stderr(Stdio::piped())
         .output()?;
@@ -79,6 +79,6 @@ fn said_by(package: &str, test: &str) -> Fallible<String> {
         return Ok(said);
     }
     // Most of the panics in it are the bugs' own.
-    eprintln!("{package}, test {test}, failed: {}\n{said}", String::from_utf8_lossy(&output.stderr));
+    eprintln!("{test}: failed: {}\n{said}", String::from_utf8_lossy(&output.stderr));
     Ok(String::new())
 }

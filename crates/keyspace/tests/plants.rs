@@ -140,6 +140,38 @@ fn e14_a_lease_ended_by_a_decision_on_an_earlier_one_of_its_id_is_found() {
     is_found("E14", "E5", &[grant(7), revoke, grant(7), hang("a", 7), expire]);
 }
 
+/// {The last change is a deletion, a compaction at its revision takes it along, and the node starts again}: of what is left, the newest is older.
+#[test]
+fn d17_a_revision_that_is_found_anew_in_what_a_compaction_left_is_found() {
+    is_found(
+        "D17",
+        "E2",
+        &[put("a", "1"), delete("a"), compact(3), Command::Sweep, put("b", "1"), put("b", "2")],
+    );
+}
+
+#[test]
+fn d15_a_snapshot_whose_revision_is_not_that_of_its_records_is_found() {
+    is_found("D15", "I16", &[put("a", "1"), put("a", "2"), put("a", "3"), put("a", "4")]);
+}
+
+#[test]
+fn e15_a_lease_that_outlives_every_clock_is_found() {
+    is_found("E15", "E5", &[Command::LeaseGrant { id: LeaseId(-7), ttl_s: i64::MAX }]);
+}
+
+/// Whatever is logged of a command, the hash of a password is not in it.
+#[test]
+fn p10_a_hash_that_a_log_could_show_is_found() {
+    let hash = format!("$2b$10${}", "x".repeat(53));
+    let password = PasswordHash::new(hash.clone()).map(Box::new);
+    let add = |password: &Option<Box<PasswordHash>>| password.as_deref().cloned();
+    hunt_plant("P10", "E8", [()], |()| {
+        let command = Command::Auth(Change::UserAdd { name: "u".into(), password: add(&password) });
+        assert!(!format!("{command:?}").contains(&hash[7..]));
+    });
+}
+
 use auth_oracle::Asked;
 use quorate_keyspace::PermissionKind::{Read, ReadWrite};
 

@@ -23,8 +23,8 @@ fn main() -> ExitCode {
         }
     }
     if crate_tests {
-        for (package, test) in page::crate_tests(&ids) {
-            println!("{package} {test}");
+        for test in page::crate_tests(&ids) {
+            println!("-p {} {} -- {}", test.package, test.target, test.filter);
         }
         return ExitCode::SUCCESS;
     }

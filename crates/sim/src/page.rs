@@ -30,7 +30,7 @@ one history, nothing delivered that was not broadcast) are what I4, I5, I6 and I
 planted place. Where a test stands instead of a seed, the bug is hunted by
 
 ```sh
-cargo test -p PACKAGE --features planted-bugs --test TEST -- --nocapture
+cargo test -p PACKAGE --test NAME --features planted-bugs -- --nocapture
 ```
 
 and *runs* are its trials. Ids are those of the project's catalogue of historical bugs; a letter behind the number is a part of a row, and E21, S16, S17
@@ -115,10 +115,10 @@ fn places() -> Vec<(&'static str, Place)> {
 
 /// The tests of crates that hunt some of these bugs, or any at all if there are none.
 #[must_use]
-pub fn crate_tests(ids: &[String]) -> Vec<(&'static str, &'static str)> {
+pub fn crate_tests(ids: &[String]) -> Vec<&'static CrateTest> {
     let wanted =
         |test: &&CrateTest| ids.is_empty() || test.plants.iter().any(|(id, _)| ids.iter().any(|i| i == id));
-    CRATE_TESTS.iter().filter(wanted).map(|test| (test.package, test.test)).collect()
+    CRATE_TESTS.iter().filter(wanted).collect()
 }
 
 /// What tests of crates said: lines like `plant F04 found by I17 after 3 trials, 5 triggers`, among others.
@@ -145,7 +145,7 @@ fn row(id: &'static str, place: Place, hunts: &[Hunt], said: &BTreeMap<String, S
     let (what, outcome) = match place {
         Place::Simulator(plant) => (plant.what, simulated(hunts.iter().find(|hunt| hunt.plant.id == id))),
         Place::Crate(test, what) => {
-            let place = format!("`{}`, `{}`", test.package, test.test);
+            let place = format!("`{} {}`", test.package, test.target);
             let outcome = match said.get(id) {
                 Some(said) => Outcome::Found {
                     checker: said.checker.clone(),
@@ -294,7 +294,9 @@ mod tests {
         assert!(!of(PLANTS[0].id).missed() && of(PLANTS[1].id).missed());
         assert!(!of("F04").missed() && of("L01").missed() && !of("L02").missed());
         assert!(
-            of("F04").to_string().contains("found by I17, `quorate-journal`, `planted`, run 3, 5 triggers")
+            of("F04")
+                .to_string()
+                .contains("found by I17, `quorate-journal --test planted`, run 3, 5 triggers")
         );
         let all = rows(&[], &hunts, &said);
         let page = page(&all, 1_000);

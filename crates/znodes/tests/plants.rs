@@ -105,8 +105,35 @@ fn s08_a_version_that_wraps_to_minus_one_is_found() {
 }
 
 #[test]
+fn s08b_names_that_come_again_past_the_largest_number_are_found() {
+    hunt_plant("S08b", "K7", [()], |()| counters_go_on_past_the_largest_number());
+}
+
+/// {Two znodes with one list, restored from a snapshot, and one of them goes}: the other keeps its list.
+#[test]
+fn s11_a_table_of_acls_that_is_not_counted_anew_is_found() {
+    hunt_plant("S11", "K11", [()], |()| {
+        let acl = vec![Acl::world(Permissions::READ)];
+        let made = |path: &str| {
+            ask(Operation::Create(Create { acl: acl.clone(), ..create(path, CreateMode::Persistent) }))
+        };
+        let mut tree = Znodes::new();
+        let mut log = [begin(), made("/a"), made("/b")].into_iter().zip(1..);
+        log.by_ref()
+            .for_each(|(command, index)| drop(tree.apply(Position::new(1, index), &command.encode())));
+        let mut tree = Znodes::restore(&mut tree.snapshot()).unwrap();
+        let delete = ask(Operation::Delete { path: "/a".into(), version: -1 });
+        tree.apply(Position::new(1, 4), &delete.encode());
+        assert_eq!(tree.view().get_acl("/b", &[]).unwrap().0, acl);
+    });
+}
+
+#[test]
 fn s08_counters_go_on_past_the_largest_number() {
-    activate_plant("");
+    counters_go_on_past_the_largest_number();
+}
+
+fn counters_go_on_past_the_largest_number() {
     let number = || ask(Operation::Create(create("/a/n-", CreateMode::PersistentSequential)));
     let log = [
         begin(),
