@@ -10,6 +10,7 @@
 
 use std::{sync::Arc, time::SystemTime};
 
+use quorate_consensus::planted;
 use quorate_service::{
     auth_error,
     keyspace::{As, Ask, Auth, AuthError, Caller, Command, TokenDigest, View},
