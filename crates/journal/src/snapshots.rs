@@ -273,6 +273,10 @@ impl Journal {
                 let error = error.clone();
                 return self.fail("writing a snapshot", error, events);
             }
+            Trouble::GivenUp if planted!("F15") => {
+                let error = DiskError { kind: DiskErrorKind::Full, message: String::new() };
+                return self.fail("writing a snapshot", error, events);
+            }
             Trouble::GivenUp => return self.give_up(id, events),
         }
         match writing.stage {

@@ -208,6 +208,25 @@ fn f10_what_an_earlier_life_left_behind_the_end_is_found() {
     });
 }
 
+/// {The disk has no room for one group's snapshot}: the others vote and write as before.
+#[test]
+fn f15_one_groups_trouble_with_the_disk_that_ends_the_others_is_found() {
+    hunt_plant("F15", "I20", [()], |()| {
+        let (mut journal, mut disk) = three_batches();
+        disk.space = disk.files().values().map(Vec::len).sum();
+        let id = journal.begin_snapshot(GroupId(1), meta(Position::new(1, 2)));
+        journal.write_chunk(id, Bytes::from_static(b"more than there is room for"));
+        journal.finish_snapshot(id, true);
+        let events = rest(&mut journal, &mut disk);
+        let given_up = |event: &JournalEvent| matches!(event, JournalEvent::SnapshotFailed { .. });
+        assert!(events.iter().any(given_up), "{events:?}");
+        let hard_state = Some(Bytes::from_static(b"a vote"));
+        let token = journal.append(GroupId(2), GroupWrite { hard_state, ..GroupWrite::default() });
+        journal.flush();
+        assert!(rest(&mut journal, &mut disk).contains(&JournalEvent::Durable { token }));
+    });
+}
+
 /// An entry's byte changes while the node runs.
 #[test]
 fn f22_a_read_that_is_not_checked_is_found() {
@@ -237,8 +256,7 @@ fn f23_a_length_that_is_believed_before_it_is_looked_at_is_found() {
         let mut disk = Disk::with_files(1, &disk.files());
         rest(&mut Journal::open(config(), identity()), &mut disk);
         let mut files = disk.files();
-        let (name, content) =
-            files.iter_mut().filter(|(name, _)| name.ends_with(".seg")).next_back().unwrap();
+        let (name, content) = files.iter_mut().rfind(|(name, _)| name.ends_with(".seg")).unwrap();
         let sequence = u64::from_str_radix(&name[4..20], 16).unwrap();
         let found = frames(content);
         // Version, identity, how many, which, and then its length.

@@ -21,7 +21,7 @@
 mod asking;
 mod campaign;
 #[cfg(feature = "planted-bugs")]
-mod catalogue;
+pub mod catalogue;
 mod claims;
 mod clients;
 mod clock;
