@@ -42,6 +42,32 @@ mod chosen {
 #[cfg(feature = "planted-bugs")]
 pub use chosen::{activate_plant, plant_is_active, plant_triggers};
 
+/// Plants the bug `id` and runs `check` with each of the trials until one fails, which it does by panicking; that very trial must then pass without
+/// the bug. Says, as `cargo xtask plants` reads it, which `checker` of the catalogue that was and what it took.
+///
+/// # Panics
+///
+/// If no trial finds the bug, or if one fails without it.
+#[cfg(feature = "planted-bugs")]
+pub fn hunt_plant<T: Clone>(id: &str, checker: &str, trials: impl IntoIterator<Item = T>, check: impl Fn(T)) {
+    let mut run = 0;
+    for trial in trials {
+        run += 1;
+        activate_plant(id);
+        let checked = std::panic::AssertUnwindSafe(|| check(trial.clone()));
+        let found = std::panic::catch_unwind(checked).is_err();
+        let triggers = plant_triggers();
+        activate_plant("");
+        if found {
+            check(trial);
+            assert!(triggers > 0, "{id} was never reached");
+            println!("plant {id} found by {checker} after {run} trials, {triggers} triggers");
+            return;
+        }
+    }
+    panic!("{id} was not found in {run} trials");
+}
+
 /// `planted!("A02")`: is this bug planted? `false`, a constant, in every build without the feature of the crate that asks.
 ///
 /// The crate that uses it must have a feature `planted-bugs` that turns on `quorate-consensus/planted-bugs`.
@@ -54,4 +80,22 @@ macro_rules! planted {
         let planted = false;
         planted
     }};
+}
+
+#[cfg(all(test, feature = "planted-bugs"))]
+mod tests {
+    use std::panic::catch_unwind;
+
+    use super::*;
+
+    #[test]
+    fn a_hunt_ends_with_the_first_trial_that_fails_with_the_bug_and_passes_without() {
+        let found_at = |least: u32| move |trial: u32| assert!(!(trial >= least && planted!("A00")));
+        hunt_plant("A00", "I0", 1..9, found_at(5));
+        assert!(catch_unwind(|| hunt_plant("A00", "I0", 1..5, found_at(5))).is_err(), "not found");
+        let unreached = |_: u32| assert!(!planted!("A01"));
+        assert!(catch_unwind(|| hunt_plant("A00", "I0", 1..5, unreached)).is_err(), "another bug");
+        assert!(catch_unwind(|| hunt_plant("A00", "I0", 1..5, |_| panic!())).is_err(), "fails without it");
+        assert!(!planted!("A00"), "no bug is left behind");
+    }
 }

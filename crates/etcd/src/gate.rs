@@ -10,6 +10,7 @@
 
 use std::{sync::Arc, time::SystemTime};
 
+use quorate_consensus::planted;
 use quorate_service::{
     auth_error,
     keyspace::{As, Ask, Auth, AuthError, Caller, Command, TokenDigest, View},
@@ -207,7 +208,8 @@ fn shown<T>(request: &Request<T>, jwt: Option<&Jwt>) -> Shown {
         };
         return Shown(Some(Arc::new(proof.unwrap_or(Proof::Nonsense))));
     }
-    let identity = request.extensions().get::<CommonName>().filter(|_| !from_gateway(metadata));
+    let gateway = from_gateway(metadata) && !planted!("P08");
+    let identity = request.extensions().get::<CommonName>().filter(|_| !gateway);
     Shown(identity.map(|identity| Arc::new(Proof::Name(identity.0.to_string()))))
 }
 
@@ -249,5 +251,11 @@ mod tests {
         assert_eq!(proof(&[], Some("u")), "is u");
         assert_eq!(proof(&[("token", "abcdefghijklmnop.7")], Some("u")), "token at 7");
         assert_eq!(proof(&[("grpcgateway-accept", "*/*")], Some("u")), "nobody");
+    }
+
+    #[cfg(feature = "planted-bugs")]
+    #[test]
+    fn p08_the_name_of_the_gateways_own_certificate_is_found_planted() {
+        quorate_consensus::hunt_plant("P08", "E8", [()], |()| a_client_shows_a_token_or_a_certificate());
     }
 }

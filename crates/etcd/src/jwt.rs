@@ -15,6 +15,7 @@ use std::{
 };
 
 use jsonwebtoken::{Algorithm, DecodingKey, EncodingKey, Header, Validation, decode, encode};
+use quorate_consensus::planted;
 use serde_json::{Value, json};
 
 pub use keys::{JwtError, JwtFiles, SignMethod};
@@ -94,6 +95,9 @@ impl Jwt {
         let claims = decode::<Value>(token, &self.0.reads, &self.0.validation).ok()?.claims;
         // Times are in seconds since 1970, and need not be whole; a token may do without, and is good for ever.
         let time = |name: &str, without: f64| claims.get(name).map_or(Some(without), Value::as_f64);
+        if planted!("P07") {
+            assert!(claims.get("username").is_some_and(Value::is_string), "a token says whose it is");
+        }
         Some(Signed {
             username: claims.get("username")?.as_str()?.to_owned(),
             revision: claims.get("revision")?.as_u64()?,

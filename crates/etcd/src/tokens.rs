@@ -1,6 +1,7 @@
 //! Tokens as clients have them, `kAjIqPVSNqzLxTuT.1043`: sixteen letters at random, and the index in the log at which the user
 //! authenticated. Members know the letters by their digest alone.
 
+use quorate_consensus::planted;
 use quorate_service::keyspace::TokenDigest;
 use ring::{
     digest::{SHA256, digest},
@@ -27,6 +28,9 @@ pub(crate) fn draw() -> Option<String> {
 pub(crate) fn digest_of(letters: &str) -> TokenDigest {
     let mut known = TokenDigest([0; 32]);
     known.0.copy_from_slice(digest(&SHA256, letters.as_bytes()).as_ref());
+    if planted!("P11") {
+        known.0[..LETTERS].copy_from_slice(&letters.as_bytes()[..LETTERS]);
+    }
     known
 }
 

@@ -61,6 +61,21 @@ async fn login(cluster: &Cluster, node: usize, name: &str, password: &str) -> Re
 /// P10, P11 (CVE-2021-28235, TOB-012): neither passwords nor tokens are on any disk, nor their random parts.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn no_password_and_no_token_is_in_any_file() {
+    no_secret_is_in_any_file().await;
+}
+
+/// On this very thread, which is the one with the bug.
+#[cfg(feature = "planted-bugs")]
+#[test]
+fn p11_tokens_that_are_written_down_as_they_are_are_found_planted() {
+    quorate_consensus::hunt_plant("P11", "E8", [()], |()| {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+        runtime.block_on(no_secret_is_in_any_file());
+    });
+}
+
+async fn no_secret_is_in_any_file() {
+    static NEXT: std::sync::atomic::AtomicU64 = std::sync::atomic::AtomicU64::new(0);
     fn files(directory: &std::path::Path, all: &mut Vec<u8>) {
         for entry in std::fs::read_dir(directory).expect("a directory") {
             let path = entry.expect("an entry").path();
@@ -70,8 +85,9 @@ async fn no_password_and_no_token_is_in_any_file() {
             }
         }
     }
-    let directory =
-        std::env::temp_dir().join(format!("{}-auth-{}", env!("CARGO_CRATE_NAME"), std::process::id()));
+    let (process, number) = (std::process::id(), NEXT.fetch_add(1, std::sync::atomic::Ordering::Relaxed));
+    let name = format!("{}-auth-{process}-{number}", env!("CARGO_CRATE_NAME"));
+    let directory = std::env::temp_dir().join(name);
     let cluster = Cluster::start_in(1, Some(directory.clone())).await;
     let mut client = auth(&cluster, 0);
     for name in ["root", "somebody"] {

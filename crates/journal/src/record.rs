@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use quorate_consensus::{
     ClusterId, DecodeError, Entry, Epoch, GroupId, Incarnation, Index, Membership, NodeId, Payload, Position,
-    Reader, SnapshotMeta, Writer,
+    Reader, SnapshotMeta, Writer, planted,
 };
 
 use crate::{GroupState, GroupWrite, Identity, frame::Frame};
@@ -72,8 +72,9 @@ pub(crate) fn encode_checkpoint<'a>(
     to.varint(groups.len() as u64);
     for (id, group) in groups {
         to.varint(id.0);
-        to.bool(group.hard_state.is_some());
-        if let Some(hard_state) = &group.hard_state {
+        let hard_state = group.hard_state.as_ref().filter(|_| !planted!("F24"));
+        to.bool(hard_state.is_some());
+        if let Some(hard_state) = hard_state {
             to.bytes(hard_state);
         }
         position(group.compacted, to);

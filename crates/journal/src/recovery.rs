@@ -275,7 +275,8 @@ impl Journal {
         let Some(current) = wanted.pop_front() else { return self.sync_tail(next_sequence, recovering) };
         // Never more than there is (CVE-2020-15106): the length in a header is only a claim.
         let there = recovering.lengths.get(&current.0).copied().unwrap_or(0);
-        let length = current.1.unwrap_or(there).min(there);
+        let claimed = current.1.unwrap_or(there);
+        let length = if planted!("F23") { claimed } else { claimed.min(there) };
         self.submit(
             DiskRequest::Read { path: segment_path(current.0), offset: 0, length },
             Purpose::Recovery,
@@ -380,6 +381,9 @@ impl Journal {
     ) -> Parsed {
         let rest = &bytes[at.min(bytes.len())..];
         if marked <= at as u64 && zeros::only(rest) {
+            return Parsed::Whole(at, marked);
+        }
+        if planted!("F07") && zeros::only(&rest[..rest.len().min(frame::HEADER_BYTES)]) {
             return Parsed::Whole(at, marked);
         }
         let mark = (at + 1..bytes.len()).find_map(|place| {

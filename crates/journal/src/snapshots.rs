@@ -273,6 +273,10 @@ impl Journal {
                 let error = error.clone();
                 return self.fail("writing a snapshot", error, events);
             }
+            Trouble::GivenUp if planted!("F15") => {
+                let error = DiskError { kind: DiskErrorKind::Full, message: String::new() };
+                return self.fail("writing a snapshot", error, events);
+            }
             Trouble::GivenUp => return self.give_up(id, events),
         }
         match writing.stage {
@@ -296,6 +300,11 @@ impl Journal {
                 if writing.make_current {
                     let record = SnapshotRecord { group, meta, install: false, keep_log_after: false };
                     self.enqueue(Queued::Snapshot(record));
+                    if planted!("F19")
+                        && let Some(old) = self.snapshots.current.get(&group).copied()
+                    {
+                        self.submit(DiskRequest::Remove { path: path(group, old) }, Purpose::Ignored);
+                    }
                 } else {
                     events.push(JournalEvent::SnapshotDurable { group, id, meta });
                 }

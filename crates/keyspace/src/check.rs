@@ -6,6 +6,8 @@
 
 use std::collections::BTreeSet;
 
+use quorate_consensus::planted;
+
 use crate::codec::{OPERATIONS_MAX, TXN_DEPTH_MAX};
 use crate::span::{Span, SpanSet};
 use crate::{
@@ -69,7 +71,7 @@ fn well_formed(is: bool) -> Result<(), KeyspaceError> {
 /// # Errors
 /// [`LeaseTtlTooLarge`](KeyspaceError::LeaseTtlTooLarge); [`Malformed`](KeyspaceError::Malformed) for no id or less than a second.
 pub fn check_lease_grant(id: LeaseId, ttl_s: i64) -> Result<(), KeyspaceError> {
-    if ttl_s > LEASE_TTL_S_MAX {
+    if ttl_s > LEASE_TTL_S_MAX && !planted!("E15") {
         return Err(KeyspaceError::LeaseTtlTooLarge);
     }
     well_formed(id != LeaseId::NONE && ttl_s >= 1)

@@ -18,6 +18,8 @@
 
 use std::ops::Bound;
 
+use quorate_consensus::planted;
+
 use crate::KeyspaceError;
 use crate::record::{Dated, Record, Rev};
 use crate::store::Store;
@@ -76,7 +78,7 @@ impl Store {
                 return;
             };
             self.sweep_change(rev, &record);
-            if rev.main < self.compacted {
+            if rev.main < self.compacted || planted!("D17") {
                 self.log.remove(&rev);
             }
             self.sweep_at = Rev { main: rev.main, sub: rev.sub + 1 };
@@ -88,7 +90,7 @@ impl Store {
     /// Only what is *older* than a change at or below the compacted revision may go, never the change itself if it lives: put k at
     /// 2, compact at 5, and k must still be readable at 5 and later (M05).
     fn sweep_change(&mut self, rev: Rev, record: &Record) {
-        let own = !record.is_live() && rev.main < self.compacted;
+        let own = !record.is_live() && (rev.main < self.compacted || planted!("D17"));
         let mut removed = Vec::new();
         let empty = self.keys.alter(&record.key[..], |versions| {
             let Some(versions) = versions else { return (None, false) };

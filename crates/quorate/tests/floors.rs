@@ -36,7 +36,7 @@ const FLOORS: &[(u8, &str, &[&str])] = &[
     (5, "client", &["wire", "placement"]),
     (5, "explore", &["consensus", "raft", "zab"]),
     (5, "ports", &[]),
-    (5, "tls", &[]),
+    (5, "tls", &["consensus"]),
     (
         6,
         "etcd",

@@ -8,7 +8,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use quorate_consensus::{ClusterId, Incarnation, NodeId};
+use quorate_consensus::{ClusterId, Incarnation, NodeId, planted};
 
 const LOCK: &str = "LOCK";
 const IDENTITY: &str = "identity";
@@ -105,6 +105,9 @@ pub fn lock_data_dir(path: &Path) -> Result<DataDirectory, DataDirectoryError> {
     let at = path.join(LOCK);
     let mut options = OpenOptions::new();
     let lock = failed("open", &at, options.write(true).create(true).truncate(false).mode(0o600).open(&at))?;
+    if planted!("F17") {
+        return Ok(DataDirectory { path: path.to_owned(), _lock: lock });
+    }
     match lock.try_lock() {
         Ok(()) => Ok(DataDirectory { path: path.to_owned(), _lock: lock }),
         Err(TryLockError::WouldBlock) => Err(DataDirectoryError::Locked(path.to_owned())),
@@ -264,6 +267,13 @@ mod tests {
         assert!(message.contains(path.to_str().unwrap()) && message.contains("stop it first"), "{message}");
         drop(first);
         lock_data_dir(&path).unwrap();
+    }
+
+    #[cfg(feature = "planted-bugs")]
+    #[test]
+    fn f17_two_processes_in_one_directory_are_found_planted() {
+        let check = |()| a_second_user_is_refused_until_the_first_has_gone();
+        quorate_consensus::hunt_plant("F17", "I17", [()], check);
     }
 
     #[test]

@@ -172,6 +172,25 @@ mod tests {
 
     const TO: Forced = Forced { cluster: ClusterId(2), node: NodeId(1), before: ClusterId(1) };
 
+    #[test]
+    fn every_torn_or_flipped_mark_is_refused() {
+        let scratch = Scratch::new();
+        let path = scratch.path().join(MARK);
+        let whole = TO.to_string().into_bytes();
+        fs::write(&path, &whole).unwrap();
+        assert_eq!(read(&path).unwrap(), Some(TO));
+        let mut damaged: Vec<Vec<u8>> = (0..whole.len()).map(|end| whole[..end].to_vec()).collect();
+        damaged.extend((0..whole.len() * 8).map(|bit| {
+            let mut bytes = whole.clone();
+            bytes[bit / 8] ^= 1 << (bit % 8);
+            bytes
+        }));
+        for bytes in damaged {
+            fs::write(&path, &bytes).unwrap();
+            assert!(read(&path).is_err(), "{bytes:?}");
+        }
+    }
+
     fn beginning() -> Beginning {
         let meta = SnapshotMeta {
             position: Position::new(3, 7),

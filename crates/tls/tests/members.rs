@@ -130,9 +130,11 @@ fn of_one_authority_only_those_with_a_members_name_are_members() {
     let by_host =
         Member::new("names-b", &sign_for(&ours, "no matter", 2, &["b.example", "localhost"]), &ours).load();
     let client = Member::new("names-c", &sign(&ours, "a client", 3), &ours).load();
+    let nobody = Member::new("names-d", &sign(&ours, "", 4), &ours).load();
     let a = a.load();
     assert!(shake(&by_host, &a, "localhost").is_ok());
     assert!(shake(&a, &by_host, "localhost").is_ok());
+    assert!(shake(&nobody, &a, "localhost").is_err(), "no name at all is none of the members'");
     assert!(shake(&client, &a, "localhost").is_err());
     assert!(shake(&a, &client, "localhost").is_err());
     assert!(!a.admits(None));
@@ -150,4 +152,18 @@ fn another_certificate_may_be_shown_by_whoever_dials() {
     let (a, b) = (a.load(), b.load());
     assert!(shake(&a, &b, "localhost").is_ok());
     assert!(shake(&b, &a, "localhost").is_err(), "listening, it shows the other");
+}
+
+#[cfg(feature = "planted-bugs")]
+#[test]
+fn p09_a_listener_that_does_not_look_at_what_is_revoked_is_found_planted() {
+    let check = |()| what_is_revoked_is_refused_on_both_ends_from_the_next_handshake_on();
+    quorate_consensus::hunt_plant("P09", "E8", [()], check);
+}
+
+#[cfg(feature = "planted-bugs")]
+#[test]
+fn p12_a_certificate_without_a_name_that_is_not_looked_at_is_found_planted() {
+    let check = |()| of_one_authority_only_those_with_a_members_name_are_members();
+    quorate_consensus::hunt_plant("P12", "E8", [()], check);
 }

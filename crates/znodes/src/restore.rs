@@ -111,7 +111,10 @@ fn count(store: &mut Store, records: u64) -> Result<(), RestoreError> {
     while let Some((path, spot, record)) = open.pop() {
         let (meta, data) = record.open();
         check_znode(store, &path, &record)?;
-        store.acls.count(meta.acl, 1);
+        let known = store.acls.find(meta.acl).is_some_and(|interned| interned.uses > 0);
+        if !known || !quorate_consensus::planted!("S11") {
+            store.acls.count(meta.acl, 1);
+        }
         store.quotas += u64::from(quota::is_limits(&path));
         store.count_in(Place { spot, path: &path }, &meta, data);
         if let Owner::Session(session) = meta.owner

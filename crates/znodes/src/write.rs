@@ -52,7 +52,8 @@ impl<'a> Writing<'a> {
         let (directory, parent_meta) = self.store.adopt(Place { spot: parent, path: above }, |parent| {
             parent.children += 1;
             // Past the largest number it goes on with the smallest: names stay unique for as long again.
-            parent.created = parent.created.wrapping_add(1);
+            let end = parent.created == i32::MAX && quorate_consensus::planted!("S08b");
+            parent.created = parent.created.wrapping_add(i32::from(!end));
             parent.pzxid = zxid;
         });
         let spot = parent.child(directory, path::name(path));

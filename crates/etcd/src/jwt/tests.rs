@@ -145,3 +145,10 @@ fn keys_that_cannot_serve_are_refused_with_the_file_and_the_mend() {
     assert!(unknown.contains("ES512") && unknown.contains("ES384"), "{unknown}");
     assert!("none".parse::<SignMethod>().is_err());
 }
+
+#[cfg(feature = "planted-bugs")]
+#[test]
+fn p07_a_token_that_must_have_a_name_is_found_planted() {
+    let check = |()| whoever_else_signs_may_leave_the_time_out_but_neither_name_nor_revision();
+    quorate_consensus::hunt_plant("P07", "E8", [()], check);
+}

@@ -3,6 +3,7 @@
 use std::fmt;
 
 use bytes::Bytes;
+use quorate_consensus::planted;
 
 use crate::Command;
 
@@ -37,6 +38,9 @@ impl PasswordHash {
 
 impl fmt::Debug for PasswordHash {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if planted!("P10") {
+            return f.write_str(&self.0);
+        }
         f.write_str("PasswordHash(…)")
     }
 }

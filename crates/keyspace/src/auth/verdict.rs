@@ -200,7 +200,7 @@ fn needs<'a>(ask: Ask<'a>, need: &mut dyn FnMut(Need<'a>)) {
         Ask::Range(range) => range_needs(range, need),
         Ask::Txn(txn) => txn_needs(txn, need),
         // GHSA-xg4h-6gfc-h4m8: an open range is not the one key that it begins with.
-        Ask::Watch { key, .. } if planted!("W09") => need(Need::Read(span(key, &[]))),
+        Ask::Watch { key, .. } if planted!("W09c") => need(Need::Read(span(key, &[]))),
         Ask::Watch { key, range_end } => need(Need::Read(span(key, range_end))),
         Ask::LeaseKeepAlive(id) => need(Need::WriteAttached(id)),
         // CVE-2023-32082.

@@ -88,6 +88,12 @@ fn refusals_are_etcds() {
     assert_eq!(reasons, [duplicate, empty, empty, compacted]);
 }
 
+#[cfg(feature = "planted-bugs")]
+#[test]
+fn w09b_a_watch_from_a_revision_below_zero_is_found_planted() {
+    quorate_consensus::hunt_plant("W09b", "E3", [()], |()| refusals_are_etcds());
+}
+
 #[test]
 fn a_watch_of_an_empty_key_is_one_of_the_smallest_and_a_zero_byte_is_no_bound() {
     let mut world = world();

@@ -1,12 +1,15 @@
 //! Certificates for tests: an authority, what it signs, and what it has revoked.
 #![allow(dead_code, unreachable_pub, missing_docs, reason = "each test takes what it needs")]
 
-use std::path::PathBuf;
+use std::{
+    path::PathBuf,
+    sync::atomic::{AtomicU64, Ordering},
+};
 
 use quorate_tls::rustls::pki_types::CertificateDer;
 use rcgen::{
-    BasicConstraints, CertificateParams, CertificateRevocationListParams, CertifiedIssuer, DnType, IsCa,
-    KeyIdMethod, KeyPair, KeyUsagePurpose, RevokedCertParams, SerialNumber, date_time_ymd,
+    BasicConstraints, CertificateParams, CertificateRevocationListParams, CertifiedIssuer, DistinguishedName,
+    DnType, IsCa, KeyIdMethod, KeyPair, KeyUsagePurpose, RevokedCertParams, SerialNumber, date_time_ymd,
 };
 
 /// A folder that goes with the test.
@@ -20,7 +23,9 @@ impl Drop for Folder {
 
 impl Folder {
     pub fn new(name: &str) -> Folder {
-        let folder = std::env::temp_dir().join(format!("quorate-tls-{}-{name}", std::process::id()));
+        static NEXT: AtomicU64 = AtomicU64::new(0);
+        let (process, number) = (std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed));
+        let folder = std::env::temp_dir().join(format!("quorate-tls-{process}-{name}-{number}"));
         std::fs::create_dir_all(&folder).unwrap();
         Folder(folder)
     }
@@ -36,7 +41,10 @@ pub type Issuer = CertifiedIssuer<'static, KeyPair>;
 fn params(name: &str, hosts: &[&str]) -> CertificateParams {
     let hosts: Vec<String> = hosts.iter().map(|host| (*host).to_owned()).collect();
     let mut params = CertificateParams::new(hosts).unwrap();
-    params.distinguished_name.push(DnType::CommonName, name);
+    params.distinguished_name = DistinguishedName::new();
+    if !name.is_empty() {
+        params.distinguished_name.push(DnType::CommonName, name);
+    }
     params
 }
 

@@ -1,6 +1,14 @@
 //! TLS: on the port of the others, on one of its own, and who its client is.
 
-use std::{net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
+use std::{
+    net::SocketAddr,
+    path::PathBuf,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
 
 use quorate_tls::{
     Authorities, ClientAuth, Files, Tls,
@@ -39,8 +47,9 @@ fn params(name: &str) -> CertificateParams {
 
 impl Authority {
     fn new(name: &str) -> Authority {
-        let folder =
-            std::env::temp_dir().join(format!("quorate-zookeeper-tls-{}-{name}", std::process::id()));
+        static NEXT: AtomicU64 = AtomicU64::new(0);
+        let (process, number) = (std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed));
+        let folder = std::env::temp_dir().join(format!("quorate-zookeeper-tls-{process}-{name}-{number}"));
         std::fs::create_dir_all(&folder).unwrap();
         let mut of_authority = params("authority");
         of_authority.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
@@ -143,6 +152,19 @@ async fn k11_a_certificate_makes_its_holder_somebody_in_an_acl() {
 
 #[tokio::test]
 async fn where_a_certificate_is_needed_nobody_comes_in_without_a_good_one() {
+    nobody_comes_in_without_a_good_certificate().await;
+}
+
+#[cfg(feature = "planted-bugs")]
+#[test]
+fn s13_a_session_without_the_certificate_that_is_needed_is_found_planted() {
+    quorate_consensus::hunt_plant("S13", "K11", [()], |()| {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+        runtime.block_on(nobody_comes_in_without_a_good_certificate());
+    });
+}
+
+async fn nobody_comes_in_without_a_good_certificate() {
     let (authority, stranger) = (Authority::new("needed"), Authority::new("stranger"));
     let tls = authority.tls(ClientAuth::Needed);
     let server = Server::with(Options { tls, tls_only: true, ..Options::default() }, None).await;
