@@ -115,7 +115,7 @@ fn main() -> ExitCode {
         Some("sim") => {
             campaign::run(text("--engine", "raft"), number("--seeds", 10_000), number("--first-seed", 1))
         }
-        Some("torture") => torture::run(number("--kills", 1000), true),
+        Some("torture") => torture::run(&arguments[1..]),
         Some("power") => power::run(number("--losses", 50), true),
         Some("full-disk") => full_disk::run(),
         Some("explore") => explore::run(&arguments[1..]),
