@@ -127,7 +127,9 @@ pub(crate) fn is_root() -> bool {
 
 /// Root, loop devices and mkfs.ext4.
 pub(crate) fn able() -> bool {
-    is_root() && Path::new("/dev/loop-control").exists() && Command::new("mkfs.ext4").arg("-V").output().is_ok()
+    is_root()
+        && Path::new("/dev/loop-control").exists()
+        && Command::new("mkfs.ext4").arg("-V").output().is_ok()
 }
 
 fn campaign(losses: u64, no_sync: bool) -> Fallible<usize> {

@@ -44,7 +44,9 @@ impl Machine {
     /// Can this be done here?
     pub(crate) fn can(&self, fault: Fault) -> bool {
         match fault {
-            Fault::Kill | Fault::Pause | Fault::Rolling | Fault::Transfer | Fault::Member | Fault::Damage => true,
+            Fault::Kill | Fault::Pause | Fault::Rolling | Fault::Transfer | Fault::Member | Fault::Damage => {
+                true
+            }
             Fault::Partition | Fault::Degrade | Fault::Rate => self.network,
             Fault::Power | Fault::FullDisk => self.disks,
             Fault::Clock | Fault::FailSync | Fault::HangSync => self.shim.is_some(),

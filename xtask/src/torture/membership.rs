@@ -61,7 +61,9 @@ impl Changing {
         let said = nodes.all[comes].log.with_extension("member");
         let (url, name) = (nodes.all[comes].peer_url(), nodes.next_name());
         let (stage, arguments) = match change {
-            Change::AddThenRemove => (Stage::Adding, ["add", &name, "--peer-urls", &url, "--learner"].map(str::to_owned).to_vec()),
+            Change::AddThenRemove => {
+                (Stage::Adding, ["add", &name, "--peer-urls", &url, "--learner"].map(str::to_owned).to_vec())
+            }
             Change::Replace => {
                 let old = nodes.all[goes].name.clone();
                 nodes.all[goes].leaving = true;
@@ -202,6 +204,10 @@ fn round(storm: &mut Storm<'_>) -> Fallible<bool> {
         storm.note(format!("{} is no member and moves out", storm.nodes.all[place].name));
         storm.nodes.move_out(place)?;
     }
+    // A newcomer may have given up while it could reach nobody.
+    for place in storm.nodes.taken() {
+        storm.nodes.start(place, storm.machine)?;
+    }
     let place = |member: &Member| {
         storm.nodes.all.iter().position(|node| member.peer_urls == [node.peer_url()] && node.taken)
     };
@@ -230,6 +236,8 @@ fn round(storm: &mut Storm<'_>) -> Fallible<bool> {
         storm.nodes.move_in(place, storm.machine)?;
         return Ok(false);
     }
-    storm.nodes.all.iter_mut().for_each(|node| node.leaving = false);
+    for node in &mut storm.nodes.all {
+        (node.leaving, node.arriving) = (false, false);
+    }
     Ok(true)
 }

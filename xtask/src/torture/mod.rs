@@ -13,6 +13,7 @@
 //!
 //! What a machine lacks ([`machine`]) is named and left out. [`controls`] prove that the verdicts can say no.
 
+mod controls;
 mod disks;
 mod kills;
 mod machine;
@@ -58,8 +59,13 @@ pub(crate) fn run(arguments: &[String]) -> Fallible<()> {
         arguments.get(at + 1).map(String::as_str)
     };
     let number = |flag: &str, default: u64| {
-        value(flag).map_or(Ok(default), |text| text.parse().map_err(|_| format!("{flag} takes a number, not {text}")))
+        value(flag).map_or(Ok(default), |text| {
+            text.parse().map_err(|_| format!("{flag} takes a number, not {text}"))
+        })
     };
+    if arguments.iter().any(|argument| argument == "--controls") {
+        return controls::run(value("--only"), value("--only").is_none());
+    }
     if value("--minutes").is_none() {
         return kills::run(number("--kills", 1000)?, true);
     }

@@ -136,19 +136,24 @@ fn free_subnet(process: u32) -> Fallible<u8> {
     (0..250)
         .map(|n| ((process + n) % 250) as u8)
         .find(|subnet| !taken.contains(&format!(" 10.231.{subnet}.")))
-        .ok_or_else(|| "every network from 10.231.0.0 to 10.231.249.0 is taken; are old runs still there?".into())
+        .ok_or_else(|| {
+            "every network from 10.231.0.0 to 10.231.249.0 is taken; are old runs still there?".into()
+        })
 }
 
 /// Takes away what runs that were killed have left: theirs are the namespaces whose process is gone.
 pub(crate) fn sweep() {
     for entry in fs::read_dir("/run/netns").into_iter().flatten().flatten() {
         let name = entry.file_name().to_string_lossy().into_owned();
-        let Some(process) = name.strip_prefix(PREFIX).and_then(|rest| rest.split('-').next()) else { continue };
+        let Some(process) = name.strip_prefix(PREFIX).and_then(|rest| rest.split('-').next()) else {
+            continue;
+        };
         if Path::new("/proc").join(process).exists() {
             continue;
         }
         let pids = Command::new("ip").args(["netns", "pids", &name]).output();
-        let pids = pids.map(|output| String::from_utf8_lossy(&output.stdout).into_owned()).unwrap_or_default();
+        let pids =
+            pids.map(|output| String::from_utf8_lossy(&output.stdout).into_owned()).unwrap_or_default();
         for pid in pids.split_whitespace().collect::<BTreeSet<_>>() {
             let _ = call("kill", &["-9", pid]);
         }

@@ -27,7 +27,6 @@ pub(crate) struct Kind {
 pub(crate) struct Node {
     /// Of whoever is there; each newcomer has a new one.
     pub(crate) name: String,
-    pub(crate) host: String,
     pub(crate) client: String,
     pub(crate) peer: String,
     pub(crate) zookeeper: String,
@@ -39,6 +38,8 @@ pub(crate) struct Node {
     pub(crate) powerless: bool,
     /// It is to be removed.
     pub(crate) leaving: bool,
+    /// It is new, and may give up while it cannot reach those whom it is to ask.
+    pub(crate) arriving: bool,
     /// Syncs that had failed there before its process began.
     failed_before: i64,
     /// Is somebody there at all?
@@ -92,6 +93,8 @@ impl Node {
             Some("a sync has failed")
         } else if self.leaving {
             Some("it is removed")
+        } else if self.arriving {
+            Some("it could not join")
         } else {
             None
         }
@@ -161,12 +164,12 @@ impl Nodes {
                 client: format!("{host}:{}", port(0, 2379)),
                 peer: format!("{host}:{}", port(1, 2380)),
                 zookeeper: format!("{host}:{}", port(2, 2181)),
-                host,
                 disk: Disk::new(folder, &name, machine.disks && n < founders)?,
                 control,
                 full_until: None,
                 powerless: false,
                 leaving: false,
+                arriving: false,
                 failed_before: 0,
                 taken: n < founders,
                 paused: false,
@@ -213,7 +216,7 @@ impl Nodes {
         let node = &mut self.all[place];
         node.kill();
         node.disk.wipe()?;
-        (node.name, node.joined, node.taken) = (name, true, true);
+        (node.name, node.joined, node.taken, node.arriving) = (name, true, true, true);
         self.start(place, machine)
     }
 
@@ -221,7 +224,7 @@ impl Nodes {
     pub(crate) fn move_out(&mut self, place: usize) -> Fallible<()> {
         let node = &mut self.all[place];
         node.kill();
-        (node.taken, node.leaving) = (false, false);
+        (node.taken, node.leaving, node.arriving) = (false, false, false);
         node.disk.wipe()
     }
 
@@ -251,7 +254,8 @@ impl Nodes {
             arguments.extend([flag.to_owned(), value]);
         }
         if node.joined {
-            arguments.extend(["--initial-cluster-state=existing".into(), format!("--join={}", others.join(","))]);
+            arguments
+                .extend(["--initial-cluster-state=existing".into(), format!("--join={}", others.join(","))]);
         } else {
             arguments.push(format!("--initial-cluster={}", self.initial));
         }
@@ -279,7 +283,8 @@ impl Nodes {
             command.env("QUORATE_PLANT", plant);
         }
         // Before it runs: from then on its own may fail.
-        let failed_before = node.control.as_ref().map(Control::counted).transpose()?.map_or(0, |counted| counted.failed);
+        let failed_before =
+            node.control.as_ref().map(Control::counted).transpose()?.map_or(0, |counted| counted.failed);
         let log = fs::OpenOptions::new().create(true).append(true).open(&node.log)?;
         let child = command
             .args(arguments)

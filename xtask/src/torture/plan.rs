@@ -114,12 +114,27 @@ pub(crate) enum Action {
     Rolling(usize),
     Partition(Cut),
     /// Late, lost, doubled and overtaken packets, in thousandths, to and from this one.
-    Degrade { place: usize, delay_ms: u64, lost: u64, doubled: u64, overtaken: u64 },
-    Rate { place: usize, kilobytes_per_second: u64 },
-    Clock { place: usize, offset_seconds: i64 },
+    Degrade {
+        place: usize,
+        delay_ms: u64,
+        lost: u64,
+        doubled: u64,
+        overtaken: u64,
+    },
+    Rate {
+        place: usize,
+        kilobytes_per_second: u64,
+    },
+    Clock {
+        place: usize,
+        offset_seconds: i64,
+    },
     FullDisk(usize),
     FailSync(usize),
-    HangSync { place: usize, milliseconds: u64 },
+    HangSync {
+        place: usize,
+        milliseconds: u64,
+    },
     Power(Vec<usize>),
     Transfer(usize),
     Member(Change),

@@ -12,6 +12,7 @@ use super::{
     nodes::{Kind, Nodes},
     plan::{self, Fault, Plan},
     random::Mixer,
+    shim::Counted,
     storm::{Done, SERVE_WITHIN, Storm},
     workloads::{Context, Histories, Load},
 };
@@ -53,6 +54,8 @@ pub(crate) struct Campaign<'a> {
     faults: BTreeSet<Fault>,
     seed: u64,
     pub(crate) totals: Totals,
+    /// What a history was found to be wrong with, when a segment failed for that.
+    pub(crate) verdict: Option<String>,
 }
 
 impl<'a> Campaign<'a> {
@@ -77,28 +80,37 @@ impl<'a> Campaign<'a> {
             nodes.start(place, machine)?;
         }
         nodes.wait_until_all_serve(SERVE_WITHIN)?;
-        Ok(Campaign { folder, machine, nodes, faults, seed, totals: Totals::default() })
+        Ok(Campaign { folder, machine, nodes, faults, seed, totals: Totals::default(), verdict: None })
     }
 
-    /// One more segment.
+    /// One more segment, drawn.
     pub(crate) fn segment(&mut self, length: Duration) -> Fallible<()> {
-        let number = self.totals.segments;
-        let seed = self.seed.wrapping_add(number.wrapping_mul(0x1_0001));
-        let plan = plan::draw(seed, &self.faults, self.nodes.founders, length);
+        let plan = plan::draw(self.segment_seed(), &self.faults, self.nodes.founders, length);
+        self.segment_of(&plan, length)
+    }
+
+    fn segment_seed(&self) -> u64 {
+        self.seed.wrapping_add(self.totals.segments.wrapping_mul(0x1_0001))
+    }
+
+    /// One more segment, of this plan.
+    pub(crate) fn segment_of(&mut self, plan: &Plan, length: Duration) -> Fallible<()> {
+        let (number, seed) = (self.totals.segments, self.segment_seed());
         let begun = Instant::now();
         let context = Context::new(self.nodes.clients(), self.nodes.zookeepers(), number, seed);
-        let load = Load::start(context);
+        let load = Load::start(context)?;
         let before = self.nodes.network.as_ref().map(|network| network.switch.counts());
         let mut storm = Storm::new(&mut self.nodes, self.machine);
         let mut histories = Histories::default();
-        let outcome = match storm.run(&plan, length).and_then(|took| {
-            calm(&mut storm, &plan, seed)?;
+        let outcome = match storm.run(plan, length).and_then(|took| {
+            calm(&mut storm, plan, seed)?;
             Ok(took)
         }) {
             Ok(took) => load.stop().and_then(|seen| {
                 storm.look()?;
                 histories = seen;
-                Ok((took, histories.check()?))
+                let checked = histories.check().inspect_err(|wrong| self.verdict = Some(wrong.clone()))?;
+                Ok((took, checked))
             }),
             Err(error) => {
                 histories = load.stop().unwrap_or_default();
@@ -127,10 +139,11 @@ impl<'a> Campaign<'a> {
                 Ok(())
             }
             Err(error) => {
-                let kept = self.keep(number, &plan, &journal, &histories, &error.to_string());
-                let place = kept.map_or_else(|why| format!("nothing could be kept: {why}"), |at| {
-                    format!("histories, logs and what was done are in {}", at.display())
-                });
+                let kept = self.keep(number, plan, &journal, &histories, &error.to_string());
+                let place = kept.map_or_else(
+                    |why| format!("nothing could be kept: {why}"),
+                    |at| format!("histories, logs and what was done are in {}", at.display()),
+                );
                 Err(format!(
                     "{} seed {}, segment {number}: {error}\n{place}\nagain: cargo xtask torture --engine {} --seed {} --minutes {}",
                     self.nodes.kind.engine,
@@ -159,10 +172,15 @@ impl<'a> Campaign<'a> {
             ));
         }
         let counted = self.nodes.all.iter().filter_map(|node| node.control.as_ref()?.counted().ok());
-        let (wrong, failed, hung) = counted.fold((0, 0, 0), |(wrong, failed, hung), counted| {
-            (wrong + counted.wrong_times, failed + counted.failed, hung + counted.hung)
-        });
-        text.push_str(&format!("; so far {wrong} wrong times told, {failed} syncs failed, {hung} hung"));
+        let all: Vec<Counted> = counted.collect();
+        let sum = |of: fn(&Counted) -> i64| all.iter().map(of).sum::<i64>();
+        text.push_str(&format!(
+            "; so far {} wrong times told, and of {} syncs {} failed and {} hung",
+            sum(|counted| counted.wrong_times),
+            sum(|counted| counted.syncs),
+            sum(|counted| counted.failed),
+            sum(|counted| counted.hung)
+        ));
         text
     }
 

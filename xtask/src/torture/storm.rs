@@ -231,7 +231,9 @@ impl<'a> Storm<'a> {
                     Cut::Split(side) => side.contains(&from) != side.contains(&to),
                     Cut::Deaf(place) => to == *place,
                     Cut::Mute(place) => from == *place,
-                    Cut::Bridge(place) => from != *place && to != *place && half(from, *place) != half(to, *place),
+                    Cut::Bridge(place) => {
+                        from != *place && to != *place && half(from, *place) != half(to, *place)
+                    }
                     Cut::OneWay(one, other) => (from, to) == (*one, *other),
                 };
                 if is_cut {
@@ -277,6 +279,7 @@ impl<'a> Storm<'a> {
     /// Takes everything back; every member serves again in time.
     pub(crate) fn heal(&mut self) -> Fallible<Duration> {
         self.note("everything is healed");
+        let begun = Instant::now();
         if let Some(network) = &self.nodes.network {
             network.switch.heal();
         }
@@ -295,7 +298,6 @@ impl<'a> Storm<'a> {
                 self.up(place)?;
             }
         }
-        let begun = Instant::now();
         while client::leader(&self.nodes.endpoints()).is_none() {
             self.look()?;
             if begun.elapsed() > SERVE_WITHIN {

@@ -19,8 +19,8 @@ use std::{
     time::{Duration, Instant},
 };
 
-pub(crate) use queue::{Counts, Link};
 use queue::Queue;
+pub(crate) use queue::{Counts, Link};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
 /// However little there is to do, it looks up this often: it is told to stop, or a link changes.
@@ -83,9 +83,8 @@ fn carry(devices: &[File], last_bytes: &[u8], queue: &Mutex<Queue>, stop: &Atomi
     let mut buffer = [0; PACKET_BYTES_MAX];
     while !stop.load(Ordering::Relaxed) {
         let next_us = lock(queue).next_us();
-        let wait = next_us.map_or(IDLE_MAX, |due| {
-            Duration::from_micros(due.saturating_sub(now_us())).min(IDLE_MAX)
-        });
+        let wait =
+            next_us.map_or(IDLE_MAX, |due| Duration::from_micros(due.saturating_sub(now_us())).min(IDLE_MAX));
         let mut polled: Vec<PollFd<'_>> =
             devices.iter().map(|device| PollFd::new(device, PollFlags::IN)).collect();
         let wait = Timespec { tv_sec: 0, tv_nsec: i64::from(wait.subsec_nanos()) };

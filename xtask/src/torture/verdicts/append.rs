@@ -70,7 +70,9 @@ fn one(key: &str, appends: &[&Append], reads: &[&Read]) -> Result<(), String> {
     for element in order {
         match asked.get(element) {
             None => return Err(format!("{key} has {element}, which nobody appended")),
-            Some(Came::Refused) => return Err(format!("{key} has {element}, of which it was said that it was not done")),
+            Some(Came::Refused) => {
+                return Err(format!("{key} has {element}, of which it was said that it was not done"));
+            }
             Some(Came::Done(_) | Came::Unknown) => {}
         }
     }
@@ -86,7 +88,10 @@ fn one(key: &str, appends: &[&Append], reads: &[&Read]) -> Result<(), String> {
     for read in reads {
         let least = known.before(read.begun);
         if (read.list.len() as u64) < least {
-            return Err(format!("a read of {key} shows {} elements where {least} were known: {read:?}", read.list.len()));
+            return Err(format!(
+                "a read of {key} shows {} elements where {least} were known: {read:?}",
+                read.list.len()
+            ));
         }
     }
     Ok(())
@@ -106,7 +111,12 @@ mod tests {
 
     fn sound() -> History {
         History {
-            appends: vec![append(1, Came::Done(10)), append(2, Came::Unknown), append(3, Came::Done(30)), append(4, Came::Refused)],
+            appends: vec![
+                append(1, Came::Done(10)),
+                append(2, Came::Unknown),
+                append(3, Came::Done(30)),
+                append(4, Came::Refused),
+            ],
             reads: vec![read(5, &[]), read(15, &[1]), read(40, &[1, 2, 3])],
         }
     }

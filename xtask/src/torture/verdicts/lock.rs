@@ -80,6 +80,8 @@ mod tests {
         spoilt(|history| history.holds[1].fence = 2);
         spoilt(|history| history.writes.push(Guarded { fence: 20, revision: 19 }));
         // Of a holder whose coming was never acknowledged.
-        spoilt(|history| history.writes.extend([Guarded { fence: 30, revision: 40 }, Guarded { fence: 25, revision: 41 }]));
+        spoilt(|history| {
+            history.writes.extend([Guarded { fence: 30, revision: 40 }, Guarded { fence: 25, revision: 41 }])
+        });
     }
 }

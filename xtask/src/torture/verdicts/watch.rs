@@ -27,12 +27,23 @@ pub(crate) struct History {
     pub(crate) watchers: Vec<Watcher>,
 }
 
-/// Each watcher was told of every change, once, in order, up to where it came; and the history has every acknowledged write.
+/// Each watcher was told of every change, once, in order, up to where it came; the history has every acknowledged write, and none twice. Nobody puts
+/// the value of another.
 pub(crate) fn check(history: &History, acknowledged: &[Event]) -> Result<(), String> {
     let all: BTreeMap<(i64, &str), &Event> =
         history.truth.iter().map(|event| ((event.revision, event.key.as_str()), event)).collect();
     if all.len() != history.truth.len() {
         return Err("the history has a change of one key twice at one revision".into());
+    }
+    let mut written: BTreeMap<(&str, &str), i64> = BTreeMap::new();
+    for event in &history.truth {
+        let Some(value) = &event.value else { continue };
+        if let Some(before) = written.insert((&event.key, value), event.revision) {
+            return Err(format!(
+                "{value} was put into {} at {before} and at {}: executed twice",
+                event.key, event.revision
+            ));
+        }
     }
     for write in acknowledged {
         match all.get(&(write.revision, write.key.as_str())) {
@@ -47,7 +58,10 @@ pub(crate) fn check(history: &History, acknowledged: &[Event]) -> Result<(), Str
             match told.next() {
                 Some(heard) if heard == event => {}
                 heard => {
-                    return Err(format!("{} was told {heard:?} where the history has {event:?}", watcher.name));
+                    return Err(format!(
+                        "{} was told {heard:?} where the history has {event:?}",
+                        watcher.name
+                    ));
                 }
             }
         }
@@ -93,6 +107,7 @@ mod tests {
         spoilt(|history| history.watchers[0].events[1].value = None);
         spoilt(|history| history.watchers[1].reached = 8);
         spoilt(|history| history.truth.push(event(8)));
+        spoilt(|history| history.truth.push(Event { revision: 9, ..event(8) }));
     }
 
     #[test]

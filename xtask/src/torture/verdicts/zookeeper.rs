@@ -51,7 +51,10 @@ pub(crate) fn ephemeral(all: &[Ephemeral]) -> Result<(), String> {
     for one in all {
         for (begun, ended, there) in &one.looks {
             if !there && *begun > one.created && *ended < one.alive {
-                return Err(format!("{} was gone at {begun} to {ended}, and its session lived at {}", one.path, one.alive));
+                return Err(format!(
+                    "{} was gone at {begun} to {ended}, and its session lived at {}",
+                    one.path, one.alive
+                ));
             }
             if *there && one.closed.is_some_and(|closed| *begun > closed) {
                 return Err(format!("{} was there at {begun}, after its session had ended", one.path));
@@ -102,7 +105,8 @@ pub(crate) fn synced(all: &[Access]) -> Result<(), String> {
         }
         known.entry(&one.path).or_default().push((one.ended, number(one.version)));
     }
-    let known: BTreeMap<&str, Known> = known.into_iter().map(|(path, facts)| (path, Known::new(facts))).collect();
+    let known: BTreeMap<&str, Known> =
+        known.into_iter().map(|(path, facts)| (path, Known::new(facts))).collect();
     for one in all {
         let least = known[one.path.as_str()].before(one.begun);
         if number(one.version) < least + u64::from(one.is_write && least > 0) {
@@ -137,7 +141,10 @@ pub(crate) fn watch(seen: &[Seen]) -> Result<(), String> {
     for (at, one) in seen.iter().enumerate() {
         match *one {
             Seen::Armed(version) | Seen::Read(version) if armed.is_some_and(|armed| version > armed) => {
-                return Err(format!("version {version} was seen before the watch told of it ({})", around(seen, at)));
+                return Err(format!(
+                    "version {version} was seen before the watch told of it ({})",
+                    around(seen, at)
+                ));
             }
             Seen::Armed(version) => armed = Some(armed.map_or(version, |before| before.min(version))),
             Seen::Told if armed.take().is_none() => {
@@ -210,7 +217,10 @@ mod tests {
         assert_eq!(synced(&sound), Ok(()));
         assert!(synced(&[access(0, true, "a", 1), access(2, false, "", 0)]).is_err(), "stale");
         assert!(synced(&[access(0, true, "a", 1), access(0, true, "b", 1)]).is_err(), "two values");
-        assert!(synced(&[access(0, false, "a", 1), access(2, true, "a", 1)]).is_err(), "a write that is not behind");
+        assert!(
+            synced(&[access(0, false, "a", 1), access(2, true, "a", 1)]).is_err(),
+            "a write that is not behind"
+        );
         let other = Access { path: "/other".into(), ..access(9, false, "", 0) };
         assert_eq!(synced(&[access(0, true, "a", 1), other]), Ok(()));
     }

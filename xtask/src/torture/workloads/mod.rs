@@ -1,6 +1,11 @@
 //! What clients do during a storm, all at once, and what they saw: one history for each workload, checked by the verdict of its name.
 
+mod append;
+mod lease;
+mod lock;
 mod registers;
+mod watch;
+mod zookeeper;
 
 use std::{
     sync::{
@@ -14,11 +19,14 @@ use std::{
 use quorate_client::Client;
 use tokio::task::JoinSet;
 
-use super::{random::Mixer, verdicts};
+use super::{
+    random::Mixer,
+    verdicts::{append as lists, lease as leases, lock as locks, watch as watches, zookeeper as trees},
+};
 use crate::{
     Fallible,
     client::{impatient, runtime},
-    history::Call,
+    history::{self, Call, What},
 };
 
 /// Longest time for a call of a workload: a member that is cut off holds a request for seconds.
@@ -28,6 +36,19 @@ const CALL_MAX: Duration = Duration::from_secs(2);
 #[derive(Debug, Default)]
 pub(crate) struct Histories {
     pub(crate) registers: Vec<Call>,
+    pub(crate) append: lists::History,
+    pub(crate) lock: locks::History,
+    pub(crate) leases: Vec<leases::Life>,
+    /// Each with the prefix that it watches, until they are brought to their end.
+    pub(crate) watchers: Vec<(String, watches::Watcher)>,
+    /// Likewise, then, together with the truth.
+    pub(crate) watch: Vec<(String, watches::History)>,
+    pub(crate) sequential: Vec<trees::Sequential>,
+    pub(crate) ephemerals: Vec<trees::Ephemeral>,
+    pub(crate) pairs: Vec<trees::Pair>,
+    pub(crate) accesses: Vec<trees::Access>,
+    /// One for each session that left watches.
+    pub(crate) seen: Vec<Vec<trees::Seen>>,
 }
 
 /// What every client of a workload is told.
@@ -84,7 +105,10 @@ impl Context {
 
     /// A client that asks whoever answers.
     pub(crate) fn patient(&self) -> Option<Client> {
-        let options = quorate_client::Options { try_timeout: Duration::from_secs(1), ..impatient(Duration::from_secs(20)) };
+        let options = quorate_client::Options {
+            try_timeout: Duration::from_secs(1),
+            ..impatient(Duration::from_secs(20))
+        };
         Client::connect(self.endpoints.clone(), options).ok()
     }
 }
@@ -101,17 +125,24 @@ pub(crate) struct Load {
 }
 
 impl Load {
-    pub(crate) fn start(context: Context) -> Load {
+    /// Makes what the clients work on, and begins.
+    pub(crate) fn start(context: Context) -> Fallible<Load> {
+        runtime()?.block_on(zookeeper::prepare(&context))?;
         let of_thread = context.clone();
         let thread = thread::spawn(move || {
             let Ok(runtime) = runtime() else { return };
             runtime.block_on(async {
                 let mut clients = JoinSet::new();
                 registers::spawn(&of_thread, &mut clients);
+                append::spawn(&of_thread, &mut clients);
+                watch::spawn(&of_thread, &mut clients);
+                lock::spawn(&of_thread, &mut clients);
+                lease::spawn(&of_thread, &mut clients);
+                zookeeper::spawn(&of_thread, &mut clients);
                 while clients.join_next().await.is_some() {}
             });
         });
-        Load { context, thread: Some(thread) }
+        Ok(Load { context, thread: Some(thread) })
     }
 
     /// Ends the storm's clients, reads what is there in the end, and gives everything that was seen.
@@ -125,6 +156,10 @@ impl Load {
         let context = &self.context;
         runtime()?.block_on(async {
             registers::finish(context).await?;
+            append::finish(context).await?;
+            lease::finish(context).await?;
+            watch::finish(context).await?;
+            zookeeper::finish(context).await?;
             Fallible::Ok(())
         })?;
         Ok(context.record(std::mem::take))
@@ -140,7 +175,53 @@ impl Drop for Load {
 impl Histories {
     /// Checks each; says how much of each there was, or what is wrong with it.
     pub(crate) fn check(&self) -> Result<Vec<(&'static str, usize)>, String> {
-        crate::history::check(&self.registers).map_err(|error| format!("registers: {error}"))?;
-        Ok(vec![("registers", self.registers.len())])
+        let named = |name: &'static str, verdict: Result<(), String>| {
+            verdict.map_err(|error| format!("{name}: {error}"))
+        };
+        named("registers", history::check(&self.registers))?;
+        named("append", lists::check(&self.append))?;
+        let mut told = 0;
+        for (prefix, history) in &self.watch {
+            let acknowledged: Vec<watches::Event> = self
+                .registers
+                .iter()
+                .filter_map(acknowledged)
+                .filter(|event| event.key.starts_with(prefix))
+                .collect();
+            named("watch", watches::check(history, &acknowledged))?;
+            told += history.watchers.iter().map(|watcher| watcher.events.len()).sum::<usize>();
+        }
+        named("lock", locks::check(&self.lock))?;
+        named("lease", leases::check(&self.leases))?;
+        named("sequential", trees::sequential(&self.sequential))?;
+        named("ephemerals", trees::ephemeral(&self.ephemerals))?;
+        named("multi", trees::multi(&self.pairs))?;
+        named("sync", trees::synced(&self.accesses))?;
+        self.seen.iter().try_for_each(|seen| named("ZooKeeper watch", trees::watch(seen)))?;
+        let fired = self.seen.iter().flatten().filter(|seen| **seen == trees::Seen::Told).count();
+        Ok(vec![
+            ("register calls", self.registers.len()),
+            ("appends", self.append.appends.len()),
+            ("watch events", told),
+            ("locks held", self.lock.holds.len()),
+            ("guarded writes", self.lock.writes.len()),
+            ("leases", self.leases.len()),
+            ("sequential names", self.sequential.len()),
+            ("ephemerals", self.ephemerals.len()),
+            ("reads of multis", self.pairs.len()),
+            ("sets and synced reads", self.accesses.len()),
+            ("watches fired", fired),
+        ])
+    }
+}
+
+/// A write of the registers as a watcher is told of it.
+fn acknowledged(call: &Call) -> Option<watches::Event> {
+    match &call.what {
+        What::Put { value, revision: Some(revision) }
+        | What::Exchange { value, revision: Some(revision), .. } => {
+            Some(watches::Event { revision: *revision, key: call.key.clone(), value: Some(value.clone()) })
+        }
+        _ => None,
     }
 }

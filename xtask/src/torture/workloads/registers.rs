@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use quorate_client::{Client, Executed};
+use quorate_client::{Client, Executed, Session};
 use quorate_wire::etcdserverpb::{
     Compare, PutRequest, RangeRequest, RequestOp, TxnRequest, compare, request_op, response_op,
 };
@@ -20,7 +20,13 @@ const CLIENTS_EACH: usize = 2;
 pub(super) fn spawn(context: &Context, into: &mut JoinSet<()>) {
     for place in 0..context.endpoints.len() {
         for n in 0..CLIENTS_EACH {
-            into.spawn(client(context.clone(), place, place * CLIENTS_EACH + n));
+            if let Some(client) = context.client(place) {
+                into.spawn(work(context.clone(), client, place * CLIENTS_EACH + n));
+            }
+        }
+        // In a session a write is sent again, to whoever answers, and still done once.
+        if let Some(client) = context.patient() {
+            into.spawn(work(context.clone(), client.in_session(Session::new()), 1_000 + place));
         }
     }
 }
@@ -29,8 +35,7 @@ fn key(context: &Context, n: u64) -> String {
     format!("registers/{}/{n}", context.segment)
 }
 
-async fn client(context: Context, place: usize, number: usize) {
-    let Some(client) = context.client(place) else { return };
+async fn work(context: Context, client: Client, number: usize) {
     let mut random = context.random(number as u64);
     let mut turn = 0;
     while !context.stopped() {
