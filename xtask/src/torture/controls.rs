@@ -199,11 +199,13 @@ fn one(control: &Control, planted: Option<&PathBuf>) -> Fallible<Option<Found>> 
     let plan = control.plan();
     for _ in 0..SEGMENTS_MAX {
         if let Err(error) = campaign.segment_of(&plan, SEGMENT) {
-            // A build that does not sync may lose so much that it does not start: that is found out, too. A planted bug must be found by a verdict.
-            return match (campaign.verdict.take(), control.plant) {
-                (Some(verdict), _) => Ok(Some(Found::Out(verdict))),
-                (None, None) => Ok(Some(Found::Out(error.to_string()))),
-                (None, Some(_)) => Err(format!("control {}: {error}", control.name()).into()),
+            // A verdict says so, or a server does: one that finds that it differs from the others ends. A build that does not sync may also lose so much
+            // that it does not start.
+            let said = error.to_string();
+            let ended = said.contains("ended by itself");
+            return match campaign.verdict.take().or((ended || control.plant.is_none()).then_some(said)) {
+                Some(why) => Ok(Some(Found::Out(why))),
+                None => Err(format!("control {}: {error}", control.name()).into()),
             };
         }
     }

@@ -94,6 +94,7 @@ impl Changing {
             // It has not caught up yet, or nobody leads: again.
             Stage::Promoting if !status.success() => thread::sleep(Duration::from_millis(100)),
             Stage::Promoting => {
+                nodes.all[self.comes].arriving = false;
                 nodes.all[self.goes].leaving = true;
                 let old = nodes.all[self.goes].name.clone();
                 self.command = command(nodes, &["remove".into(), old], &self.said)?;
@@ -101,6 +102,7 @@ impl Changing {
                 return Ok(false);
             }
             Stage::Removing | Stage::Replaced => {
+                nodes.all[self.comes].arriving = false;
                 nodes.move_out(self.goes)?;
                 return Ok(true);
             }
@@ -125,7 +127,7 @@ fn command(nodes: &Nodes, arguments: &[String], said: &std::path::Path) -> Falli
     let child = Command::new(&nodes.kind.binary)
         .arg("member")
         .args(arguments)
-        .args(["--endpoints", &nodes.endpoints().join(","), "--timeout", "5s"])
+        .args(["--endpoints", &nodes.settled().join(","), "--timeout", "5s"])
         .stdin(Stdio::null())
         .stdout(to.try_clone()?)
         .stderr(to)
@@ -135,7 +137,7 @@ fn command(nodes: &Nodes, arguments: &[String], said: &std::path::Path) -> Falli
 
 /// Asks the leader to hand over to this one. Whether it does is not waited for.
 pub(crate) fn transfer(nodes: &Nodes, place: usize) {
-    let (endpoints, wanted) = (nodes.endpoints(), nodes.all[place].client.clone());
+    let (endpoints, wanted) = (nodes.settled(), nodes.all[place].client.clone());
     thread::spawn(move || {
         let at = leader(&endpoints)?;
         let runtime = runtime().ok()?;
@@ -189,7 +191,7 @@ pub(crate) fn remove(storm: &mut Storm<'_>, place: usize) -> Fallible<()> {
 }
 
 fn round(storm: &mut Storm<'_>) -> Fallible<bool> {
-    let endpoints = storm.nodes.endpoints();
+    let endpoints = storm.nodes.settled();
     let runtime = runtime()?;
     let client = runtime.block_on(async {
         let mut options = impatient(Duration::from_secs(5));
@@ -198,6 +200,12 @@ fn round(storm: &mut Storm<'_>) -> Fallible<bool> {
     })?;
     let members = runtime.block_on(client.member_list(true))?.members;
     let listed = |node: &Node| members.iter().any(|member| member.peer_urls == [node.peer_url()]);
+    for member in members.iter().filter(|member| !member.is_learner) {
+        // It votes; that its promotion was seen is not said.
+        if let Some(node) = storm.nodes.all.iter_mut().find(|node| member.peer_urls == [node.peer_url()]) {
+            node.arriving = node.arriving && node.pid().is_none();
+        }
+    }
     let lost: Vec<usize> =
         storm.nodes.taken().into_iter().filter(|place| !listed(&storm.nodes.all[*place])).collect();
     for place in lost {

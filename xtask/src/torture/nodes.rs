@@ -209,6 +209,12 @@ impl Nodes {
         format!("n{}", self.newcomers + 1)
     }
 
+    /// Where members serve that are no newcomers: a learner refuses what it may not answer.
+    pub(crate) fn settled(&self) -> Vec<String> {
+        let settled = self.taken().into_iter().filter(|n| !self.all[*n].arriving);
+        settled.map(|n| self.all[n].client.clone()).collect()
+    }
+
     /// A new server, with an empty disk, moves in.
     pub(crate) fn move_in(&mut self, place: usize, machine: &Machine) -> Fallible<()> {
         let name = self.next_name();
