@@ -178,7 +178,7 @@ mod tests {
     #[test]
     fn what_is_late_arrives_late_and_jitter_keeps_the_order() {
         let mut queue = sent(Link { delay_us: 1_000, jitter_us: 5_000, ..Link::default() }, 50);
-        assert_eq!(all(&mut queue, 999), []);
+        assert!(all(&mut queue, 999).is_empty());
         assert_eq!(all(&mut queue, 10_000), (0..50).collect::<Vec<u8>>());
     }
 
@@ -198,7 +198,8 @@ mod tests {
     #[test]
     fn packets_are_lost_doubled_and_overtaken_as_often_as_it_says() {
         let mut queue = sent(Link { lost: 1000, ..Link::default() }, 5);
-        assert_eq!((all(&mut queue, 100), queue.counts.lost), (vec![], 5));
+        assert!(all(&mut queue, 100).is_empty());
+        assert_eq!(queue.counts.lost, 5);
         let mut queue = sent(Link { doubled: 1000, ..Link::default() }, 3);
         assert_eq!(all(&mut queue, 100), [0, 0, 1, 1, 2, 2]);
         let mut queue = sent(Link { overtaken: 500, ..Link::default() }, 100);

@@ -23,7 +23,7 @@ pub(crate) fn sequential(created: &[Sequential]) -> Result<(), String> {
     let known = Known::new(created.iter().map(|one| (one.ended, one.number + 1)).collect());
     for one in created {
         let least = known.before(one.begun);
-        if one.number + 1 <= least {
+        if one.number < least {
             return Err(format!("{one:?} was created after number {} had been given", least - 1));
         }
     }
