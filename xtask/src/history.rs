@@ -18,6 +18,8 @@ pub(crate) struct Call {
 pub(crate) enum What {
     /// A put of a value that no other put writes. The revision of its answer; none if it is not known whether it was executed.
     Put { value: String, revision: Option<i64> },
+    /// A put of such a value where the key was last changed at `expected` (0: where it was not there), which it was, or perhaps was.
+    Exchange { value: String, expected: i64, revision: Option<i64> },
     /// A linearizable read: what was there (value, revision of its put), and the store's revision.
     Get { found: Option<(String, i64)>, revision: i64 },
 }
@@ -25,7 +27,7 @@ pub(crate) enum What {
 impl Call {
     fn revision(&self) -> Option<i64> {
         match &self.what {
-            What::Put { revision, .. } => *revision,
+            What::Put { revision, .. } | What::Exchange { revision, .. } => *revision,
             What::Get { revision, .. } => Some(*revision),
         }
     }
@@ -40,9 +42,12 @@ pub(crate) fn check(calls: &[Call]) -> Result<(), String> {
     let mut by_key: BTreeMap<&str, BTreeMap<i64, &str>> = BTreeMap::new();
     for call in calls {
         let fact = match &call.what {
-            What::Put { value, revision: Some(revision) } => Some((value.as_str(), *revision)),
-            What::Get { found: Some((value, revision)), .. } => Some((value.as_str(), *revision)),
-            What::Put { revision: None, .. } | What::Get { found: None, .. } => None,
+            What::Put { value, revision: Some(revision) }
+            | What::Exchange { value, revision: Some(revision), .. }
+            | What::Get { found: Some((value, revision)), .. } => Some((value.as_str(), *revision)),
+            What::Put { revision: None, .. }
+            | What::Exchange { revision: None, .. }
+            | What::Get { found: None, .. } => None,
         };
         let Some((value, revision)) = fact else { continue };
         let known = *by_value.entry(value).or_insert(revision);
@@ -56,7 +61,30 @@ pub(crate) fn check(calls: &[Call]) -> Result<(), String> {
         }
     }
     reads(calls, &by_key)?;
+    exchanges(calls, &by_key, &by_value)?;
     real_time(calls)
+}
+
+/// Between what an exchange expected and what it put, nobody has put.
+fn exchanges(
+    calls: &[Call],
+    by_key: &BTreeMap<&str, BTreeMap<i64, &str>>,
+    by_value: &BTreeMap<&str, i64>,
+) -> Result<(), String> {
+    for call in calls {
+        let What::Exchange { value, expected, .. } = &call.what else { continue };
+        // Also one that was not answered, if somebody has seen its value.
+        let Some(at) = by_value.get(value.as_str()) else { continue };
+        let before = by_key.get(call.key.as_str()).and_then(|writes| writes.range(..at).next_back());
+        let before = before.map_or(0, |(revision, _)| *revision);
+        if before != *expected {
+            return Err(format!(
+                "{value} was put at revision {at} because {} was last changed at {expected}, but it was changed at {before}",
+                call.key
+            ));
+        }
+    }
+    Ok(())
 }
 
 fn reads(calls: &[Call], by_key: &BTreeMap<&str, BTreeMap<i64, &str>>) -> Result<(), String> {
@@ -95,7 +123,7 @@ fn real_time(calls: &[Call]) -> Result<(), String> {
         }
         let (Some((least, who)), Some(revision)) = (newest, call.revision()) else { continue };
         let late = match call.what {
-            What::Put { .. } => revision <= least,
+            What::Put { .. } | What::Exchange { .. } => revision <= least,
             What::Get { .. } => revision < least,
         };
         if late {
@@ -134,6 +162,15 @@ mod tests {
         assert!(check(&twice).is_err());
         let same = vec![put(0, 9, "a", "x", 2), put(0, 9, "a", "y", 2)];
         assert!(check(&same).is_err());
+        let exchange = |expected| Call {
+            begun: 4,
+            ended: Some(5),
+            key: "a".into(),
+            what: What::Exchange { value: "z".into(), expected, revision: Some(4) },
+        };
+        let two = [put(0, 1, "a", "x", 2), put(2, 3, "a", "y", 3)];
+        assert_eq!(check(&[two.as_slice(), &[exchange(3)]].concat()), Ok(()));
+        assert!(check(&[two.as_slice(), &[exchange(2)]].concat()).is_err(), "somebody put between");
         let backwards = vec![put(0, 1, "a", "x", 5), put(2, 3, "b", "y", 4)];
         assert!(check(&backwards).is_err());
     }

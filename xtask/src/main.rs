@@ -58,6 +58,9 @@ cargo xtask etcd-differential --calls N --seeds M --seed S   the same random cal
 cargo xtask etcd-differential --smoke  fifteen hundred of them, not for the ledger
 cargo xtask sim --engine E --seeds N --first-seed S   a campaign of the simulator; a rare state that was never reached fails it
 cargo xtask torture --kills N          kill -9 and restart real processes under load; the history is checked
+cargo xtask torture --minutes M --engine raft|zab|both --seed S   real servers, each in a network and on a disk of its own (root), in every kind of trouble at once; ten workloads are checked
+cargo xtask torture --minutes M --faults kill,pause,rolling,partition,degrade,rate,clock,full-disk,fail-sync,hang-sync,power,damage,member,transfer   some of the trouble
+cargo xtask torture --controls         servers that are wrong on purpose: each must be found out; --only E07,S16: some of them
 cargo xtask power --losses N           power losses on loop-mounted ext4 (root); a build without syncs must fail
 cargo xtask full-disk                  one member's file system fills up (root): NOSPACE, kill -9, restart, room again
 cargo xtask hostile --connections N    connections that say nothing, resets, slow senders: an honest client is served all the while
@@ -117,7 +120,7 @@ fn main() -> ExitCode {
         Some("sim") => {
             campaign::run(text("--engine", "raft"), number("--seeds", 10_000), number("--first-seed", 1))
         }
-        Some("torture") => torture::run(number("--kills", 1000), true),
+        Some("torture") => torture::run(&arguments[1..]),
         Some("power") => power::run(number("--losses", 50), true),
         Some("hostile") => hostile::run(number("--connections", 100_000), true),
         Some("full-disk") => full_disk::run(),

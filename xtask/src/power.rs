@@ -75,7 +75,7 @@ fn shutdown(fd: i32) -> Fallible<()> {
     call("python3", &["-c", script, &path.display().to_string()])
 }
 
-fn call(program: &str, arguments: &[&str]) -> Fallible<()> {
+pub(crate) fn call(program: &str, arguments: &[&str]) -> Fallible<()> {
     let output =
         Command::new(program).args(arguments).output().map_err(|error| format!("{program}: {error}"))?;
     if output.status.success() {
@@ -118,12 +118,18 @@ fn say(command: &str, result: &str, record: bool) -> Fallible<()> {
     }
 }
 
+/// May this process do everything?
+pub(crate) fn is_root() -> bool {
+    fs::read_to_string("/proc/self/status").is_ok_and(|status| {
+        status.lines().any(|line| line.starts_with("Uid:") && line.split_whitespace().nth(2) == Some("0"))
+    })
+}
+
 /// Root, loop devices and mkfs.ext4.
 pub(crate) fn able() -> bool {
-    let root = fs::read_to_string("/proc/self/status").is_ok_and(|status| {
-        status.lines().any(|line| line.starts_with("Uid:") && line.split_whitespace().nth(2) == Some("0"))
-    });
-    root && Path::new("/dev/loop-control").exists() && Command::new("mkfs.ext4").arg("-V").output().is_ok()
+    is_root()
+        && Path::new("/dev/loop-control").exists()
+        && Command::new("mkfs.ext4").arg("-V").output().is_ok()
 }
 
 fn campaign(losses: u64, no_sync: bool) -> Fallible<usize> {

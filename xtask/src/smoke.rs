@@ -30,7 +30,7 @@ pub(crate) fn run() -> Fallible<()> {
         }
     }
     plants::smoke()?;
-    torture::run(20, false)?;
+    torture::smoke()?;
     full_disk::run()?;
     hostile::run(20_000, false)?;
     power::run(3, false)

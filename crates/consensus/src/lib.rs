@@ -45,7 +45,7 @@ pub use ids::{ClusterId, Epoch, GroupId, Incarnation, Index, NodeId, Position, P
 pub use membership::{ChangeRefusal, Membership, MembershipChange, majority};
 pub use plant::{PLANTS_COMPILED, Plant};
 #[cfg(feature = "planted-bugs")]
-pub use plant::{activate_plant, hunt_plant, plant_is_active, plant_triggers};
+pub use plant::{activate_plant, hunt_plant, plant_everywhere, plant_is_active, plant_triggers};
 pub use random::Random;
 pub use reason::Reason;
 pub use snapshot::SnapshotMeta;

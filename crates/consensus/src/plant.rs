@@ -9,7 +9,13 @@ pub const PLANTS_COMPILED: bool = cfg!(feature = "planted-bugs");
 
 #[cfg(feature = "planted-bugs")]
 mod chosen {
-    use std::cell::{Cell, RefCell};
+    use std::{
+        cell::{Cell, RefCell},
+        sync::OnceLock,
+    };
+
+    /// Planted on every thread of this process, those that are still to come included.
+    static EVERYWHERE: OnceLock<String> = OnceLock::new();
 
     thread_local! {
         static CHOSEN: RefCell<String> = const { RefCell::new(String::new()) };
@@ -22,10 +28,17 @@ mod chosen {
         TRIGGERS.set(0);
     }
 
+    /// Plants the bug `id` on every thread of this process, for good: for servers, whose threads are many. Only the first call counts.
+    pub fn plant_everywhere(id: &str) {
+        // A second choice would change the bug under threads that have met the first.
+        let _ = EVERYWHERE.set(id.to_owned());
+    }
+
     /// Is the bug `id` planted on this thread? Counts how often the answer was yes.
     #[must_use]
     pub fn plant_is_active(id: &str) -> bool {
-        let active = CHOSEN.with_borrow(|chosen| chosen == id);
+        let everywhere = EVERYWHERE.get().is_some_and(|chosen| chosen == id);
+        let active = everywhere || CHOSEN.with_borrow(|chosen| chosen == id);
         if active {
             TRIGGERS.set(TRIGGERS.get() + 1);
         }
@@ -40,7 +53,7 @@ mod chosen {
 }
 
 #[cfg(feature = "planted-bugs")]
-pub use chosen::{activate_plant, plant_is_active, plant_triggers};
+pub use chosen::{activate_plant, plant_everywhere, plant_is_active, plant_triggers};
 
 /// Plants the bug `id` and runs `check` with each of the trials until one fails, which it does by panicking; that very trial must then pass without
 /// the bug. Says, as `cargo xtask plants` reads it, which `checker` of the catalogue that was and what it took.

@@ -49,7 +49,16 @@ use crate::{
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
+/// Which bug is planted in this process, in a build that has bugs to plant: for the controls of `cargo xtask torture`.
+#[cfg(feature = "planted-bugs")]
+const PLANT: &str = "QUORATE_PLANT";
+
 fn main() -> ExitCode {
+    #[cfg(feature = "planted-bugs")]
+    if let Ok(id) = std::env::var(PLANT) {
+        quorate_consensus::plant_everywhere(&id);
+        eprintln!("quorate: the bug {id} is planted, as {PLANT} says");
+    }
     if etcd::is_called_etcd() {
         let arguments: Vec<String> = std::env::args_os().skip(1).map(lossy).collect();
         return ended(etcd::etcd(&arguments));

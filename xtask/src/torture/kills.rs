@@ -1,6 +1,6 @@
 //! Real processes, killed at any moment and started again, under load: no acknowledged write is lost, no read is stale.
 //!
-//! Kill -9 proves recovery only: the page cache outlives the process. Syncs are proved by [`crate::power`] and by the simulated disk.
+//! Kill -9 proves recovery only: the page cache outlives the process. Syncs are proved by [`crate::power`] and by the storm and by the simulated disk.
 
 use std::time::{Duration, Instant};
 
@@ -8,6 +8,7 @@ use crate::{
     Fallible,
     cluster::{Cluster, Kind, Options, Scratch},
     history, ledger,
+    torture::Mixer,
     workload::{Load, read_all},
 };
 
@@ -61,14 +62,4 @@ pub(crate) fn run(kills: u64, record: bool) -> Fallible<()> {
         println!("torture: {result}");
     }
     verdict.map_err(Into::into)
-}
-
-/// A few random numbers; the order of kills is the same in every run, the moments are the machine's.
-pub(crate) struct Mixer(pub(crate) u64);
-
-impl Mixer {
-    pub(crate) fn below(&mut self, bound: u64) -> u64 {
-        self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-        (self.0 >> 33) % bound.max(1)
-    }
 }
