@@ -3,6 +3,8 @@
 //! A membership is in force from the moment its entry is appended, committed or not, and no longer once the entry is truncated: every node acts by
 //! the newest membership in its own log. One change at a time: a second one waits until the first has been committed and left.
 
+use std::collections::BTreeSet;
+
 use quorate_consensus::{
     ChangeRefusal, GroupStart, Index, Instant, Membership, MembershipChange, NodeId, Payload, ProposalId,
     Refusal, planted,
@@ -121,6 +123,11 @@ impl Raft {
         if self.memberships.at() > self.commit && !planted!("C02") {
             return Err(Refusal::Change(ChangeRefusal::Pending));
         }
+        // C16: no change while any member is away, whoever it is.
+        let away = |p: &Progress| now.since(p.heard_at) >= self.config.election_timeout_max;
+        if leader.peers.values().any(away) && planted!("C16") {
+            return Err(Refusal::Change(ChangeRefusal::NotYet));
+        }
         let mut next = self.membership().begin(change).map_err(Refusal::Change)?;
         // The bug is one of changes that add or remove one voter at a time, without a joint membership (Ongaro, raft-dev, 2015). Under joint
         // consensus any two leaders need a majority of the same outgoing voters, so the plant takes that defence away as well.
@@ -145,7 +152,7 @@ impl Raft {
         })
     }
 
-    fn append_membership(
+    pub(crate) fn append_membership(
         &mut self,
         now: Instant,
         membership: Membership,
@@ -155,8 +162,11 @@ impl Raft {
         let position = self.append_own(Payload::Membership(membership));
         out.because("R22", "membership_appended", &[("index", position.index.0), ("joint", joint)]);
         let next = self.log.last().index;
-        let members = self.other_members();
+        let members = self.receivers();
         if let Some(leader) = self.leader() {
+            if planted!("C13") {
+                leader.peers.retain(|peer, _| members.contains(peer));
+            }
             for member in members {
                 leader.peers.entry(member).or_insert_with(|| Progress::new(next, now));
             }
@@ -165,6 +175,14 @@ impl Raft {
         // Whose word is missing for a read may not count any more.
         self.confirm_reads(now, out);
         position
+    }
+
+    /// Who gets the log: every member, those on their way out too, for their word is needed until they have left (C13).
+    pub(crate) fn receivers(&self) -> BTreeSet<NodeId> {
+        if self.membership().is_joint() && planted!("C13") {
+            return self.membership().end_joint().members().filter(|node| *node != self.id).collect();
+        }
+        self.other_members()
     }
 
     /// The commit index moved: if it passed the current membership, a joint one is left, and after a final one those who left are let go.

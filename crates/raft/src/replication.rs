@@ -2,7 +2,13 @@
 
 use quorate_consensus::{Entry, FetchToken, Fetched, Index, Instant, NodeId, Position, planted};
 
-use crate::{Message, Raft, message::name, progress::Flow, raft::Out, role::Role};
+use crate::{
+    Message, Raft,
+    message::name,
+    progress::{Flow, Progress},
+    raft::Out,
+    role::Role,
+};
 
 impl Raft {
     // ── the leader ──────────────────────────────────────────────────────────────────────────────────────────────────
@@ -54,8 +60,11 @@ impl Raft {
             Flow::Probe { waiting: false } => Some((progress.next, true)),
             Flow::Probe { waiting: true } | Flow::Snapshot { .. } => None,
             Flow::Replicate => {
-                let full =
-                    progress.is_full(self.config.inflight_messages_max, self.config.inflight_bytes_max);
+                let is_full = |progress: &Progress| {
+                    progress.is_full(self.config.inflight_messages_max, self.config.inflight_bytes_max)
+                };
+                // G08: one window for all, so that nobody gets more than the slowest takes.
+                let full = is_full(progress) || (leader.peers.values().any(is_full) && planted!("G08"));
                 (!full && progress.next <= self.log.last().index).then_some((progress.next, false))
             }
         }
@@ -165,7 +174,21 @@ impl Raft {
             Flow::Replicate => prev > progress.matched,
             Flow::Snapshot { .. } => false,
         };
+        // B09: a refusal's hint is taken for an acknowledgement.
+        if planted!("B09") && hint.index <= self.log.last().index {
+            if let Some(progress) = self.leader().and_then(|leader| leader.peers.get_mut(&from)) {
+                progress.acknowledge(hint.index);
+            }
+            self.advance_commit(now, out);
+        }
         if !current {
+            // B15: a refusal that is late takes back what was acknowledged since.
+            if let Some(progress) = self.leader().and_then(|leader| leader.peers.get_mut(&from))
+                && hint.index < progress.matched
+                && planted!("B15")
+            {
+                progress.matched = hint.index;
+            }
             return;
         }
         let agreed = if hint.index < self.log.compacted().index && !planted!("D07") {
@@ -181,7 +204,7 @@ impl Raft {
             &[("peer", name(from)), ("from", prev.0), ("to", agreed.index.0)],
         );
         if let Some(progress) = self.leader().and_then(|leader| leader.peers.get_mut(&from)) {
-            progress.probe_from(agreed.index.next());
+            progress.probe_from(if planted!("B14") { progress.next } else { agreed.index.next() });
         }
         self.replicate_to(now, from, out);
     }

@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, process::ExitCode};
 
-use quorate_sim::{catalogue, plants::run_plants};
+use quorate_sim::{EngineKind, catalogue, plants::run_plants};
 
 fn main() -> ExitCode {
     let jobs = std::thread::available_parallelism().map_or(1, usize::from);
@@ -17,6 +17,7 @@ fn main() -> ExitCode {
             "--known" => known = catalogue::known(&std::fs::read_to_string(next()).unwrap_or_default()),
             "--write" => page = Some(next()),
             "--verbose" => verbose = true,
+            "--clean" => return clean(next().parse().expect("a number")),
             _ => ids.push(arg),
         }
     }
@@ -34,4 +35,18 @@ fn main() -> ExitCode {
     let found = hunts.iter().filter(|hunt| hunt.succeeded()).count();
     println!("{found} of {} found", hunts.len());
     if found == hunts.len() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}
+
+/// Runs the seeds 1 to `last` of both engines without a bug.
+fn clean(last: u64) -> ExitCode {
+    let mut unclean = 0;
+    for (seed, engine) in (1..=last).flat_map(|seed| [EngineKind::Raft, EngineKind::Zab].map(|engine| (seed, engine))) {
+        let report = quorate_sim::run_seed(engine, seed, false);
+        if let Some(first) = report.violations.first() {
+            println!("{engine} seed {seed}, {:?}: {}: {}", report.shape.lasting, first.id, first.what);
+            unclean += 1;
+        }
+    }
+    println!("{unclean} of {} runs not clean", 2 * last);
+    if unclean == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
