@@ -379,11 +379,6 @@ impl Journal {
                 self.writer.reserve = Reserve::Full;
             }
             (Making::Room, _) => self.make_reserve(),
-            // F13: what was refused passes for done.
-            (Making::Allocate, Err(error)) if error.kind == DiskErrorKind::Full && planted!("F13") => {
-                self.writer.reserve = Reserve::Making(Making::Sync);
-                self.submit(DiskRequest::SyncFile { path }, Purpose::Reserve);
-            }
             (_, Err(error)) if error.kind == DiskErrorKind::Full => {
                 self.writer.reserve = Reserve::Full;
                 self.submit(DiskRequest::Remove { path }, Purpose::Ignored);

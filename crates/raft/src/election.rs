@@ -231,6 +231,7 @@ impl Raft {
             term_start: next,
             heartbeat_at: now + self.config.heartbeat_interval,
             check_quorum_at: now + self.config.election_timeout_max,
+            disk_lags: None,
             reads: LeaderReads::default(),
             transfer: None,
             uncommitted: VecDeque::new(),
@@ -297,6 +298,7 @@ impl Raft {
                 return self.become_follower(now, term, None, out);
             }
         }
+        self.hand_over_if_disk_hangs(now, out);
         let Role::Leader(leader) = &mut self.role else { return };
         if now >= leader.heartbeat_at {
             leader.heartbeat_at = now + self.config.heartbeat_interval;

@@ -119,7 +119,10 @@ impl Progress {
 
     /// I11: what is sent next is above what the peer is known to hold. Otherwise entries that it has acknowledged are sent for ever, and a late refusal
     /// moves the search below them (B05).
+    ///
+    /// I22: bytes are counted of what is unanswered alone.
     fn check(&self) {
+        assert!(!self.inflight.is_empty() || self.inflight_bytes == 0, "I22: {} bytes of nothing", self.inflight_bytes);
         assert!(self.next > self.matched, "I11: next {} is not above matched {}", self.next, self.matched);
     }
 
@@ -127,6 +130,7 @@ impl Progress {
         self.forget_inflight();
         self.flow = Flow::Replicate;
         self.next = self.matched.next();
+        self.check();
     }
 }
 

@@ -109,6 +109,14 @@ impl Raft {
         if planted!("A03") {
             raft.hard.vote = None;
         }
+        // D16: what follows the commit index that was written down is taken for another leader's, and gone.
+        if raft.hard.commit > raft.log.compacted().index
+            && raft.hard.commit < raft.log.last().index
+            && planted!("D16")
+        {
+            raft.log.truncate(raft.hard.commit.next());
+            raft.memberships.truncate(raft.hard.commit.next());
+        }
         raft.draw_election_timeout(now);
         // A24: whoever starts again waits as if it had to let every lease of the past run out.
         if raft.hard.term > Epoch::ZERO && planted!("A24") {

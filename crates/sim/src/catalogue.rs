@@ -76,11 +76,6 @@ const NOT_HUNTED: &[(&str, &str, &str)] = &[
     ("D14", "the last valid snapshot is purged", "not yet"),
     ("D15", "applied index and state are saved one after the other", "M08 plants the consequence"),
     (
-        "D16",
-        "recovery stops at an older leader's commit index",
-        "the commit index that is written is never ahead of the durable log: `crates/raft/tests/rules.rs`",
-    ),
-    (
         "D17",
         "a crash in a compaction of the keys takes the revision back",
         "the state is in memory; `crates/keyspace`",

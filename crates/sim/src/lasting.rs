@@ -104,6 +104,21 @@ impl World {
             .is_some_and(|leader| self.apart.contains(&(leader, host)))
     }
 
+    /// I20: a leader whose disk hangs for ever has handed over, to one that can write what the others' disks commit.
+    pub(crate) fn judge_hung_disk(&mut self) {
+        let Some(hung) = self.outcast.filter(|_| self.shape.lasting == Some(Lasting::HungDisk)) else { return };
+        for (place, group) in self.shape.groups().iter().enumerate() {
+            let Some(oracle) = self.checker.groups().get(place) else { return };
+            // ZAB hands no lead over: its leader stays until it is not followed any more.
+            let raft = self.shape.engine_of(*group) == EngineKind::Raft;
+            let status = oracle.status(hung);
+            if raft && oracle.leader(&self.hosts) == Some(hung) && status.durable < status.commit {
+                let what = format!("{group}: leads on, its disk at {}, the others' at {}", status.durable, status.commit);
+                return self.checker.fail("I20", Some(hung), what);
+            }
+        }
+    }
+
     /// A host whose links or disk trouble it for ever may leave the others a late election; links that come and go, and a pair that is apart, must not.
     pub(crate) fn may_elect_late(&self) -> bool {
         self.outcast.is_some() && self.shape.lasting != Some(Lasting::Flap)

@@ -15,7 +15,7 @@ use quorate_consensus::EngineKind;
 use crate::{
     campaign::{Options, replay_command},
     plan::{
-        self, AMNESIA, DIVERGENCE, ECHOES, FIVE_VOTERS, FORGERIES, FOUR_VOTERS, FULL_DISKS, HANDOVER, JOINT_SPLIT, LAST_WORDS, LATE_ANSWERS, LATE_GRANT, LEASED, LEASE_EDGE, LONE_CHANGE, MEMBERSHIP, NARROW_WINDOWS, ONE_VOTER, OUT_OF_SIGHT, PAIR_APART, POWER, RELAPSE, RIVALS, SHORT_EPOCHS, SLEEPERS, SLOW_NETWORK, SMALL_BATCHES, STAR, STRAY_PIECES, THREE_VOTERS, TWO_CHANGES, TWO_VOTERS, WITH_COMPACTIONS, WITH_CROWDS, WITH_KEYS, WITH_LONG_LEASES, WITH_TREE, WORN_TREE,
+        self, AMNESIA, DIVERGENCE, ECHOES, FIVE_VOTERS, FORGERIES, FOUR_VOTERS, HUNG_DISK, HANDOVER, JOINT_SPLIT, LAST_WORDS, LATE_ANSWERS, LATE_GRANT, LEASED, LEASE_EDGE, LONE_CHANGE, MEMBERSHIP, NARROW_WINDOWS, ONE_VOTER, OUT_OF_SIGHT, PAIR_APART, POWER, RELAPSE, RIVALS, SHORT_EPOCHS, SLEEPERS, SLOW_NETWORK, SMALL_BATCHES, STAR, STRAY_PIECES, THREE_VOTERS, TWO_CHANGES, TWO_VOTERS, WITH_COMPACTIONS, WITH_CROWDS, WITH_KEYS, WITH_LONG_LEASES, WITH_TREE, WORN_TREE,
     },
     run::{Report, run_seed},
 };
@@ -80,7 +80,7 @@ plants! {
     "B14" "the hint of a conflict never moves back" ["I20"] [],
     "B15" "a stale refusal takes the progress back" ["I11" "I20"] [],
     "B16" "committed entries are skipped between two pages" ["I9" "I10" "panic"] [SMALL_BATCHES],
-    "B20" "the count of unanswered bytes leaks" ["I20" "I22"] [NARROW_WINDOWS],
+    "B20" "the count of unanswered bytes leaks" ["panic" "I20" "I22"] [],
     "B06" "a late AppendEntries truncates what has matched" ["I6" "I13" "I17" "I11" "I15" "I7"] [],
     "B07" "truncating and appending are two writes" ["I13" "I17" "I7" "I15" "I11"] [DIVERGENCE POWER],
     "B10" "the completion of an overwritten append is counted" ["I15" "I7" "I11"] [DIVERGENCE],
@@ -113,6 +113,7 @@ plants! {
     "D03" "an older snapshot takes the state back" ["I9" "I6" "I16" "I10"] [STRAY_PIECES],
     "D04" "entries are applied while a snapshot is being put in place" ["I9" "I10" "panic"] [SLEEPERS],
     "D09" "a second snapshot is taken while one is under way" ["panic" "I9" "I16" "I17" "I20" "I22"] [],
+    "D16" "recovery stops at an older leader's commit index" ["I5" "I17" "I11" "I13" "I6" "I7" "I15" "I9"] [],
     "D05" "the log is compacted before the snapshot is durable" ["I17" "I9" "I16" "panic"] [],
     "D06" "a leader forgets the term where its log begins" ["I20"] [SLEEPERS STRAY_PIECES],
     "D07" "a leader answers a follower that lacks what is compacted with where its log begins" ["I20"] [SLEEPERS STRAY_PIECES],
@@ -131,7 +132,7 @@ plants! {
     // Storage.
     "F03" "a torn tail is taken for damage" ["I17" "I20"] [],
     "F12" "what brings no entry is not synced" ["I15" "I3" "I2" "I17"] [],
-    "F13" "a full disk's refusal passes for success" ["I15" "I17" "I13" "I11" "I7"] [FULL_DISKS],
+    "F14" "a leader whose disk hangs keeps its lead" ["I20"] [HUNG_DISK],
     // Gray failures and partial connectivity.
     "G01" "a leader that hears anybody stays, whether that is a quorum or not" ["I20"] [STAR],
     "G03" "one out of sight of the leader raises the term until it is followed" ["I21" "I20"] [PAIR_APART],

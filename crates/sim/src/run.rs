@@ -318,6 +318,7 @@ fn converged(world: &mut World, before: &Leaders) {
             }
         }
     }
+    world.judge_hung_disk();
     for host in 0..world.hosts.len() {
         nobody_waits(world, host);
         let this = &world.hosts[host];
