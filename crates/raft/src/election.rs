@@ -256,8 +256,12 @@ impl Raft {
     ///
     /// If that leader itself asks, it leads no more: to wait for it would be to wait for ever where the node-wide heartbeat vouches for it.
     pub(crate) fn is_content(&self, now: Instant, asker: NodeId) -> bool {
-        // E08: nobody holds a vote back. G03: neither does anybody ask before it raises the term.
-        if planted!("E08") || planted!("G03") {
+        // E08: nobody holds a vote back.
+        if planted!("E08") {
+            return false;
+        }
+        // G03: neither does anybody ask before it raises the term.
+        if planted!("G03") {
             return false;
         }
         if !self.config.check_quorum || (self.leader_id() == Some(asker) && !self.is_leader()) {
@@ -282,8 +286,7 @@ impl Raft {
         if leader.peers.values().any(heard) && planted!("G01") {
             return true;
         }
-        self.membership()
-            .is_quorum(|node| node == self.id || leader.peers.get(&node).is_some_and(heard))
+        self.membership().is_quorum(|node| node == self.id || leader.peers.get(&node).is_some_and(heard))
     }
 
     /// A leader's own time: silence is broken (rule R02), a quorum is looked for (CheckQuorum), a transfer is given up.

@@ -1,7 +1,8 @@
 //! Raft behind the contract of floor 1.
 
 use quorate_consensus::{
-    DecodeError, Effects, Engine, Entry, Epoch, Index, Input, Instant, Reader, Status, Writer, fingerprint_of, planted,
+    DecodeError, Effects, Engine, Entry, Epoch, Index, Input, Instant, Reader, Status, Writer,
+    fingerprint_of, planted,
 };
 
 use crate::{HardState, Message, Raft, role::Role};

@@ -122,7 +122,11 @@ impl Progress {
     ///
     /// I22: bytes are counted of what is unanswered alone.
     fn check(&self) {
-        assert!(!self.inflight.is_empty() || self.inflight_bytes == 0, "I22: {} bytes of nothing", self.inflight_bytes);
+        assert!(
+            !self.inflight.is_empty() || self.inflight_bytes == 0,
+            "I22: {} bytes of nothing",
+            self.inflight_bytes
+        );
         assert!(self.next > self.matched, "I11: next {} is not above matched {}", self.next, self.matched);
     }
 

@@ -41,7 +41,9 @@ fn main() -> ExitCode {
 /// Runs the seeds 1 to `last` of both engines without a bug, if their shape is wanted.
 fn clean(last: u64, wanted: fn(&Shape) -> bool) -> ExitCode {
     let (mut runs, mut unclean) = (0, 0);
-    for (seed, engine) in (1..=last).flat_map(|seed| [EngineKind::Raft, EngineKind::Zab].map(|engine| (seed, engine))) {
+    for (seed, engine) in
+        (1..=last).flat_map(|seed| [EngineKind::Raft, EngineKind::Zab].map(|engine| (seed, engine)))
+    {
         if !wanted(&quorate_sim::shape_of(seed)) {
             continue;
         }

@@ -30,7 +30,8 @@ pub(crate) const LASTING_AFTER: Time = SECONDS;
 impl Lasting {
     /// One run in eight has something that lasts.
     pub(crate) fn draw(random: &mut Random) -> Option<Lasting> {
-        let drawn = [Lasting::Pair, Lasting::Star, Lasting::Flap, Lasting::HungDisk][random.below(4) as usize];
+        let drawn =
+            [Lasting::Pair, Lasting::Star, Lasting::Flap, Lasting::HungDisk][random.below(4) as usize];
         random.chance(1, 8).then_some(drawn)
     }
 
@@ -59,7 +60,9 @@ impl World {
             return;
         };
         let others: Vec<usize> = voters.into_iter().filter(|host| *host != leader).collect();
-        let Some(other) = others.get(self.random.below(others.len() as u64) as usize).copied() else { return };
+        let Some(other) = others.get(self.random.below(others.len() as u64) as usize).copied() else {
+            return;
+        };
         self.trace.say(self.schedule.now(), || format!("for ever: {lasting:?} of {leader} and {other}"));
         match lasting {
             Lasting::Pair => {
@@ -106,14 +109,19 @@ impl World {
 
     /// I20: a leader whose disk hangs for ever has handed over, to one that can write what the others' disks commit.
     pub(crate) fn judge_hung_disk(&mut self) {
-        let Some(hung) = self.outcast.filter(|_| self.shape.lasting == Some(Lasting::HungDisk)) else { return };
+        let Some(hung) = self.outcast.filter(|_| self.shape.lasting == Some(Lasting::HungDisk)) else {
+            return;
+        };
         for (place, group) in self.shape.groups().iter().enumerate() {
             let Some(oracle) = self.checker.groups().get(place) else { return };
             // ZAB hands no lead over: its leader stays until it is not followed any more.
             let raft = self.shape.engine_of(*group) == EngineKind::Raft;
             let status = oracle.status(hung);
             if raft && oracle.leader(&self.hosts) == Some(hung) && status.durable < status.commit {
-                let what = format!("{group}: leads on, its disk at {}, the others' at {}", status.durable, status.commit);
+                let what = format!(
+                    "{group}: leads on, its disk at {}, the others' at {}",
+                    status.durable, status.commit
+                );
                 return self.checker.fail("I20", Some(hung), what);
             }
         }

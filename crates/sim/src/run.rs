@@ -343,9 +343,13 @@ fn converged(world: &mut World, before: &Leaders) {
 fn nobody_waits(world: &mut World, host: usize) {
     let this = &world.hosts[host];
     let apart = (0..world.checker.groups().len()).any(|place| world.is_cut_off(host, place));
-    let Some(process) = this.process.as_ref().filter(|_| this.runs() && !this.is_lost() && !apart) else { return };
+    let Some(process) = this.process.as_ref().filter(|_| this.runs() && !this.is_lost() && !apart) else {
+        return;
+    };
     let late = |waiter: &Waiter| match waiter {
-        Waiter::Client { client, attempt } => world.healed_attempts.get(*client).is_some_and(|old| attempt > old),
+        Waiter::Client { client, attempt } => {
+            world.healed_attempts.get(*client).is_some_and(|old| attempt > old)
+        }
         _ => false,
     };
     let clients = process.waiters.values().filter(|waiter| late(waiter)).count();

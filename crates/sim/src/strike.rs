@@ -113,6 +113,11 @@ impl World {
             Action::Jump { who, ms } | Action::Edge { who, ms } => {
                 let host = self.resolve(who);
                 let edge = matches!(action, Action::Edge { .. });
+                // Who has begun an election, or won it, is not hurried any more.
+                let role = self.checker.keys().status(host).role;
+                if edge && matches!(role, Role::Candidate | Role::Leader) {
+                    return;
+                }
                 self.marks.hit(if edge { Mark::LeaseAtItsEdge } else { Mark::ClockJump });
                 self.note_clocks();
                 self.hosts[host].clock.jump(now, ms * MILLIS);
@@ -166,7 +171,8 @@ impl World {
             incarnation: sender.incarnation,
             receiver: receiver.id,
         };
-        let message = quorate_raft::Message::Heartbeat { term: Epoch(u64::MAX), commit: Index::ZERO, round: 0 };
+        let message =
+            quorate_raft::Message::Heartbeat { term: Epoch(u64::MAX), commit: Index::ZERO, round: 0 };
         let mut frame = FrameWriter::new(&address);
         frame.engine(group, |to| GroupEngine::encode_message(&EngineMessage::Raft(message), to));
         self.marks.hit(Mark::Forged);

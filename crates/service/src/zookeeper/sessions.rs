@@ -43,7 +43,8 @@ impl Sessions {
         if quorate_consensus::planted!("E18") {
             for session in view.sessions() {
                 let deadline = sessions.rounded(now + tick);
-                sessions.set(session.id, Tracked { deadline, timeout: timeout(session), owner: session.owner });
+                sessions
+                    .set(session.id, Tracked { deadline, timeout: timeout(session), owner: session.owner });
             }
         }
         sessions
