@@ -251,6 +251,10 @@ impl Journal {
             Queued::Drop(dropped) => {
                 frame::write(buffer, base, sequence, record::DROP, |to| to.varint(dropped));
                 self.writer.dropping.push(dropped);
+                // F18: the file goes before it is durable that nobody needs it.
+                if planted!("F18") {
+                    self.submit(DiskRequest::Remove { path: segment_path(dropped) }, Purpose::Ignored);
+                }
             }
         }
     }

@@ -123,11 +123,6 @@ impl Raft {
         if self.memberships.at() > self.commit && !planted!("C02") {
             return Err(Refusal::Change(ChangeRefusal::Pending));
         }
-        // C16: no change while any member is away, whoever it is.
-        let away = |p: &Progress| now.since(p.heard_at) >= self.config.election_timeout_max;
-        if leader.peers.values().any(away) && planted!("C16") {
-            return Err(Refusal::Change(ChangeRefusal::NotYet));
-        }
         let mut next = self.membership().begin(change).map_err(Refusal::Change)?;
         // The bug is one of changes that add or remove one voter at a time, without a joint membership (Ongaro, raft-dev, 2015). Under joint
         // consensus any two leaders need a majority of the same outgoing voters, so the plant takes that defence away as well.

@@ -114,7 +114,7 @@ impl World {
         };
         for (place, group) in self.shape.groups().iter().enumerate() {
             let Some(oracle) = self.checker.groups().get(place) else { return };
-            // ZAB hands no lead over: its leader stays until it is not followed any more.
+            // ZAB hands over when it is asked to, and does not yet ask itself.
             let raft = self.shape.engine_of(*group) == EngineKind::Raft;
             let status = oracle.status(hung);
             if raft && oracle.leader(&self.hosts) == Some(hung) && status.durable < status.commit {

@@ -68,7 +68,7 @@ impl Group {
 
     /// Is a snapshot due? Then it is under way from here on.
     pub(crate) fn snapshot_due(&mut self, now: Instant, limits: &Limits) -> bool {
-        let due = (!self.snapshot_under_way || planted!("D09"))
+        let due = !self.snapshot_under_way
             && self.snapshot_not_before.is_none_or(|at| at <= now)
             && !self.restoring
             && self.log_bytes > limits.snapshot_log_bytes_min.max(self.state_bytes);
