@@ -2,13 +2,7 @@
 
 use quorate_consensus::{Entry, FetchToken, Fetched, Index, Instant, NodeId, Position, planted};
 
-use crate::{
-    Message, Raft,
-    message::name,
-    progress::{Flow, Progress},
-    raft::Out,
-    role::Role,
-};
+use crate::{Message, Raft, message::name, progress::Flow, raft::Out, role::Role};
 
 impl Raft {
     // ── the leader ──────────────────────────────────────────────────────────────────────────────────────────────────
@@ -60,11 +54,8 @@ impl Raft {
             Flow::Probe { waiting: false } => Some((progress.next, true)),
             Flow::Probe { waiting: true } | Flow::Snapshot { .. } => None,
             Flow::Replicate => {
-                let is_full = |progress: &Progress| {
-                    progress.is_full(self.config.inflight_messages_max, self.config.inflight_bytes_max)
-                };
-                // G08: one window for all, so that nobody gets more than the slowest takes.
-                let full = is_full(progress) || (leader.peers.values().any(is_full) && planted!("G08"));
+                let full =
+                    progress.is_full(self.config.inflight_messages_max, self.config.inflight_bytes_max);
                 (!full && progress.next <= self.log.last().index).then_some((progress.next, false))
             }
         }
@@ -204,7 +195,12 @@ impl Raft {
             &[("peer", name(from)), ("from", prev.0), ("to", agreed.index.0)],
         );
         if let Some(progress) = self.leader().and_then(|leader| leader.peers.get_mut(&from)) {
-            progress.probe_from(if planted!("B14") { progress.next } else { agreed.index.next() });
+            // B14: the same question once more, with the next heartbeat.
+            if planted!("B14") {
+                progress.flow = Flow::Probe { waiting: true };
+                return;
+            }
+            progress.probe_from(agreed.index.next());
         }
         self.replicate_to(now, from, out);
     }

@@ -140,7 +140,6 @@ plants! {
     "G01" "a leader that hears anybody stays, whether that is a quorum or not" ["I20"] [STAR],
     "G03" "one out of sight of the leader raises the term until it is followed" ["I21" "I20"] [PAIR_APART],
     "G06" "one that lost sight of the leader does not come back to it" ["I20" "I21"] [],
-    "G08" "one slow follower holds up what all others get" ["I20" "I22"] [],
     "G10" "whoever waits when a leader steps down is never answered" ["panic" "I20" "X1"] [],
     "G14" "a leader that has been overtaken is not told" ["I20"] [RIVALS OUT_OF_SIGHT HANDOVER],
     // Exactly once, and the keys.
