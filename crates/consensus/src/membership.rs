@@ -181,7 +181,9 @@ impl Membership {
     pub fn reached_by_quorum<T: Ord + Copy + Default>(&self, value: impl Fn(NodeId) -> T) -> T {
         let half = |voters: &[NodeId]| {
             let mut values: Vec<T> = voters.iter().map(|node| value(*node)).collect();
-            values.sort_unstable_by(|a, b| b.cmp(a));
+            if !crate::planted!("B11") {
+                values.sort_unstable_by(|a, b| b.cmp(a));
+            }
             values.get(majority(voters.len()) - 1).copied().unwrap_or_default()
         };
         if !self.is_joint() {

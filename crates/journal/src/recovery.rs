@@ -402,6 +402,8 @@ impl Journal {
                 at,
                 format!("does not parse, although the log was synced up to byte {synced}"),
             ),
+            // F03: a write that the power cut off is taken for damage.
+            _ if planted!("F03") => Parsed::Damaged(at, "does not parse".into()),
             _ => {
                 notes.push(format!("{}: torn tail cut at byte {at}", segment_path(sequence)));
                 Parsed::Whole(at, marked)

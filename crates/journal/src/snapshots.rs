@@ -158,6 +158,10 @@ impl Journal {
         if let Some(writing) = self.snapshots.writing.get_mut(&id) {
             writing.stage = Stage::Sync;
             writing.pending += 1;
+            // D14: the one before goes as soon as this one is written, and nobody knows yet that it will be whole.
+            let old = self.snapshots.current.get(&writing.group).copied();
+            let old = old.filter(|at| make_current && *at != writing.meta.position && planted!("D14"));
+            let gone = old.map(|at| path(writing.group, at));
             if planted!("D01") && make_current {
                 let (group, meta) = (writing.group, writing.meta.clone());
                 self.enqueue(Queued::Snapshot(SnapshotRecord {
@@ -166,6 +170,9 @@ impl Journal {
                     install: false,
                     keep_log_after: false,
                 }));
+            }
+            if let Some(path) = gone {
+                self.submit(DiskRequest::Remove { path }, Purpose::Ignored);
             }
         }
         self.submit(DiskRequest::SyncFile { path: part_path(id) }, Purpose::Snapshot(id));

@@ -154,9 +154,11 @@ impl Journal {
             frame::write(&mut buffer, base, sequence, record::MARK, |to| to.varint(synced));
         }
         let mut token = WriteToken::default();
+        let mut light = true;
         while let Some((next, queued)) = self.queue.pop_front() {
             token = next;
             self.queued_bytes = self.queued_bytes.saturating_sub(queued.bytes_max());
+            light &= matches!(&queued, Queued::Write(_, write) if write.entries.is_empty() && write.truncate_from.is_none());
             let (copies, before) = (matches!(queued, Queued::Moved(..)), buffer.len());
             self.encode(queued, base, &mut buffer);
             self.pay_for_copies(copies, (buffer.len() - before) as u64);
@@ -173,7 +175,9 @@ impl Journal {
         let pieces = vec![buffer.finish()];
         self.submit(DiskRequest::WriteAt { path: path.clone(), offset: base, pieces }, Purpose::Batch);
         self.writer.pending = 1;
-        if self.config.sync && !planted!("F01") {
+        // F12: what brings no entry, such as a vote, is not worth a sync.
+        let unworthy = light && planted!("F12");
+        if self.config.sync && !unworthy && !planted!("F01") {
             self.submit(DiskRequest::SyncFile { path }, Purpose::Batch);
             self.writer.pending += 1;
         }
@@ -247,6 +251,10 @@ impl Journal {
             Queued::Drop(dropped) => {
                 frame::write(buffer, base, sequence, record::DROP, |to| to.varint(dropped));
                 self.writer.dropping.push(dropped);
+                // F18: the file goes before it is durable that nobody needs it.
+                if planted!("F18") {
+                    self.submit(DiskRequest::Remove { path: segment_path(dropped) }, Purpose::Ignored);
+                }
             }
         }
     }

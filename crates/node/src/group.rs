@@ -256,7 +256,7 @@ impl Group {
                 self.feeding = false;
                 if let Fetched::Entries(entries) = outcome
                     && entries.first().is_some_and(|first| first.position.index == self.fed.next())
-                    && !self.restoring
+                    && (!self.restoring || quorate_consensus::planted!("D04"))
                 {
                     self.feed_entries(entries, around);
                 }
@@ -310,6 +310,7 @@ impl Group {
     /// Steps the engine with everything that gathered: one step for all proposals, one barrier for all reads.
     pub(crate) fn settle(&mut self, around: &mut Surroundings<'_>) -> Leftover {
         let mut left = Leftover::default();
+        assert!(self.proposals.is_attended(), "X1: a proposal waits that is neither ready nor attempted");
         if self.role.leader.is_some() && self.retry_at.is_none() {
             // What may have to wait for space waits here, and not in front of a vote.
             let room =
@@ -447,6 +448,8 @@ impl Group {
     /// A refused proposal is tried again if trying can help, and answered if it cannot.
     fn refused(&mut self, ticket: Ticket, refusal: Refusal, around: &mut Surroundings<'_>) {
         match refusal {
+            // G10: whose leader has gone hears nothing any more.
+            Refusal::NotLeader { .. } if quorate_consensus::planted!("G10") => {}
             Refusal::NotLeader { .. } | Refusal::TransferInProgress => {
                 self.proposals.again(ticket);
                 self.rest(around);

@@ -108,9 +108,15 @@ impl Proposals {
 
     /// Nobody waits for it any more, or it is answered.
     pub(crate) fn forget(&mut self, ticket: Ticket) {
+        self.ready.remove(&ticket);
         if let Some(Waiting { attempt: Some((id, _)), .. }) = self.waiting.remove(&ticket) {
             self.by_attempt.remove(&id);
         }
+    }
+
+    /// Is everything that waits ready to be made, or being attempted? What were neither would wait for ever, and whoever asked for it too (G10).
+    pub(crate) fn is_attended(&self) -> bool {
+        self.waiting.len() == self.ready.len() + self.by_attempt.len()
     }
 
     /// Entries up to `position` were applied here. Returns how many proposals were certainly lost, and are ready to be made again, and, if a

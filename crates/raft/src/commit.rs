@@ -20,10 +20,19 @@ impl Raft {
             if node == self.id { own } else { leader.peers.get(&node).map(|p| p.matched).unwrap_or_default() }
         });
         let reached = if planted!("C10") { self.reached_with_learners(own) } else { reached };
+        let reached = if !self.membership().is_voter(self.id) && planted!("C12") {
+            self.reached_with_itself(own)
+        } else {
+            reached
+        };
         if reached <= self.commit {
             return;
         }
         if self.log.term_at(reached) != Some(self.term()) && !planted!("B01") {
+            return;
+        }
+        // B13: a scan from the commit index on stops at the first entry of another term.
+        if self.log.term_at(self.commit.next()) != Some(self.term()) && planted!("B13") {
             return;
         }
         self.commit = reached;
@@ -46,6 +55,16 @@ impl Raft {
         all.sort_unstable_by(|a, b| b.cmp(a));
         let voters = self.membership().voters().len();
         all.get(voters / 2).copied().unwrap_or_default()
+    }
+
+    /// A planted bug's arithmetic: a leader that is no voter any more counted like one.
+    fn reached_with_itself(&self, own: Index) -> Index {
+        let Role::Leader(leader) = &self.role else { return Index::ZERO };
+        let matched = |node: &NodeId| leader.peers.get(node).map(|p| p.matched).unwrap_or_default();
+        let voters = self.membership().voters();
+        let mut all: Vec<Index> = voters.iter().map(matched).chain([own]).collect();
+        all.sort_unstable_by(|a, b| b.cmp(a));
+        all.get(voters.len() / 2).copied().unwrap_or_default()
     }
 
     /// Tells the peers that more is committed, if nothing sent in this step did: they apply it at once, and whoever waits at them is answered.

@@ -28,7 +28,12 @@ impl Raft {
         if !self.may_campaign() {
             return;
         }
-        if self.config.pre_vote {
+        // A14: one that voted for itself and finds itself alone goes on in the term that it led before.
+        let alone = self.membership().is_quorum(|node| node == self.id);
+        if alone && self.hard.vote == Some(self.id) && planted!("A14") {
+            return self.become_leader(now, out);
+        }
+        if self.config.pre_vote && !planted!("G03") {
             self.ask_pre_votes(now, out);
         } else {
             self.start_election(now, false, out);
@@ -58,7 +63,8 @@ impl Raft {
         round: u64,
         out: &mut Out,
     ) {
-        let granted = term > self.term() && self.is_as_new(last) && !self.is_content(now, from);
+        let stranger = self.is_stranger(from);
+        let granted = term > self.term() && self.is_as_new(last) && !self.is_content(now, from) && !stranger;
         out.because("R07", "pre_vote_answered", &[("from", name(from)), ("granted", u64::from(granted))]);
         // The answer carries this node's own term: an asker that lags behind adopts it and asks better next time (A08, A09).
         self.send(from, Message::PreVoteReply { term: self.term(), round, granted }, out);
@@ -125,6 +131,11 @@ impl Raft {
         if planted!("A04") { last.index >= self.log.last().index } else { last >= self.log.last() }
     }
 
+    /// A17, planted: nobody votes for one that its own membership does not have as a voter.
+    fn is_stranger(&self, candidate: NodeId) -> bool {
+        !self.membership().is_voter(candidate) && planted!("A17")
+    }
+
     /// May this node grant its vote? At most once per term, first come, and only to a log at least as new as its own.
     ///
     /// Rule R07; Raft §5.2 and §5.4.1. Without the comparison of logs a node that slept through a committed entry could win with the votes of
@@ -136,7 +147,7 @@ impl Raft {
         if self.hard.vote.is_some_and(|vote| vote != from) {
             return Some("vote_refused_already_voted");
         }
-        if !self.is_as_new(last) {
+        if !self.is_as_new(last) || self.is_stranger(from) {
             return Some("vote_refused_older_log");
         }
         if matches!(self.role, Role::Follower { leader: Some(_), .. } | Role::Leader(_))
@@ -214,12 +225,13 @@ impl Raft {
         out.because("R08", "leader_elected", &[("term", self.term().0)]);
         let next = self.log.last().index.next();
         let peers: BTreeMap<NodeId, Progress> =
-            self.other_members().into_iter().map(|peer| (peer, Progress::new(next, now))).collect();
+            self.receivers().into_iter().map(|peer| (peer, Progress::new(next, now))).collect();
         self.role = Role::Leader(Box::new(Leader {
             peers,
             term_start: next,
             heartbeat_at: now + self.config.heartbeat_interval,
             check_quorum_at: now + self.config.election_timeout_max,
+            disk_lags: None,
             reads: LeaderReads::default(),
             transfer: None,
             uncommitted: VecDeque::new(),
@@ -234,6 +246,9 @@ impl Raft {
             self.append_own(Payload::Noop);
         }
         self.replicate_to_all(now, out);
+        if self.membership().is_joint() && planted!("C06") {
+            self.append_membership(now, self.membership().end_joint(), out);
+        }
     }
 
     /// Has this node lately heard the leader it knows, or does it lead with a quorum at its side? Then it does not help to disturb (thesis §4.2.3):
@@ -243,6 +258,10 @@ impl Raft {
     pub(crate) fn is_content(&self, now: Instant, asker: NodeId) -> bool {
         // E08: nobody holds a vote back.
         if planted!("E08") {
+            return false;
+        }
+        // G03: neither does anybody ask before it raises the term.
+        if planted!("G03") {
             return false;
         }
         if !self.config.check_quorum || (self.leader_id() == Some(asker) && !self.is_leader()) {
@@ -262,13 +281,12 @@ impl Raft {
 
     fn hears_quorum(&self, now: Instant) -> bool {
         let Role::Leader(leader) = &self.role else { return false };
-        self.membership().is_quorum(|node| {
-            node == self.id
-                || leader
-                    .peers
-                    .get(&node)
-                    .is_some_and(|p| now.since(p.heard_at) < self.config.election_timeout_max)
-        })
+        let heard = |p: &Progress| now.since(p.heard_at) < self.config.election_timeout_max;
+        // G01: as long as anybody answers, whether that is a quorum or not.
+        if leader.peers.values().any(heard) && planted!("G01") {
+            return true;
+        }
+        self.membership().is_quorum(|node| node == self.id || leader.peers.get(&node).is_some_and(heard))
     }
 
     /// A leader's own time: silence is broken (rule R02), a quorum is looked for (CheckQuorum), a transfer is given up.
@@ -283,6 +301,7 @@ impl Raft {
                 return self.become_follower(now, term, None, out);
             }
         }
+        self.hand_over_if_disk_hangs(now, out);
         let Role::Leader(leader) = &mut self.role else { return };
         if now >= leader.heartbeat_at {
             leader.heartbeat_at = now + self.config.heartbeat_interval;

@@ -3,6 +3,8 @@
 //! A membership is in force from the moment its entry is appended, committed or not, and no longer once the entry is truncated: every node acts by
 //! the newest membership in its own log. One change at a time: a second one waits until the first has been committed and left.
 
+use std::collections::BTreeSet;
+
 use quorate_consensus::{
     ChangeRefusal, GroupStart, Index, Instant, Membership, MembershipChange, NodeId, Payload, ProposalId,
     Refusal, planted,
@@ -145,7 +147,7 @@ impl Raft {
         })
     }
 
-    fn append_membership(
+    pub(crate) fn append_membership(
         &mut self,
         now: Instant,
         membership: Membership,
@@ -155,8 +157,11 @@ impl Raft {
         let position = self.append_own(Payload::Membership(membership));
         out.because("R22", "membership_appended", &[("index", position.index.0), ("joint", joint)]);
         let next = self.log.last().index;
-        let members = self.other_members();
+        let members = self.receivers();
         if let Some(leader) = self.leader() {
+            if planted!("C13") {
+                leader.peers.retain(|peer, _| members.contains(peer));
+            }
             for member in members {
                 leader.peers.entry(member).or_insert_with(|| Progress::new(next, now));
             }
@@ -165,6 +170,14 @@ impl Raft {
         // Whose word is missing for a read may not count any more.
         self.confirm_reads(now, out);
         position
+    }
+
+    /// Who gets the log: every member, those on their way out too, for their word is needed until they have left (C13).
+    pub(crate) fn receivers(&self) -> BTreeSet<NodeId> {
+        if self.membership().is_joint() && planted!("C13") {
+            return self.membership().end_joint().members().filter(|node| *node != self.id).collect();
+        }
+        self.other_members()
     }
 
     /// The commit index moved: if it passed the current membership, a joint one is left, and after a final one those who left are let go.

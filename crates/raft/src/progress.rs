@@ -2,7 +2,7 @@
 
 use std::collections::VecDeque;
 
-use quorate_consensus::{FetchToken, Index, Instant};
+use quorate_consensus::{FetchToken, Index, Instant, planted};
 
 /// How entries go to a peer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -77,7 +77,7 @@ impl Progress {
                 self.inflight_bytes -= bytes;
             }
         }
-        if quorate_consensus::planted!("B04") {
+        if planted!("B04") {
             self.matched = index;
             return true;
         }
@@ -86,6 +86,7 @@ impl Progress {
         }
         self.matched = index;
         self.next = self.next.max(index.next());
+        self.check();
         true
     }
 
@@ -101,18 +102,39 @@ impl Progress {
 
     /// Begin to look for agreement again, at `next`.
     pub(crate) fn probe_from(&mut self, next: Index) {
-        self.inflight.clear();
-        self.inflight_bytes = 0;
+        self.forget_inflight();
         self.fetching = None;
         self.flow = Flow::Probe { waiting: false };
-        self.next = next.max(self.matched.next());
+        self.next = if planted!("B05") { next } else { next.max(self.matched.next()) };
+        self.check();
+    }
+
+    /// Unanswered messages are not waited for any more. Their bytes go with them, or lost messages would fill the window for ever (B20).
+    fn forget_inflight(&mut self) {
+        self.inflight.clear();
+        if !planted!("B20") {
+            self.inflight_bytes = 0;
+        }
+    }
+
+    /// I11: what is sent next is above what the peer is known to hold. Otherwise entries that it has acknowledged are sent for ever, and a late refusal
+    /// moves the search below them (B05).
+    ///
+    /// I22: bytes are counted of what is unanswered alone.
+    fn check(&self) {
+        assert!(
+            !self.inflight.is_empty() || self.inflight_bytes == 0,
+            "I22: {} bytes of nothing",
+            self.inflight_bytes
+        );
+        assert!(self.next > self.matched, "I11: next {} is not above matched {}", self.next, self.matched);
     }
 
     pub(crate) fn replicate(&mut self) {
-        self.inflight.clear();
-        self.inflight_bytes = 0;
+        self.forget_inflight();
         self.flow = Flow::Replicate;
         self.next = self.matched.next();
+        self.check();
     }
 }
 

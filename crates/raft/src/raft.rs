@@ -109,7 +109,19 @@ impl Raft {
         if planted!("A03") {
             raft.hard.vote = None;
         }
+        // D16: what follows the commit index that was written down is taken for another leader's, and gone.
+        if raft.hard.commit > raft.log.compacted().index
+            && raft.hard.commit < raft.log.last().index
+            && planted!("D16")
+        {
+            raft.log.truncate(raft.hard.commit.next());
+            raft.memberships.truncate(raft.hard.commit.next());
+        }
         raft.draw_election_timeout(now);
+        // A24: whoever starts again waits as if it had to let every lease of the past run out.
+        if raft.hard.term > Epoch::ZERO && planted!("A24") {
+            raft.election_at = now + raft.config.election_timeout_max * 30;
+        }
         Ok(raft)
     }
 
@@ -201,14 +213,15 @@ impl Raft {
     /// A message: first its term (rule R05), then its meaning.
     fn message(&mut self, now: Instant, from: NodeId, message: Message, out: &mut Out) {
         let term = message.term();
-        if from == self.id || term.0 > self.term().0.saturating_add(TERM_JUMP_MAX) {
+        let absurd = term.0 > self.term().0.saturating_add(TERM_JUMP_MAX) && !planted!("A22");
+        if from == self.id || absurd {
             out.because("R05", "message_refused_absurd_term", &[("from", from.0), ("term", term.0)]);
             return;
         }
         // The answer to a PreVote carries the responder's own term, which may well be smaller: a new member that has heard of no term yet says yes in
         // term 0. The round says which asking it answers (A08).
         let answers_pre_vote = matches!(message, Message::PreVoteReply { .. });
-        if term < self.term() && !answers_pre_vote {
+        if term < self.term() && (!answers_pre_vote || planted!("A08")) {
             return self.stale(now, from, &message, out);
         }
         if term > self.term() && !self.newer_term(now, from, &message, out) {
@@ -293,7 +306,7 @@ impl Raft {
             Message::ReadIndex { nonce, id, .. } => {
                 self.send(from, Message::ReadIndexReply { term, nonce: *nonce, id: *id, index: None }, out);
             }
-            _ if message.is_leaders() => {
+            _ if message.is_leaders() && !planted!("G14") => {
                 self.send(from, Message::HeartbeatReply { term, round: 0, verified: Index::ZERO }, out)
             }
             // Certain, however late: the refusal names one attempt of this life.
@@ -307,6 +320,7 @@ impl Raft {
         match message {
             // A PreVote only asks; its term is the asker's wish, not its state.
             Message::PreVote { .. } => return true,
+            Message::PreVoteReply { granted: false, .. } if planted!("A09") => return true,
             Message::RequestVote { transfer: false, .. } if self.is_content(now, from) => {
                 out.because(
                     "R08",
@@ -325,6 +339,10 @@ impl Raft {
     /// Word from the leader of this very term. False if it cannot be: this node leads the term itself.
     fn hear_leader(&mut self, now: Instant, from: NodeId) -> bool {
         if self.is_leader() || (matches!(self.role, Role::Candidate { .. }) && planted!("A06")) {
+            return false;
+        }
+        // G06: one that lost sight of the leader for a moment goes on asking for votes.
+        if matches!(self.role, Role::PreCandidate { .. }) && planted!("G06") {
             return false;
         }
         match &mut self.role {

@@ -150,7 +150,8 @@ impl Raft {
         {
             // From when the round began, not from when it was answered (E05): a voter's refusal to disturb counts from when it heard.
             let from = if planted!("E05") { now } else { begun };
-            leader.reads.lease_until = Some(from + timeout.saturating_sub(lease.clock_error));
+            let trusted = if planted!("E04") { timeout } else { timeout.saturating_sub(lease.clock_error) };
+            leader.reads.lease_until = Some(from + trusted);
         }
         let mut safe = Vec::new();
         while let Some((needed, reader, index)) = leader.reads.waiting.front().copied()
@@ -194,6 +195,12 @@ impl Raft {
     pub(crate) fn leave_leadership(&mut self, out: &mut Out) {
         let Role::Leader(leader) = &mut self.role else { return };
         let reads = std::mem::take(&mut leader.reads);
+        // E03: the index that a read has noted is handed out, although the lead that was to be confirmed is over.
+        if planted!("E03") {
+            for (_, reader, index) in &reads.waiting {
+                self.answer_read(*reader, Ok(*index), out);
+            }
+        }
         let readers = reads.unready.into_iter().chain(reads.waiting.into_iter().map(|(_, reader, _)| reader));
         for reader in readers.collect::<Vec<_>>() {
             self.answer_read(reader, Err(ReadRefusal::LeaderChanged), out);

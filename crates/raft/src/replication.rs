@@ -165,7 +165,21 @@ impl Raft {
             Flow::Replicate => prev > progress.matched,
             Flow::Snapshot { .. } => false,
         };
+        // B09: a refusal's hint is taken for an acknowledgement.
+        if planted!("B09") && hint.index <= self.log.last().index {
+            if let Some(progress) = self.leader().and_then(|leader| leader.peers.get_mut(&from)) {
+                progress.acknowledge(hint.index);
+            }
+            self.advance_commit(now, out);
+        }
         if !current {
+            // B15: a refusal that is late takes back what was acknowledged since.
+            if let Some(progress) = self.leader().and_then(|leader| leader.peers.get_mut(&from))
+                && hint.index < progress.matched
+                && planted!("B15")
+            {
+                progress.matched = hint.index;
+            }
             return;
         }
         let agreed = if hint.index < self.log.compacted().index && !planted!("D07") {
@@ -181,6 +195,11 @@ impl Raft {
             &[("peer", name(from)), ("from", prev.0), ("to", agreed.index.0)],
         );
         if let Some(progress) = self.leader().and_then(|leader| leader.peers.get_mut(&from)) {
+            // B14: the same question once more, with the next heartbeat.
+            if planted!("B14") {
+                progress.flow = Flow::Probe { waiting: true };
+                return;
+            }
             progress.probe_from(agreed.index.next());
         }
         self.replicate_to(now, from, out);

@@ -47,6 +47,8 @@ pub(crate) struct Leader {
     pub(crate) term_start: Index,
     pub(crate) heartbeat_at: Instant,
     pub(crate) check_quorum_at: Instant,
+    /// Up to here the others' disks have committed what was not durable here, and when that was first seen.
+    pub(crate) disk_lags: Option<(Index, Instant)>,
     pub(crate) reads: LeaderReads,
     pub(crate) transfer: Option<Transfer>,
     /// Sizes of entries not yet committed.

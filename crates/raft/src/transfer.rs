@@ -55,6 +55,28 @@ impl Raft {
         }
     }
 
+    /// A leader whose own disk is, for six election timeouts, behind what the others' disks have committed asks the best of them to take over (F14).
+    ///
+    /// {S1 leads, its disk hangs; S2 and S3 acknowledge, S1 commits}: nothing seems wrong, and for as long as it leads S1 keeps in memory all that it cannot write,
+    /// takes no snapshot, and can give nobody what only its disk holds. It is no reason that its disk is slow where the others' are as slow, or are needed
+    /// without it: then nothing is committed ahead of it, and it stays.
+    pub(crate) fn hand_over_if_disk_hangs(&mut self, now: Instant, out: &mut Out) {
+        let (durable, commit) = (self.log.durable(), self.commit);
+        let patience = self.config.election_timeout_max * 6;
+        let Some(leader) = self.leader() else { return };
+        leader.disk_lags = match leader.disk_lags {
+            Some((index, since)) if durable < index => Some((index, since)),
+            _ => (durable < commit).then_some((commit, now)),
+        };
+        let hangs = leader.disk_lags.is_some_and(|(_, since)| now.since(since) >= patience);
+        if hangs && leader.transfer.is_none() && !planted!("F14") {
+            // If that fails, once more after as long.
+            leader.disk_lags = None;
+            out.because("R18", "leader_hands_over_for_its_disk_hangs", &[("durable", durable.0)]);
+            self.transfer_leadership(now, None, out);
+        }
+    }
+
     pub(crate) fn expire_transfer(&mut self, now: Instant, out: &mut Out) {
         let Some(leader) = self.leader() else { return };
         if leader.transfer.is_some_and(|transfer| transfer.until <= now) {

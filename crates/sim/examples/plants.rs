@@ -3,7 +3,7 @@
 
 use std::{collections::BTreeMap, fs, process::ExitCode};
 
-use quorate_sim::{page, plants::run_plants};
+use quorate_sim::{EngineKind, Shape, page, plants::run_plants};
 
 fn main() -> ExitCode {
     let jobs = std::thread::available_parallelism().map_or(1, usize::from);
@@ -19,6 +19,8 @@ fn main() -> ExitCode {
             "--said" => said = page::said(&fs::read_to_string(next()).expect("a file that can be read")),
             "--write" => write = Some(next()),
             "--crate-tests" => crate_tests = true,
+            "--clean" => return clean(next().parse().expect("a number"), |_| true),
+            "--lasting" => return clean(next().parse().expect("a number"), |shape| shape.lasting.is_some()),
             _ => ids.push(arg),
         }
     }
@@ -43,4 +45,24 @@ fn main() -> ExitCode {
     println!("{}", page::summary(&rows));
     let known_all = ids.iter().all(|id| rows.iter().any(|row| row.is(id)));
     if known_all && !rows.iter().any(page::Row::missed) { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}
+
+/// Runs the seeds 1 to `last` of both engines without a bug, if their shape is wanted.
+fn clean(last: u64, wanted: fn(&Shape) -> bool) -> ExitCode {
+    let (mut runs, mut unclean) = (0, 0);
+    for (seed, engine) in
+        (1..=last).flat_map(|seed| [EngineKind::Raft, EngineKind::Zab].map(|engine| (seed, engine)))
+    {
+        if !wanted(&quorate_sim::shape_of(seed)) {
+            continue;
+        }
+        runs += 1;
+        let report = quorate_sim::run_seed(engine, seed, false);
+        if let Some(first) = report.violations.first() {
+            println!("{engine} seed {seed}, {:?}: {}: {}", report.shape.lasting, first.id, first.what);
+            unclean += 1;
+        }
+    }
+    println!("{unclean} of {runs} runs not clean");
+    if unclean == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }

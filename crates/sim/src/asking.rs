@@ -18,7 +18,7 @@ impl World {
     pub(crate) fn asked(&self) -> Vec<usize> {
         let membership = self.checker.keys().membership();
         let serves = |host: &usize| {
-            self.outcast != Some(*host)
+            !self.is_cut_off(*host, 1)
                 && !self.hosts[*host].is_lost()
                 && membership.contains(self.hosts[*host].id)
         };

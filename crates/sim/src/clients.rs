@@ -5,7 +5,7 @@
 
 use std::collections::BTreeMap;
 
-use quorate_consensus::Random;
+use quorate_consensus::{Random, planted};
 use quorate_keyspace::{
     Command, Compare, CompareResult, CompareTarget, DeleteRange, KeyValue, Operation as TxnOperation, Put,
     Range, Reply as KeysReply, Response, Txn, View,
@@ -84,6 +84,11 @@ impl Client {
             next_attempt: 0,
             seen: BTreeMap::new(),
         }
+    }
+
+    /// The number of what it asked last.
+    pub(crate) fn newest_attempt(&self) -> u64 {
+        self.next_attempt
     }
 
     pub(crate) fn rest(&mut self, shape: &Shape, burst: bool) -> Time {
@@ -188,7 +193,8 @@ impl Client {
             return Move::Ignore;
         };
         current.in_doubt = true;
-        if current.call.is_write() && current.tag.is_none() {
+        // X01: asked again, although it may have been done.
+        if current.call.is_write() && current.tag.is_none() && !planted!("X01") {
             Move::Over
         } else {
             self.again(now, hosts, marks, 0)
@@ -204,7 +210,10 @@ impl Client {
         hosts: &[usize],
         marks: &mut Marks,
     ) -> Result<Outcome, Move> {
-        let Some(current) = self.current.as_mut().filter(|current| current.attempt == attempt) else {
+        // X04: whatever comes is the answer to what was asked last.
+        let Some(current) =
+            self.current.as_mut().filter(|current| current.attempt == attempt || planted!("X04"))
+        else {
             return Err(Move::Ignore);
         };
         match told {
@@ -239,7 +248,7 @@ impl Client {
             }
             Told::Answer(Answer::Unknown | Answer::Stopped) => {
                 current.in_doubt = true;
-                if current.call.is_write() && current.tag.is_none() {
+                if current.call.is_write() && current.tag.is_none() && !planted!("X01") {
                     return Err(Move::Over);
                 }
                 Err(self.again(now, hosts, marks, 10 * MILLIS))

@@ -90,6 +90,8 @@ actions! {
     Drift "drift" { who: Who, ppm: u64 },
     /// A clock jumps ahead.
     Jump "jump" { who: Who, ms: u64 },
+    /// A clock steps ahead by no more than a lease allows for, or that of one whose word no lease rests on by more.
+    Edge "edge" { who: Who, ms: u64 },
     /// Syncs take up to `more_ms` longer.
     DiskSlow "disk-slow" { who: Who, more_ms: u64, ms: u64 },
     /// No disk operation ends for a while.
@@ -127,6 +129,8 @@ actions! {
     /// As soon as a leader has a joint membership in its log, within a while, the hosts in the mask and the others do not reach each other: those beyond
     /// have not heard of it.
     Part "part" { mask: u64, ms: u64 },
+    /// A message that nobody sent arrives at a host as if from another, of the records' group or the keys', in a term near the end of the numbers.
+    Forge "forge" { from: u64, to: u64, meta: u64 },
 }
 
 struct Value(String);

@@ -166,6 +166,7 @@ impl Host {
             limits: Limits {
                 snapshot_log_bytes_min: shape.snapshot_log_bytes,
                 catch_up_log_bytes: shape.catch_up_log_bytes,
+                apply_batch_bytes_max: shape.apply_batch_bytes_max,
                 chunks_in_flight_max: 2,
                 chunk_resend_after: Duration::from_millis(100),
                 transfer_timeout: Duration::from_millis(800),

@@ -34,6 +34,7 @@ pub mod history;
 mod host;
 mod inode;
 mod invariants;
+mod lasting;
 mod marks;
 mod network;
 mod operator;

@@ -56,6 +56,12 @@ marks! {
     DiskRot "fault: durable bit flipped",
     ApplySlow "fault: apply slow",
     LinkStalled "fault: link held up what was sent",
+    Forged "fault: message that nobody sent",
+    PairApartForEver "fault: leader and one voter apart for ever",
+    StarForEver "fault: all but one voter apart for ever",
+    FlapForEver "fault: link flapping for ever",
+    DiskHungForEver "fault: leader's disk hung for ever",
+    LeaseAtItsEdge "fault: clocks as wrong as a lease allows",
     ClientRequestLost "fault: client request or answer lost",
     // What a disk came to.
     UnsyncedAtCrash "disk: something was unsynced at a crash",

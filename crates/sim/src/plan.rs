@@ -9,6 +9,7 @@ use quorate_service::{KEYS, META, TREE};
 use crate::{
     etcd::KeysShape,
     faults::{Action, Planned, Who},
+    lasting::Lasting,
     schedule::{MILLIS, SECONDS, Time},
     storms::storm,
     zoo::TreeShape,
@@ -49,6 +50,10 @@ pub struct Shape {
     pub tree: Option<TreeShape>,
     /// Watches and leases and their clients, in the runs that have them.
     pub keys: Option<KeysShape>,
+    /// What stays broken for ever, in the runs that have such a thing.
+    pub lasting: Option<Lasting>,
+    /// Bytes of one batch of entries for the state half, at most.
+    pub apply_batch_bytes_max: u64,
 }
 
 impl Shape {
@@ -110,6 +115,18 @@ pub(crate) fn shape(random: &mut Random) -> Shape {
         zab: zab(random),
         tree: None,
         keys: None,
+        lasting: None,
+        apply_batch_bytes_max: 4 << 20,
+    }
+}
+
+/// Limits of some runs that are smaller still: windows of a few entries, and batches of a few for the state half.
+pub(crate) fn narrow(shape: &mut Shape, random: &mut Random) {
+    if random.chance(1, 6) {
+        shape.raft.inflight_bytes_max = 1 << 10;
+    }
+    if random.chance(1, 6) {
+        shape.apply_batch_bytes_max = 512;
     }
 }
 
@@ -230,16 +247,48 @@ pub(crate) const WITH_COMPACTIONS: u64 = 2_004;
 #[cfg(feature = "planted-bugs")]
 pub(crate) const WITH_CROWDS: u64 = 2_005;
 
+/// And runs with something that stays broken, or with smaller limits.
+#[cfg(feature = "planted-bugs")]
+pub(crate) const PAIR_APART: u64 = 3_000;
+#[cfg(feature = "planted-bugs")]
+pub(crate) const STAR: u64 = 3_001;
+#[cfg(feature = "planted-bugs")]
+pub(crate) const FLAP: u64 = 3_002;
+#[cfg(feature = "planted-bugs")]
+pub(crate) const HUNG_DISK: u64 = 3_003;
+#[cfg(feature = "planted-bugs")]
+pub(crate) const NARROW_WINDOWS: u64 = 3_004;
+#[cfg(feature = "planted-bugs")]
+pub(crate) const SMALL_BATCHES: u64 = 3_005;
+/// And runs of one voter or two, and runs with messages that nobody sent, or with clocks that use up what a lease allows them.
+#[cfg(feature = "planted-bugs")]
+pub(crate) const ONE_VOTER: u64 = 1_001;
+#[cfg(feature = "planted-bugs")]
+pub(crate) const TWO_VOTERS: u64 = 1_002;
+#[cfg(feature = "planted-bugs")]
+pub(crate) const FORGERIES: u64 = 3_006;
+#[cfg(feature = "planted-bugs")]
+pub(crate) const LEASE_EDGE: u64 = 3_007;
+
 /// How much a seed is about these classes: the share of its draws that are theirs, in hundredths; none if it is not of the wanted shape.
 #[cfg(feature = "planted-bugs")]
 pub(crate) fn share(engine: EngineKind, seed: u64, wanted: &[u64]) -> u64 {
     let random = Random::new(seed);
-    let shape = shape(&mut random.fork(10));
-    let tree = TreeShape::draw(&mut random.fork(12));
-    let keys = KeysShape::draw(&mut random.fork(13));
+    let shape = crate::run::shape_of(seed);
+    let (tree, keys) = (&shape.tree, &shape.keys);
     let fits = |wanted: &u64| match *wanted {
         LEASED => shape.raft.lease.is_some(),
         THREE_VOTERS => shape.voters == 3,
+        ONE_VOTER => shape.voters == 1,
+        TWO_VOTERS => shape.voters == 2,
+        PAIR_APART => shape.lasting == Some(Lasting::Pair),
+        STAR => shape.lasting == Some(Lasting::Star) && shape.voters >= 4,
+        FLAP => shape.lasting == Some(Lasting::Flap),
+        HUNG_DISK => shape.lasting == Some(Lasting::HungDisk),
+        NARROW_WINDOWS => shape.raft.inflight_bytes_max == 1 << 10,
+        SMALL_BATCHES => shape.apply_batch_bytes_max == 512,
+        FORGERIES => forges(&mut random.fork(17)),
+        LEASE_EDGE => has_edge(&shape, &mut random.fork(16)),
         FOUR_VOTERS => shape.voters == 4,
         FIVE_VOTERS => shape.voters == 5,
         WITH_TREE => tree.is_some(),
@@ -259,7 +308,35 @@ pub(crate) fn share(engine: EngineKind, seed: u64, wanted: &[u64]) -> u64 {
     1 + (theirs * 100 / on.len()) as u64
 }
 
-pub(crate) fn plan(shape: &Shape, random: &mut Random) -> Vec<Planned> {
+/// The faults of a seed's run.
+pub(crate) fn faults(shape: &Shape, seed: &Random) -> Vec<Planned> {
+    let mut random = seed.fork(16);
+    if has_edge(shape, &mut random) {
+        return crate::rare::lease_edge(shape, &mut random);
+    }
+    let mut actions = plan(shape, &mut seed.fork(11));
+    let mut random = seed.fork(17);
+    if forges(&mut random) {
+        for _ in 0..random.between(1, 4) {
+            let at = random.between(MILLIS, shape.faults_end - MILLIS);
+            let (from, to) = (random.below(shape.hosts()), random.below(shape.hosts()));
+            actions.push(Planned { at, action: Action::Forge { from, to, meta: random.below(2) } });
+        }
+        actions.sort_by_key(|planned| planned.at);
+    }
+    actions
+}
+
+/// Is this a run whose leaders' leases are led to their very end, by clocks that are as wrong as they may be?
+fn has_edge(shape: &Shape, random: &mut Random) -> bool {
+    random.chance(1, 5) && shape.raft.lease.is_some() && shape.voters >= 3
+}
+
+fn forges(random: &mut Random) -> bool {
+    random.chance(1, 10)
+}
+
+fn plan(shape: &Shape, random: &mut Random) -> Vec<Planned> {
     let (on, focused) = classes(shape.engine, random);
     let pace = [120, 300, 800][random.below(3) as usize] * MILLIS;
     let mut actions = Vec::new();

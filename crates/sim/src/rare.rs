@@ -269,3 +269,34 @@ fn late_grant(at: Time, (a, b, c): (u64, u64, u64), random: &mut Random, actions
     add(end, Action::Heal {});
     end + random.between(50, 300) * MILLIS
 }
+
+/// Leases to their very end: the leader is cut off, and one voter, whom alone it heard, forgets it as much too early as its lease allows for; a candidate that
+/// has not heard the leader for long asks that voter again and again. Nothing was written since the candidate fell behind, so that it can win; then clients write
+/// to it, and read from the leader before.
+pub(crate) fn lease_edge(shape: &Shape, random: &mut Random) -> Vec<Planned> {
+    let error = shape.raft.lease.map_or(0, |lease| lease.clock_error.as_millis() as u64);
+    let mut actions = Vec::new();
+    let mut at = random.between(500, 900) * MILLIS;
+    while at + 4_000 * MILLIS < shape.faults_end {
+        let mut add = |at: Time, action: Action| actions.push(Planned { at, action });
+        let (leader, blind, _) = three(shape.voters, random);
+        add(at, Action::Heal {});
+        add(at, Action::Transfer { to: leader });
+        let cut = at + 500 * MILLIS;
+        let gone = cut + random.between(350, 600) * MILLIS;
+        add(cut - 60 * MILLIS, Action::Quiet { ms: (gone - cut) / MILLIS + 60 });
+        add(cut, Action::Sever { a: leader, b: blind });
+        add(gone, Action::Burst { ms: 400 });
+        add(gone, Action::Isolate { who: Who::Host(leader) });
+        for host in (0..shape.hosts()).filter(|host| *host != leader && *host != blind) {
+            add(gone + 50 * MILLIS, Action::Edge { who: Who::Host(host), ms: error.saturating_sub(1) });
+        }
+        for step in 0..35 {
+            add(gone + (75 + 2 * step) * MILLIS, Action::Edge { who: Who::Host(blind), ms: 350 });
+        }
+        add(gone + random.between(300, 500) * MILLIS, Action::Heal {});
+        at = gone + random.between(600, 1_200) * MILLIS;
+    }
+    actions.sort_by_key(|planned| planned.at);
+    actions
+}

@@ -6,11 +6,14 @@ use quorate_consensus::{EngineKind, Random};
 use quorate_service::{META, TREE};
 
 use crate::{
+    clients::Client,
     etcd::KeysShape,
     faults::{Planned, actions_to_text},
     history::{Operation, Outcome},
     invariants::{Oracle, Violation, quorum},
+    lasting::{LASTING_AFTER, Lasting},
     marks::{Mark, Marks},
+    operator::Waiter,
     plan::{self, Shape},
     schedule::{MILLIS, SECONDS, Time},
     wgl, witness,
@@ -77,7 +80,7 @@ impl Report {
 #[must_use]
 pub fn run_seed(engine: EngineKind, seed: u64, trace: bool) -> Report {
     let shape = Shape { engine, ..shape_of(seed) };
-    let actions = plan::plan(&shape, &mut Random::new(seed).fork(11));
+    let actions = plan::faults(&shape, &Random::new(seed));
     run_actions(seed, shape, actions, trace)
 }
 
@@ -97,7 +100,10 @@ pub fn shape_of(seed: u64) -> Shape {
     let random = Random::new(seed);
     let tree = TreeShape::draw(&mut random.fork(12));
     let keys = KeysShape::draw(&mut random.fork(13));
-    Shape { tree, keys, ..plan::shape(&mut random.fork(10)) }
+    let lasting = Lasting::draw(&mut random.fork(14));
+    let mut shape = Shape { tree, keys, lasting, ..plan::shape(&mut random.fork(10)) };
+    plan::narrow(&mut shape, &mut random.fork(15));
+    shape
 }
 
 /// Runs a seed with this shape and this list of actions instead of its own.
@@ -117,10 +123,17 @@ fn phases(world: &mut World) {
     let shape = world.shape.clone();
     world.run_until(shape.faults_end);
     world.heal();
-    world.run_until(shape.faults_end + HEAL_WITHIN);
-    let_renew(world);
+    let mut healed_by = shape.faults_end + HEAL_WITHIN;
+    if shape.lasting.is_some() {
+        world.run_until(shape.faults_end + LASTING_AFTER);
+        world.begin_lasting();
+        healed_by += LASTING_AFTER;
+    }
+    world.run_until(healed_by);
+    let_renew(world, healed_by);
     let served_before = answered(&world.history);
     let tree_before = world.zoo.as_ref().map(Zoo::answered).unwrap_or_default();
+    world.healed_attempts = world.clients.iter().map(Client::newest_attempt).collect();
     let leaders = healed(world);
     world.run_until(shape.clients_end - SECONDS);
     // A run in which the cluster was down most of the time goes on until clients have had their say.
@@ -165,13 +178,13 @@ fn phases(world: &mut World) {
 /// A full epoch of ZAB ends, and its leader's lead with it, until the next one is established (rule Z01). {3 leads epoch 32 from 25.23 s on; its last proposal is
 /// committed at 25.488; at 25.5 all have promised 33 to 3}: the cluster has healed long since, and is looked at in just that moment. A group whose last committed
 /// entry fills its epoch gets one election timeout for it; one that has no leader for any other reason gets none.
-fn let_renew(world: &mut World) {
+fn let_renew(world: &mut World, healed_by: Time) {
     let renews = |world: &World| {
         let mut groups = world.checker.groups().iter();
         groups.any(|oracle| oracle.leader(&world.hosts).is_none() && oracle.epoch_is_full())
     };
     let timeout = u64::try_from(world.shape.zab.election_timeout_max.as_nanos()).unwrap_or(u64::MAX);
-    let mut at = world.shape.faults_end + HEAL_WITHIN;
+    let mut at = healed_by;
     let end = at.saturating_add(timeout);
     while at < end && world.checker.is_clean() && renews(world) {
         at += MILLIS;
@@ -302,7 +315,7 @@ fn converged(world: &mut World, before: &Leaders) {
         // A host that stays cut off may leave the others a late election.
         // An epoch of ZAB that fills up ends, and its leader's lead with it (rule Z01).
         let short = world.shape.has_short_epochs(*group);
-        if now[place] != before && !left && !short && world.outcast.is_none() {
+        if now[place] != before && !left && !short && !world.may_elect_late() {
             let what = format!("{group} led by {before:?}, now by {:?}", now[place]);
             world.checker.fail("I21", None, what);
         }
@@ -319,7 +332,9 @@ fn converged(world: &mut World, before: &Leaders) {
             }
         }
     }
+    world.judge_hung_disk();
     for host in 0..world.hosts.len() {
+        nobody_waits(world, host);
         let this = &world.hosts[host];
         // One that was removed before any leader had spoken to it, or that knows only of nodes which have gone as well, has nobody to ask. It holds nothing
         // that it could harm anybody with, and who removed it also stops it.
@@ -334,6 +349,28 @@ fn converged(world: &mut World, before: &Leaders) {
         }
     }
     world.marks.hit(Mark::Healed);
+}
+
+/// I20: what clients asked once the cluster had healed is answered three seconds after the last of them has asked.
+///
+/// Not what they asked before: a proposal that was sent on and lost is of an unknown fate for as long as that leader leads.
+fn nobody_waits(world: &mut World, host: usize) {
+    let this = &world.hosts[host];
+    let apart = (0..world.checker.groups().len()).any(|place| world.is_cut_off(host, place));
+    let Some(process) = this.process.as_ref().filter(|_| this.runs() && !this.is_lost() && !apart) else {
+        return;
+    };
+    let late = |waiter: &Waiter| match waiter {
+        Waiter::Client { client, attempt } => {
+            world.healed_attempts.get(*client).is_some_and(|old| attempt > old)
+        }
+        _ => false,
+    };
+    let clients = process.waiters.values().filter(|waiter| late(waiter)).count();
+    if clients > 0 {
+        let what = format!("{clients} requests of clients are never answered");
+        world.checker.fail("I20", Some(host), what);
+    }
 }
 
 /// How a member of a group stands to what is committed in it.
@@ -357,7 +394,7 @@ impl Standing {
 /// None of a host that nothing is expected of.
 fn standing(world: &World, host: usize, place: usize) -> Option<Standing> {
     let this = &world.hosts[host];
-    if this.is_lost() || world.outcast == Some(host) {
+    if this.is_lost() || world.is_cut_off(host, place) {
         return None;
     }
     let oracle = &world.checker.groups()[place];

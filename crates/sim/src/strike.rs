@@ -1,12 +1,12 @@
 //! Carries actions out: crashes, cuts, slow disks, wrong clocks.
 
-use quorate_consensus::{Epoch, Incarnation, NodeId, Role};
-use quorate_node::{Fatal, FrameRefusal};
-use quorate_service::TREE;
+use quorate_consensus::{Engine as _, EngineKind, Epoch, Incarnation, Index, NodeId, Role};
+use quorate_node::{Address, EngineMessage, Fatal, FrameRefusal, FrameWriter, GroupEngine, NodeInput};
+use quorate_service::{KEYS, META, TREE};
 
 use crate::{
     faults::{Action, Who},
-    host::{Standing, Trap},
+    host::{CLUSTER, Standing, Trap},
     invariants::Oracle,
     marks::Mark,
     network::Style,
@@ -110,9 +110,15 @@ impl World {
                 self.hosts[host].clock.set_drift(now, drift);
                 self.wake(host, now);
             }
-            Action::Jump { who, ms } => {
+            Action::Jump { who, ms } | Action::Edge { who, ms } => {
                 let host = self.resolve(who);
-                self.marks.hit(Mark::ClockJump);
+                let edge = matches!(action, Action::Edge { .. });
+                // Who has begun an election, or won it, is not hurried any more.
+                let role = self.checker.keys().status(host).role;
+                if edge && matches!(role, Role::Candidate | Role::Leader) {
+                    return;
+                }
+                self.marks.hit(if edge { Mark::LeaseAtItsEdge } else { Mark::ClockJump });
                 self.note_clocks();
                 self.hosts[host].clock.jump(now, ms * MILLIS);
                 self.note_clocks();
@@ -134,6 +140,7 @@ impl World {
                 self.marks.hit(Mark::ClientsQuiet);
                 self.quiet_until = now + ms * MILLIS;
             }
+            Action::Forge { from, to, meta } => self.forge((from as usize, to as usize), meta == 1),
             Action::Part { mask, ms } => self.part = Some((mask, self.until(ms))),
             Action::Hasty { host, ms } => self.hasty = Some((host, self.until(ms), Epoch::ZERO)),
             Action::DiskSlow { .. }
@@ -149,6 +156,27 @@ impl World {
             | Action::Remove { .. }
             | Action::Replace { .. } => self.operate(action),
         }
+    }
+
+    /// A message that nobody sent arrives, whole and well addressed, with a term near the end of the numbers.
+    fn forge(&mut self, (from, to): (usize, usize), meta: bool) {
+        let (Some(sender), Some(receiver)) = (self.hosts.get(from), self.hosts.get(to)) else { return };
+        let group = if meta { META } else { KEYS };
+        if from == to || self.shape.engine_of(group) != EngineKind::Raft || sender.is_lost() {
+            return;
+        }
+        let address = Address {
+            cluster: CLUSTER,
+            sender: sender.id,
+            incarnation: sender.incarnation,
+            receiver: receiver.id,
+        };
+        let message =
+            quorate_raft::Message::Heartbeat { term: Epoch(u64::MAX), commit: Index::ZERO, round: 0 };
+        let mut frame = FrameWriter::new(&address);
+        frame.engine(group, |to| GroupEngine::encode_message(&EngineMessage::Raft(message), to));
+        self.marks.hit(Mark::Forged);
+        self.input(to, NodeInput::Frame(frame.finish()));
     }
 
     // ── crashes ─────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -425,7 +453,7 @@ impl World {
         if !enough || !self.is_settled() || self.hosts.iter().any(|host| host.is_lost()) {
             return;
         }
-        if !self.random.chance(1, 3) {
+        if !self.random.chance(1, 3) || self.shape.lasting.is_some() {
             return;
         }
         let leader = self.random.chance(2, 3);

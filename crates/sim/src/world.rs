@@ -1,6 +1,6 @@
 //! The world of one run: hosts, network, clients, and the one queue of what happens next.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use quorate_consensus::{Epoch, GroupId, Membership, NodeId, OperationId, Random, StateMachine as _};
 use quorate_node::{Node, NodeInput};
@@ -118,6 +118,10 @@ pub(crate) struct World {
     pub(crate) lies: bool,
     /// A host whose links stay cut for ever.
     pub(crate) outcast: Option<usize>,
+    /// What each client had asked last when the cluster had healed.
+    pub(crate) healed_attempts: Vec<u64>,
+    /// Hosts that do not reach each other for ever.
+    pub(crate) apart: BTreeSet<(usize, usize)>,
     /// ZooKeeper's clients, in a run that has the tree.
     pub(crate) zoo: Option<Zoo>,
     /// The clients of watches and leases, in a run that has them.
@@ -155,6 +159,8 @@ impl World {
             operator: Operator::new(hosts_count, seed.fork(4)),
             lies: false,
             outcast: None,
+            healed_attempts: Vec::new(),
+            apart: BTreeSet::new(),
             zoo: shape.tree.as_ref().map(|tree| Zoo::new(tree, seed)),
             etcd: shape.keys.as_ref().map(|keys| Etcd::new(keys, seed)),
             shape,

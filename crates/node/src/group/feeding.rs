@@ -1,6 +1,6 @@
 //! Committed entries on their way to the state half, and how much of the log is kept behind a snapshot.
 
-use quorate_consensus::{Engine as _, Entry, Index, Instant};
+use quorate_consensus::{Engine as _, Entry, Index, Instant, planted};
 
 use super::{Group, Reading, Surroundings};
 use crate::{Limits, ToState};
@@ -13,11 +13,16 @@ const MARKS_KEPT: u64 = 16;
 impl Group {
     /// Hands committed entries over, as many as the backlog allows.
     pub(super) fn feed(&mut self, around: &mut Surroundings<'_>) {
-        while self.fed < self.commit && !self.feeding && !self.restoring {
+        let mut pages = 0;
+        while self.fed < self.readable() && !self.feeding && (!self.restoring || planted!("D04")) {
             if self.fed.0.saturating_sub(self.applied.index.0) > around.limits.apply_backlog_entries_max {
                 return;
             }
-            match self.engine.entries(self.fed.next(), around.limits.apply_batch_bytes_max) {
+            // B16: a page is taken to begin after the entry at which the one before it ended, and that one to be cut off.
+            let from = self.fed.next();
+            let from = if pages > 0 && planted!("B16") { from.next() } else { from };
+            pages += 1;
+            match self.engine.entries(from, around.limits.apply_batch_bytes_max) {
                 Some(entries) => {
                     let before = self.fed;
                     self.feed_entries(entries, around);
@@ -36,8 +41,13 @@ impl Group {
         }
     }
 
+    /// How far entries may be applied: as far as they are committed.
+    fn readable(&self) -> Index {
+        if planted!("E20") { self.engine.status().last.index } else { self.commit }
+    }
+
     pub(super) fn feed_entries(&mut self, mut entries: Vec<Entry>, around: &mut Surroundings<'_>) {
-        let commit = self.commit;
+        let commit = self.readable();
         let committed = entries.partition_point(|entry| entry.position.index <= commit);
         entries.truncate(committed);
         let Some(last) = entries.last() else { return };

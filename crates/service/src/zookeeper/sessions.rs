@@ -39,6 +39,14 @@ impl Sessions {
         let mut sessions =
             Sessions { epoch, tick, tracked: BTreeMap::new(), deadlines: BTreeSet::new(), next_look: now };
         sessions.look(view, now);
+        // E18: only the leader before knew who had been heard of; whoever does not speak at once is gone.
+        if quorate_consensus::planted!("E18") {
+            for session in view.sessions() {
+                let deadline = sessions.rounded(now + tick);
+                sessions
+                    .set(session.id, Tracked { deadline, timeout: timeout(session), owner: session.owner });
+            }
+        }
         sessions
     }
 

@@ -108,6 +108,7 @@ impl World {
                 .iter()
                 .enumerate()
                 .any(|(place, host)| host.id == *id && ready(host) && self.outcast != Some(place))
+                && self.apart.is_empty()
         });
         if self.is_late() && all && !records.groups().contains_key(&TREE) {
             self.checker.fail(
