@@ -6,7 +6,7 @@ use std::{fs, path::PathBuf, process::Command, time::Duration};
 use super::{
     machine::Machine,
     nodes::Kind,
-    plan::{Action, Fault, Plan, Step},
+    plan::{Action, Cut, Fault, Plan, Step},
     segment::Campaign,
 };
 use crate::{
@@ -27,7 +27,8 @@ struct Control {
 /// What is done to it, again and again.
 #[derive(Clone, Copy, Debug)]
 enum Trouble {
-    Pauses,
+    /// One after the other is cut off from the others, and still serves its clients: also the leader, until it notices.
+    CutOff,
     /// Syncs hang everywhere, for longer than clients wait before they ask another member.
     SyncsHang,
     /// Syncs hang everywhere, and while they do, the power fails for all.
@@ -55,7 +56,7 @@ const CONTROLS: &[Control] = &[
         what: "a read is confirmed without a quorum",
         engine: "raft",
         plant: Some("B12"),
-        trouble: Trouble::Pauses,
+        trouble: Trouble::CutOff,
     },
     Control {
         what: "a repeated command is executed again",
@@ -98,7 +99,8 @@ impl Control {
             Trouble::Power => &[Fault::Power],
             Trouble::PowerWhileSyncsHang => &[Fault::Power, Fault::HangSync],
             Trouble::SyncsHang => &[Fault::HangSync],
-            Trouble::Pauses | Trouble::Nothing => &[],
+            Trouble::CutOff => &[Fault::Partition],
+            Trouble::Nothing => &[],
         }
     }
 
@@ -125,9 +127,10 @@ impl Control {
                         add(at + 1_200, 500, Action::Power(all.clone()));
                     }
                 }
-                Trouble::Pauses => {
+                Trouble::CutOff => {
                     for place in &all {
-                        add(at + *place as u64 * 1_300, 1_000, Action::Pause(vec![*place]));
+                        let alone = Action::Partition(Cut::Split(vec![*place]));
+                        add(at + *place as u64 * 1_300, 1_000, alone);
                     }
                 }
             }
