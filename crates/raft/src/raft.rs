@@ -306,7 +306,7 @@ impl Raft {
             Message::ReadIndex { nonce, id, .. } => {
                 self.send(from, Message::ReadIndexReply { term, nonce: *nonce, id: *id, index: None }, out);
             }
-            _ if message.is_leaders() && !planted!("G14") => {
+            _ if message.is_leaders() => {
                 self.send(from, Message::HeartbeatReply { term, round: 0, verified: Index::ZERO }, out)
             }
             // Certain, however late: the refusal names one attempt of this life.

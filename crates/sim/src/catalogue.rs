@@ -250,6 +250,11 @@ pub(crate) const NOT_HUNTED: &[(&str, &str, &str)] = &[
     ("G12", "a voter that changes its mind keeps an election from settling", "not yet"),
     ("G13", "a wake-up between a commit and its answer is lost", "not yet"),
     (
+        "G14",
+        "a leader learns of a newer term from clients alone",
+        "peers say it (R05); left out, it was hunted in 60 runs and not found, for hardly anybody gets ahead of a leader that others follow",
+    ),
+    (
         "H07",
         "a hole in the list of what is committed is handed on by a later leader",
         "there is no list beside the log, and a log takes no entry that does not follow its end; H13 plants the learner that does not mind",

@@ -241,8 +241,11 @@ impl Marks {
     #[must_use]
     pub fn missing(&self, engine: EngineKind) -> Vec<Mark> {
         let optional = [Mark::WglGaveUp, Mark::TooFewLeft];
-        let needed =
-            |mark: &Mark| !optional.contains(mark) && (engine == EngineKind::Zab || !mark.is_of_zab());
+        // A star is no place for ZAB's elections (see `lasting`).
+        let needed = |mark: &Mark| match engine {
+            EngineKind::Raft => !optional.contains(mark) && !mark.is_of_zab(),
+            EngineKind::Zab => !optional.contains(mark) && *mark != Mark::StarForEver,
+        };
         Mark::ALL.iter().copied().filter(|mark| self.get(*mark) == 0 && needed(mark)).collect()
     }
 

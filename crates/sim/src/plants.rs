@@ -141,7 +141,6 @@ plants! {
     "G03" "one out of sight of the leader raises the term until it is followed" ["I21" "I20"] [PAIR_APART],
     "G06" "one that lost sight of the leader does not come back to it" ["I20" "I21"] [],
     "G10" "whoever waits when a leader steps down is never answered" ["panic" "I20" "X1"] [],
-    "G14" "a leader that has been overtaken is not told" ["I20"] [RIVALS OUT_OF_SIGHT HANDOVER],
     // Exactly once, and the keys.
     "E10" "what a deposed leader's steward decided ends a lease under the next" ["E5"] [WITH_CROWDS DIVERGENCE],
     "E11" "a lease is kept alive while its end is on its way" ["E5"] [WITH_CROWDS],
