@@ -55,14 +55,15 @@ impl Raft {
         }
     }
 
-    /// A leader whose own disk is, for six election timeouts, behind what the others' disks have committed asks the best of them to take over (F14).
+    /// A leader whose own disk is, for four election timeouts, behind what the others' disks have committed asks the best of them to take over (F14); with the handover it has
+    /// lost its lead within six.
     ///
     /// {S1 leads, its disk hangs; S2 and S3 acknowledge, S1 commits}: nothing seems wrong, and for as long as it leads S1 keeps in memory all that it cannot write,
     /// takes no snapshot, and can give nobody what only its disk holds. It is no reason that its disk is slow where the others' are as slow, or are needed
     /// without it: then nothing is committed ahead of it, and it stays.
     pub(crate) fn hand_over_if_disk_hangs(&mut self, now: Instant, out: &mut Out) {
         let (durable, commit) = (self.log.durable(), self.commit);
-        let patience = self.config.election_timeout_max * 6;
+        let patience = self.config.election_timeout_max * 4;
         let Some(leader) = self.leader() else { return };
         leader.disk_lags = match leader.disk_lags {
             Some((index, since)) if durable < index => Some((index, since)),

@@ -150,9 +150,10 @@ fn f14_a_leader_whose_disk_hangs_hands_over_to_one_whose_disk_does_not() {
     cluster.nodes.get_mut(&NodeId(1)).unwrap().slow = true;
     cluster.propose(1, "a");
     cluster.settle();
-    cluster.wait(1_500);
+    cluster.wait(1_200);
     assert_eq!(cluster.status(1).role, Role::Leader, "a disk may be slow for a while");
-    cluster.wait(1_500);
+    // Six of the longest election timeouts.
+    cluster.wait(900);
     assert!(cluster.gave(1, "leader_hands_over_for_its_disk_hangs"));
     assert!([2, 3].iter().any(|id| cluster.status(*id).role == Role::Leader));
 }

@@ -85,7 +85,7 @@ impl Summary {
 }
 
 /// Of any two kinds of fault, so many seeds must have both.
-const PAIRS_FROM_SEEDS: u64 = 1_000;
+const PAIRS_FROM_SEEDS: u64 = 20_000;
 
 impl Summary {
     /// What was never reached, and, in a campaign that is long enough, which faults never met.

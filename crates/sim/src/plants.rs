@@ -66,7 +66,7 @@ plants! {
     "A09" "the term in a refused PreVote is ignored" ["I20"] [HANDOVER TWO_VOTERS],
     "A14" "a single node starts again as leader in its old term" ["I4" "I1" "I12" "I10" "I6" "I11" "I17" "I7" "I15" "T2"] [ONE_VOTER MEMBERSHIP],
     "A17" "a voter refuses a candidate that is not in its membership" ["I20" "T2"] [ONE_VOTER MEMBERSHIP JOINT_SPLIT],
-    "A22" "a term at the end of the numbers is believed" ["I20" "I22" "I2" "panic"] [FORGERIES],
+    "A22" "a term at the end of the numbers is believed" ["I20" "I22" "I2" "panic" "T1"] [FORGERIES],
     "A24" "a restarted follower waits far too long" ["I20"] [POWER],
     "A20" "votes are counted in the newer half of a joint membership alone" ["I1" "I5" "I6" "T2"] [JOINT_SPLIT THREE_VOTERS],
     "A21" "a candidate counts its own vote before it is durable" ["I15" "I1" "I3" "T2"] [],
