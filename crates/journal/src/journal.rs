@@ -367,6 +367,12 @@ impl Journal {
         if self.stopped {
             return;
         }
+        let full = |error: &DiskError| error.kind == DiskErrorKind::Full;
+        // F13: no room on the disk is no error.
+        let completion = match completion.outcome.as_ref().is_err_and(full) && planted!("F13") {
+            true => DiskCompletion { outcome: Ok(quorate_consensus::DiskOutcome::Done), ..completion },
+            false => completion,
+        };
         match purpose {
             Purpose::Recovery => self.recovery_step(completion, events),
             Purpose::Begin => self.begin_step(completion, events),

@@ -127,6 +127,11 @@ impl Journal {
         let Some(mut recovering) = self.recovering.take() else { return };
         let outcome = match completion.outcome {
             Ok(outcome) => outcome,
+            // F16: what cannot be read is not there.
+            Err(_) if planted!("F16") => match &recovering.step {
+                Step::ListLog | Step::ListSnapshots { .. } => DiskOutcome::Listed(Vec::new()),
+                _ => DiskOutcome::Read(Bytes::new()),
+            },
             Err(error) => {
                 // An unreadable log is not an absent one: nothing new is begun over it (F16).
                 return self.fail("reading the log", error, events);
@@ -330,6 +335,8 @@ impl Journal {
                 }
                 self.next_whole(wanted, next_sequence, recovering)
             }
+            // F20: a log that is known to be damaged counts for what is left of it.
+            Parsed::Damaged(..) if planted!("F20") => self.next_whole(wanted, next_sequence, recovering),
             Parsed::Damaged(offset, what) => {
                 self.damaged(&segment_path(sequence), offset as u64, what, events);
                 None
@@ -543,6 +550,15 @@ impl Journal {
             // Snapshots without a log: the log was lost, and beginning anew would forget votes (F16, D13).
             self.damaged(LOG, 0, "there is no log, but there are snapshots".into(), events);
             return false;
+        }
+        // D13: a snapshot that is not there, or is empty, is the empty state.
+        if planted!("D13") {
+            for (id, group) in &mut self.groups {
+                group.snapshot = group.snapshot.take().filter(|meta| {
+                    let name = crate::snapshots::name(*id, meta.position);
+                    files.iter().any(|(file, length)| *file == name && *length > 0)
+                });
+            }
         }
         let current: Vec<String> = self
             .groups

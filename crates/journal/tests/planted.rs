@@ -7,8 +7,8 @@ use std::collections::BTreeMap;
 
 use bytes::Bytes;
 use quorate_consensus::{
-    DiskCompletion, DiskOperation, DiskOutcome, DiskRequest, Entry, Epoch, Fetched, GroupId, Index, Payload,
-    Position, hunt_plant,
+    DiskCompletion, DiskError, DiskErrorKind, DiskOperation, DiskOutcome, DiskRequest, Entry, Epoch, Fetched,
+    GroupId, Index, Payload, Position, hunt_plant,
 };
 use quorate_journal::{GroupWrite, Journal, JournalEvent};
 use support::{
@@ -301,6 +301,93 @@ fn flip_is_found(bit_of: &[u8], back: usize) -> bool {
 #[test]
 fn f04_damage_taken_for_a_torn_tail_is_found() {
     hunt_plant("F04", "I17", [()], |()| assert!(flip_is_found(b"an entry", 0)));
+}
+
+/// The second entry's byte changes in a segment that another follows: the node knows that it is damaged, and takes part in nothing.
+#[test]
+fn f20_a_damaged_log_that_counts_for_what_is_left_of_it_is_found() {
+    hunt_plant("F20", "I13", [()], |()| {
+        let (_, disk) = three_batches();
+        let mut disk = Disk::with_files(1, &disk.files());
+        rest(&mut Journal::open(config(), identity()), &mut disk);
+        let mut files = disk.files();
+        let segments = || files.iter().filter(|(name, _)| name.ends_with(".seg"));
+        assert_eq!(segments().count(), 2);
+        let name = segments().next().unwrap().0.clone();
+        let content = files.get_mut(&name).unwrap();
+        let entries = (0..content.len()).filter(|at| content[*at..].starts_with(b"an entry"));
+        let second = entries.collect::<Vec<_>>()[1];
+        content[second] ^= 1;
+        nothing_is_silently_lost(&files);
+    });
+}
+
+/// {The newest snapshot's file is gone, or empty}: the node says so, and does not begin with an empty state.
+#[test]
+fn d13_a_snapshot_that_is_not_there_and_passes_for_an_empty_state_is_found() {
+    hunt_plant("D13", "I17", [None, Some(Vec::new())], |left| {
+        let (mut journal, mut disk) = three_batches();
+        let at = Position::new(1, 2);
+        let id = journal.begin_snapshot(GroupId(1), meta(at));
+        journal.write_chunk(id, Bytes::from_static(b"state"));
+        journal.finish_snapshot(id, true);
+        rest(&mut journal, &mut disk);
+        journal.compact(GroupId(1), at);
+        journal.flush();
+        rest(&mut journal, &mut disk);
+        assert_eq!(journal.group(GroupId(1)).unwrap().compacted, at);
+        let mut files = disk.files();
+        let name = files.keys().find(|name| name.ends_with(".snap")).unwrap().clone();
+        files.remove(&name);
+        files.extend(left.map(|content| (name, content)));
+        let mut disk = Disk::with_files(1, &files);
+        let events = rest(&mut Journal::open(config(), identity()), &mut disk);
+        assert!(matches!(events[..], [JournalEvent::Damaged(_)]), "{events:?}");
+    });
+}
+
+/// {An entry that is longer than a segment, and no room on the disk to make its segment longer}: it waits, and is not acknowledged.
+#[test]
+fn f13_a_full_disk_that_passes_for_a_write_that_was_done_is_found() {
+    hunt_plant("F13", "I15", [()], |()| {
+        let (mut journal, mut disk) = three_batches();
+        disk.space = disk.files().values().map(Vec::len).sum();
+        let payload = Payload::Command(Bytes::from(vec![7; 2 * config().segment_bytes as usize]));
+        let entries = vec![Entry::new(Epoch(1), Index(4), payload)];
+        let token = journal.append(GroupId(1), GroupWrite { entries, ..GroupWrite::default() });
+        journal.flush();
+        let events = rest(&mut journal, &mut disk);
+        assert!(!events.contains(&JournalEvent::Durable { token }), "it is not on the disk");
+        assert_eq!(events, [JournalEvent::Full], "a full disk is an answer");
+    });
+}
+
+/// {One read of the start ends with an error of input and output}: the node does not start, above all not with what it has not read as if it were not
+/// there.
+#[test]
+fn f16_an_unreadable_log_that_passes_for_an_absent_one_is_found() {
+    hunt_plant("F16", "I13", 0..4, |failing| {
+        let (_, disk) = three_batches();
+        let mut disk = Disk::with_files(1, &disk.files());
+        disk.orderly = true;
+        let mut journal = Journal::open(config(), identity());
+        let (mut reads, mut events) = (0, Vec::new());
+        while events.is_empty() {
+            for DiskOperation { id, request } in journal.operations() {
+                let reading = matches!(request, DiskRequest::List { .. } | DiskRequest::Read { .. });
+                reads += u32::from(reading);
+                let broken =
+                    || DiskError { kind: DiskErrorKind::Failed, message: "input/output error".into() };
+                let outcome = match reading && reads == failing + 1 {
+                    true => Err(broken()),
+                    false => disk.now(request).outcome,
+                };
+                journal.complete(DiskCompletion { id, outcome }, &mut events);
+            }
+        }
+        assert!(reads > failing, "there are no more than {reads} reads");
+        assert!(matches!(events[..], [JournalEvent::Failed(_)]), "{events:?}");
+    });
 }
 
 #[test]

@@ -331,6 +331,10 @@ impl Raft {
             }
             _ => {}
         }
+        // G14: no answer of a peer tells a leader that its term is over.
+        if self.is_leader() && !message.is_leaders() && planted!("G14") {
+            return false;
+        }
         let leader = message.is_leaders().then_some(from);
         self.become_follower(now, message.term(), leader, out);
         true

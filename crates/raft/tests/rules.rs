@@ -6,7 +6,7 @@ use std::collections::BTreeSet;
 
 use quorate_consensus::{
     ChangeRefusal, Duration, Effects, Engine, Entry, Epoch, Index, Input, Membership, MembershipChange,
-    NodeId, Payload, Position, Proposal, ProposalId, ReadRefusal, Refusal, Role, SnapshotMeta,
+    NodeId, Payload, Position, Proposal, ProposalId, ReadRefusal, Refusal, Role, SnapshotMeta, Status,
 };
 use quorate_raft::{Config, HardState, Lease, Message, TERM_JUMP_MAX};
 use support::{Cluster, Disk, birth};
@@ -66,6 +66,23 @@ fn r05_a_larger_term_is_adopted_a_smaller_one_refused_an_absurd_one_ignored() {
     hear(&mut cluster, 1, 3, append(5 + TERM_JUMP_MAX + 1, (0, 0), 0, &[]));
     hear(&mut cluster, 1, 3, append(u64::MAX, (0, 0), 0, &[]));
     assert_eq!(cluster.status(1).epoch, Epoch(5), "A22");
+}
+
+/// S3 was cut off, and asked for votes in vain, term after term. Its answer to a heartbeat is all that tells S1 of them: what S1 says is stale to S3, and
+/// S1's followers do not listen to who disturbs.
+#[test]
+fn r05_g14_a_leader_learns_of_a_newer_term_from_a_peers_answer() {
+    let mut cluster = Cluster::with(Config { pre_vote: false, ..Config::default() }, &[1, 2, 3]);
+    cluster.elect(1);
+    cluster.partition(&[vec![1, 2], vec![3]]);
+    cluster.wait(2_000);
+    let newer = cluster.status(3).epoch;
+    assert!(cluster.status(1).role == Role::Leader && newer > cluster.status(1).epoch);
+    cluster.cut.clear();
+    cluster.wait(3_000);
+    let Status { leader, epoch, .. } = cluster.status(1);
+    assert!(leader.is_some() && epoch >= newer, "{leader:?} in {epoch:?}");
+    assert!([2, 3].into_iter().all(|id| cluster.status(id).leader == leader));
 }
 
 #[test]
@@ -908,6 +925,7 @@ fn every_planted_bug_is_caught_by_its_story() {
         ("E02", "I18", r17_e02_answers_to_an_earlier_round_do_not_confirm_a_later_read),
         ("E05", "I18", r17_e05_a_lease_runs_from_when_its_round_was_sent),
         ("E06", "I18", r17_e06_no_lease_after_timeout_now_has_left),
+        ("G14", "I20", r05_g14_a_leader_learns_of_a_newer_term_from_a_peers_answer),
     ];
     for (plant, checker, story) in stories {
         quorate_consensus::hunt_plant(plant, checker, [()], |()| story());

@@ -8,6 +8,8 @@ use std::{
     time::Instant,
 };
 
+use quorate_consensus::planted;
+
 use crate::counters::Counter;
 
 /// Locks even if another thread panicked while it held the lock: what is guarded here is whole after every statement.
@@ -104,8 +106,10 @@ impl<T> Inbox<T> {
     pub(crate) fn extend(&self, items: impl IntoIterator<Item = T>) {
         let mut state = lock(&self.shared.state);
         if !state.closed {
+            // G13: where something waits already, somebody has woken the consumer. Not for what is in no hurry.
+            let woken = !state.items.is_empty() && planted!("G13");
             state.items.extend(items);
-            if !state.items.is_empty() {
+            if !state.items.is_empty() && !woken {
                 self.wake(state);
             }
         }
@@ -267,6 +271,42 @@ mod tests {
         inbox.push(2).unwrap();
         assert_eq!(sleeper.join().unwrap(), [1, 2]);
         assert_eq!(wakeups.get(), 1);
+    }
+
+    /// {The state half has said, in no hurry, what it applied; the core sleeps; the disk ends the write of the only client}: the core must hear of it now, or
+    /// nobody will commit that write.
+    fn what_cannot_wait_wakes_the_consumer_behind_what_can() {
+        let (inbox, _) = inbox(10, 10);
+        let (told, heard) = std::sync::mpsc::channel();
+        let sleeper = {
+            let inbox = inbox.clone();
+            thread::spawn(move || {
+                let mut taken = Vec::new();
+                inbox.wait(&mut taken, None);
+                told.send(taken).unwrap();
+            })
+        };
+        while !lock(&inbox.shared.state).sleeping {
+            thread::yield_now();
+        }
+        inbox.extend_unhurried([1]);
+        inbox.extend([2]);
+        let taken = heard.recv_timeout(Duration::from_secs(2));
+        inbox.close();
+        sleeper.join().unwrap();
+        assert_eq!(taken, Ok(vec![1, 2]));
+    }
+
+    #[test]
+    fn what_cannot_wait_is_heard_of_at_once() {
+        what_cannot_wait_wakes_the_consumer_behind_what_can();
+    }
+
+    #[cfg(feature = "planted-bugs")]
+    #[test]
+    fn g13_a_lost_wake_up_is_found_planted() {
+        let check = |()| what_cannot_wait_wakes_the_consumer_behind_what_can();
+        quorate_consensus::hunt_plant("G13", "I20", [()], check);
     }
 
     #[test]

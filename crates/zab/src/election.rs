@@ -152,6 +152,8 @@ impl Zab {
     /// up, S2 for S1's vote.
     fn is_left_by(&self, from: NodeId, round: u64, vote: Option<Vote>) -> bool {
         let elsewhere = round == self.round && vote.is_some_and(|vote| vote.leader != from);
+        // G12: a decision stands, though the one that it was for votes for another by now.
+        let elsewhere = elsewhere && !planted!("G12");
         self.follows() == Some(from) && (round > self.round || elsewhere)
     }
 

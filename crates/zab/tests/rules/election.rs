@@ -116,7 +116,7 @@ fn z03_a_prospective_leader_stands_in_the_newest_round_that_its_voters_look_in()
 }
 
 #[test]
-fn z03_who_decided_for_one_that_votes_for_another_looks_again() {
+pub(crate) fn z03_who_decided_for_one_that_votes_for_another_looks_again() {
     let mut cluster = Cluster::new(&[1, 2, 3]);
     cluster.timeout(1);
     for from in [2, 3] {

@@ -17,6 +17,7 @@ mod synchronization;
 #[test]
 fn every_planted_bug_is_caught_by_its_story() {
     let stories: &[(&str, &str, fn())] = &[
+        ("G12", "I20", election::z03_who_decided_for_one_that_votes_for_another_looks_again),
         ("H01", "Z9", synchronization::z06_z7_z9_h01_h02_history_then_epoch_then_the_ack),
         ("H02", "Z7", synchronization::z06_z7_z9_h01_h02_history_then_epoch_then_the_ack),
         ("H03", "Z1", discovery::z05_h03_an_epoch_is_promised_durably_or_not_at_all),
