@@ -90,13 +90,13 @@ impl Zab {
     ///
     /// {S3 leads, its disk hangs; S1 and S2 acknowledge, S3 commits}: nothing seems wrong, and for as long as it leads S3 keeps in memory all that it cannot write,
     /// takes no snapshot, and can give nobody what only its disk holds. It is no reason that its disk is slow where the others' are as slow, or are needed
-    /// without it: then nothing is committed ahead of it, and it stays. So it does while the others are no quorum: {S2 has died since}: S1 would need S3's promise,
-    /// which its disk does not take, and where S3 can be read from nobody would lead.
+    /// without it: then nothing is committed ahead of it, and it stays. So it does while the others are no quorum: {S2 has died since}: S1 would need S3's
+    /// promise, which its disk does not take, and while S3 can at least be read from, nobody would lead.
     ///
-    /// It does not lead again before its disk answers. It may still be elected, if its TAKEOVER is lost, for its id and an end of the log that it has in memory alone. But the
-    /// epoch that it then chooses is its own promise, and NEWEPOCH leaves when that is durable ([`Self::send`]): nobody promises, and its time runs out. From
-    /// then on, by that promise or by the one that it owes to the next leader, nothing that it says leaves, no vote either, so nobody elects it once more. And
-    /// were it heard, it could not send NEWLEADER: its own current epoch must be on its disk before (module `durable`).
+    /// It does not lead again before its disk answers. It may still be elected, if its TAKEOVER is lost, for its id and an end of the log that it has in memory
+    /// alone. But the epoch that it then chooses is its own promise, and NEWEPOCH leaves when that is durable ([`Self::send`]): nobody promises, and its time
+    /// runs out. From then on, by that promise or by the one that it owes to the next leader, nothing that it says leaves, no vote either, so nobody elects it
+    /// once more. And were it heard, it could not send NEWLEADER: its own current epoch must be on its disk before (module `durable`).
     pub(crate) fn hand_over_if_disk_hangs(&mut self, now: Instant, out: &mut Out) {
         let (durable, commit) = (self.log.durable(), self.commit);
         let patience = self.config.election_timeout_max * 6;
