@@ -231,7 +231,7 @@ impl Raft {
             term_start: next,
             heartbeat_at: now + self.config.heartbeat_interval,
             check_quorum_at: now + self.config.election_timeout_max,
-            disk_lags: None,
+            disk_lags: VecDeque::new(),
             reads: LeaderReads::default(),
             transfer: None,
             uncommitted: VecDeque::new(),

@@ -47,8 +47,8 @@ pub(crate) struct Leader {
     pub(crate) term_start: Index,
     pub(crate) heartbeat_at: Instant,
     pub(crate) check_quorum_at: Instant,
-    /// Up to here the others' disks have committed what was not durable here, and when that was first seen.
-    pub(crate) disk_lags: Option<(Index, Instant)>,
+    /// What the others' disks have committed and the own does not hold yet: up to where, and when that was first seen; looked at with each wake-up.
+    pub(crate) disk_lags: VecDeque<(Index, Instant)>,
     pub(crate) reads: LeaderReads,
     pub(crate) transfer: Option<Transfer>,
     /// Sizes of entries not yet committed.

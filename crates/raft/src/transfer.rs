@@ -65,14 +65,18 @@ impl Raft {
         let (durable, commit) = (self.log.durable(), self.commit);
         let patience = self.config.election_timeout_max * 4;
         let Some(leader) = self.leader() else { return };
-        leader.disk_lags = match leader.disk_lags {
-            Some((index, since)) if durable < index => Some((index, since)),
-            _ => (durable < commit).then_some((commit, now)),
-        };
-        let hangs = leader.disk_lags.is_some_and(|(_, since)| now.since(since) >= patience);
+        let lags = &mut leader.disk_lags;
+        while lags.front().is_some_and(|(index, _)| *index <= durable) {
+            lags.pop_front();
+        }
+        if lags.back().map_or(durable, |(index, _)| *index) < commit {
+            lags.push_back((commit, now));
+        }
+        // By the oldest that is missing: {1 is committed, then 2; a second later the disk has taken 1, and hangs}: 2 has waited for that second already.
+        let hangs = lags.front().is_some_and(|(_, since)| now.since(*since) >= patience);
         if hangs && leader.transfer.is_none() && !planted!("F14") {
             // If that fails, once more after as long.
-            leader.disk_lags = None;
+            leader.disk_lags.clear();
             out.because("R18", "leader_hands_over_for_its_disk_hangs", &[("durable", durable.0)]);
             self.transfer_leadership(now, None, out);
         }

@@ -114,10 +114,8 @@ impl World {
         };
         for (place, group) in self.shape.groups().iter().enumerate() {
             let Some(oracle) = self.checker.groups().get(place) else { return };
-            // ZAB hands over when it is asked to, and does not yet ask itself.
-            let raft = self.shape.engine_of(*group) == EngineKind::Raft;
             let status = oracle.status(hung);
-            if raft && oracle.leader(&self.hosts) == Some(hung) && status.durable < status.commit {
+            if oracle.leader(&self.hosts) == Some(hung) && status.durable < status.commit {
                 let what = format!(
                     "{group}: leads on, its disk at {}, the others' at {}",
                     status.durable, status.commit

@@ -27,6 +27,7 @@ impl Zab {
         leading.phase = Phase::Broadcast(Box::new(Broadcast {
             durable,
             first,
+            disk_lags: VecDeque::new(),
             reads: LeaderReads::default(),
             transfer: None,
             uncommitted: VecDeque::new(),

@@ -34,6 +34,7 @@ impl Zab {
                 return self.give_up_leading(now, "no_quorum_is_heard", out);
             }
         }
+        self.hand_over_if_disk_hangs(now, out);
         let Some(leading) = self.leading() else { return };
         if now >= leading.heartbeat_at {
             leading.heartbeat_at = now + pause;

@@ -164,6 +164,8 @@ pub(crate) struct Broadcast {
     pub(crate) durable: EpochDurable,
     /// The first entry of this epoch: its zxid's counter is 0.
     pub(crate) first: Index,
+    /// What the others' disks have committed and the own does not hold yet: up to where, and when that was first seen; looked at with each wake-up.
+    pub(crate) disk_lags: VecDeque<(Index, Instant)>,
     pub(crate) reads: LeaderReads,
     pub(crate) transfer: Option<Transfer>,
     /// Sizes of entries not yet committed.

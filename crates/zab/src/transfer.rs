@@ -1,9 +1,10 @@
 //! Handing leadership over, and beginning a new epoch in the same hands.
 
-use quorate_consensus::{Instant, NodeId};
+use quorate_consensus::{Instant, NodeId, planted};
 
 use crate::{
     Message, Zab,
+    link::Link,
     message::{Ended, LinkId},
     role::{Phase, Role, Stage, Transfer},
     zab::Out,
@@ -12,13 +13,19 @@ use crate::{
 impl Zab {
     /// The voter that has most of the log, of those lately heard.
     pub(crate) fn best_voter(&self, now: Instant) -> Option<NodeId> {
-        let Role::Leading(leading) = &self.role else { return None };
-        let heard = |node: &NodeId| {
-            let link = leading.links.get(node).filter(|link| link.is_live());
-            link.filter(|link| now.since(link.heard_at) < self.config.sync_limit)
-        };
         let voters = self.membership().voters().iter();
-        voters.filter_map(|node| Some((heard(node)?.durable, *node))).max().map(|(_, node)| node)
+        voters.filter_map(|node| Some((self.heard(*node, now)?.durable, *node))).max().map(|(_, node)| node)
+    }
+
+    /// The link of a learner that follows this leader and was lately heard.
+    fn heard(&self, node: NodeId, now: Instant) -> Option<&Link> {
+        let Role::Leading(leading) = &self.role else { return None };
+        let link = leading.links.get(&node).filter(|link| link.is_live());
+        link.filter(|link| now.since(link.heard_at) < self.config.sync_limit)
+    }
+
+    fn others_are_quorum(&self, now: Instant) -> bool {
+        self.membership().is_quorum(|node| node != self.id && self.heard(node, now).is_some())
     }
 
     pub(crate) fn transfer_leadership(&mut self, now: Instant, to: Option<NodeId>, out: &mut Out) {
@@ -76,6 +83,40 @@ impl Zab {
             self.round = self.round.saturating_add(1);
             self.vote = self.own_vote();
             self.lead(now, out);
+        }
+    }
+
+    /// A leader whose own disk is, for four election timeouts, behind what the others' disks have committed hands over to the best of them (F14); with the handover
+    /// it has lost its lead within six.
+    ///
+    /// {S3 leads, its disk hangs; S1 and S2 acknowledge, S3 commits}: nothing seems wrong, and for as long as it leads S3 keeps in memory all that it cannot write,
+    /// takes no snapshot, and can give nobody what only its disk holds. It is no reason that its disk is slow where the others' are as slow, or are needed
+    /// without it: then nothing is committed ahead of it, and it stays. So it does while the others are no quorum: {S2 has died since}: S1 would need S3's
+    /// promise, which its disk does not take, and while S3 can at least be read from, nobody would lead.
+    ///
+    /// It does not lead again before its disk answers. It may still be elected, if its TAKEOVER is lost, for its id and an end of the log that it has in memory
+    /// alone. But the epoch that it then chooses is its own promise, and NEWEPOCH leaves when that is durable ([`Self::send`]): nobody promises, and its time
+    /// runs out. From then on, by that promise or by the one that it owes to the next leader, nothing that it says leaves, no vote either, so nobody elects it
+    /// once more. And were it heard, it could not send NEWLEADER: its own current epoch must be on its disk before (module `durable`).
+    pub(crate) fn hand_over_if_disk_hangs(&mut self, now: Instant, out: &mut Out) {
+        let (durable, commit) = (self.log.durable(), self.commit);
+        let patience = self.config.election_timeout_max * 4;
+        let others = self.others_are_quorum(now);
+        let Some(broadcast) = self.broadcast() else { return };
+        let lags = &mut broadcast.disk_lags;
+        while lags.front().is_some_and(|(index, _)| *index <= durable) {
+            lags.pop_front();
+        }
+        if lags.back().map_or(durable, |(index, _)| *index) < commit {
+            lags.push_back((commit, now));
+        }
+        // By the oldest that is missing: {1 is committed, then 2; a second later the disk has taken 1, and hangs}: 2 has waited for that second already.
+        let hangs = lags.front().is_some_and(|(_, since)| now.since(*since) >= patience);
+        if hangs && others && broadcast.transfer.is_none() && !planted!("F14") {
+            // If that fails, once more after as long.
+            broadcast.disk_lags.clear();
+            out.because("Z03", "leader_hands_over_for_its_disk_hangs", &[("durable", durable.0)]);
+            self.transfer_leadership(now, None, out);
         }
     }
 

@@ -6,6 +6,7 @@ mod support;
 mod broadcast;
 mod discovery;
 mod election;
+mod handover;
 mod hostile;
 mod membership;
 mod played;
@@ -17,6 +18,7 @@ mod synchronization;
 #[test]
 fn every_planted_bug_is_caught_by_its_story() {
     let stories: &[(&str, &str, fn())] = &[
+        ("F14", "I20", handover::z03_f14_a_leader_whose_disk_hangs_hands_over_to_one_whose_disk_does_not),
         ("G12", "I20", election::z03_who_decided_for_one_that_votes_for_another_looks_again),
         ("H01", "Z9", synchronization::z06_z7_z9_h01_h02_history_then_epoch_then_the_ack),
         ("H02", "Z7", synchronization::z06_z7_z9_h01_h02_history_then_epoch_then_the_ack),

@@ -289,11 +289,16 @@ impl Cluster {
             self.now = self.now + Duration::from_millis(1);
             let ids: Vec<u64> = self.nodes.keys().map(|id| id.0).collect();
             for id in ids {
-                if self.node(id).engine.poll_timeout().is_some_and(|at| at <= self.now) {
-                    self.step(id, Input::Wake);
-                }
+                self.wake(id);
             }
             self.settle();
+        }
+    }
+
+    /// The node's timer fires, if it is time.
+    pub(crate) fn wake(&mut self, id: u64) {
+        if self.node(id).engine.poll_timeout().is_some_and(|at| at <= self.now) {
+            self.step(id, Input::Wake);
         }
     }
 
