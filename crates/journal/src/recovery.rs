@@ -139,7 +139,7 @@ impl Journal {
         };
         let step = std::mem::replace(&mut recovering.step, Step::Open);
         let next = match (step, outcome) {
-            (Step::ListLog, DiskOutcome::Listed(files)) => self.listed(files, &mut recovering),
+            (Step::ListLog, DiskOutcome::Listed(files)) => self.listed(files, &mut recovering, events),
             (Step::Heads { wanted, heads }, DiskOutcome::Read(bytes)) => {
                 self.head_read(wanted, heads, bytes, &mut recovering, events)
             }
@@ -169,7 +169,12 @@ impl Journal {
         }
     }
 
-    fn listed(&mut self, files: Vec<(String, u64)>, recovering: &mut Recovering) -> Option<Step> {
+    fn listed(
+        &mut self,
+        files: Vec<(String, u64)>,
+        recovering: &mut Recovering,
+        events: &mut Vec<JournalEvent>,
+    ) -> Option<Step> {
         let mut wanted = VecDeque::new();
         for (name, length) in files {
             let sequence = name.strip_suffix(".seg").and_then(|hex| u64::from_str_radix(hex, 16).ok());
@@ -185,7 +190,7 @@ impl Journal {
             }
         }
         wanted.make_contiguous().sort_unstable();
-        self.next_head(wanted, BTreeMap::new(), recovering)
+        self.next_head(wanted, BTreeMap::new(), recovering, events)
     }
 
     fn next_head(
@@ -193,6 +198,7 @@ impl Journal {
         wanted: VecDeque<(u64, u64)>,
         heads: BTreeMap<u64, (u64, Option<SegmentHeader>)>,
         recovering: &mut Recovering,
+        events: &mut Vec<JournalEvent>,
     ) -> Option<Step> {
         if let Some((sequence, length)) = wanted.front().copied() {
             let request =
@@ -200,7 +206,7 @@ impl Journal {
             self.submit(request, Purpose::Recovery);
             return Some(Step::Heads { wanted, heads });
         }
-        self.plan(&heads, recovering)
+        self.plan(&heads, recovering, events)
     }
 
     fn head_read(
@@ -237,7 +243,7 @@ impl Journal {
             return None;
         }
         heads.insert(sequence, (length, header));
-        self.next_head(wanted, heads, recovering)
+        self.next_head(wanted, heads, recovering, events)
     }
 
     /// Which segments are needed, and how long each is.
@@ -248,9 +254,17 @@ impl Journal {
         &mut self,
         heads: &BTreeMap<u64, (u64, Option<SegmentHeader>)>,
         recovering: &mut Recovering,
+        events: &mut Vec<JournalEvent>,
     ) -> Option<Step> {
         let highest = heads.keys().next_back().copied().unwrap_or(0);
         let newest = heads.iter().rev().find_map(|(seq, (_, header))| Some((*seq, header.clone()?)));
+        // A reserve is made when the first segment is durable, and each segment goes only after the next one is (F16): {the only segment of a founder is
+        // deleted}: begun anew, it would vote a second time in a term in which it has voted.
+        if newest.is_none() && recovering.spare.iter().any(|path| **path == *RESERVE) {
+            let what = "the reserve is there, and no segment that has a beginning: the log itself is gone";
+            self.damaged(RESERVE, 0, what.to_owned(), events);
+            return None;
+        }
         let mut wanted = VecDeque::new();
         let newest_sequence = newest.as_ref().map_or(0, |(sequence, _)| *sequence);
         if let Some((sequence, header)) = newest {

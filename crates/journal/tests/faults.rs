@@ -222,6 +222,15 @@ fn f18_every_missing_file_that_is_needed_is_noticed() {
     assert!(matches!(events[..], [JournalEvent::Damaged(_)]), "{events:?}");
 }
 
+/// F16: {a founder writes its first segment, and somebody deletes it}. There was never a snapshot; the reserve alone tells that this is no new node.
+#[test]
+fn f16_a_log_whose_only_segment_is_gone_is_not_begun_anew() {
+    let (files, _) = small_directory();
+    let reserve = files.into_iter().filter(|(name, _)| name.ends_with("/reserve")).collect();
+    let (_, _, events) = open(&reserve);
+    assert!(matches!(events[..], [JournalEvent::Damaged(_)]), "{events:?}");
+}
+
 /// F23 (CVE-2020-15106, CVE-2020-15112): bytes that a checksum vouches for and that are nonsense all the same; and bytes that are no journal.
 #[test]
 fn f23_hostile_bytes_neither_panic_nor_allocate() {
