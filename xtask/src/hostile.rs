@@ -2,9 +2,9 @@
 //! requests that come a byte at a time. The honest client must be served all the while, on its old connection and on new ones.
 
 use std::{
-    io::{Read, Write},
+    io::{BufRead, BufReader, Read, Write},
     net::{SocketAddr, TcpStream},
-    process::Command,
+    process::{Command, Stdio},
     sync::{
         Arc, Mutex,
         atomic::{AtomicBool, AtomicU64, Ordering},
@@ -35,14 +35,11 @@ pub(crate) fn run(connections: u64, record: bool) -> Fallible<()> {
     let scratch = Scratch::new("hostile")?;
     let options = Options { zookeeper: true, ..Options::default() };
     let cluster = Cluster::start(Kind::Quorate, &scratch.directories(1)?, &options)?;
-    let limit = open_files(connections)?;
     let server = &cluster.servers[0];
     let mut said = Vec::new();
     let attacks: [(&str, &dyn Fn(&AtomicBool) -> Fallible<u64>); 4] = [
-        ("connections that say nothing", &|_| silent(&server.client, connections.min(limit))),
-        ("connections that say nothing to the tree's port", &|_| {
-            silent(&server.zookeeper, connections.min(limit))
-        }),
+        ("connections that say nothing", &|_| silent(&server.client, connections)),
+        ("connections that say nothing to the tree's port", &|_| silent(&server.zookeeper, connections)),
         ("streams reset as soon as they are opened", &|over| resets(&server.client, over)),
         ("requests that come a byte at a time", &|over| slow(&server.client, over)),
     ];
@@ -66,34 +63,49 @@ pub(crate) fn run(connections: u64, record: bool) -> Fallible<()> {
     Ok(())
 }
 
-/// Raises this process's limit on open files, if it may; how many connections that leaves room for.
-fn open_files(wanted: u64) -> Fallible<u64> {
-    let me = std::process::id().to_string();
-    let limit = format!("--nofile={}", wanted + 1_000);
-    let raised =
-        Command::new("prlimit").args(["--pid", &me, &limit]).status().is_ok_and(|status| status.success());
-    if raised {
-        return Ok(wanted);
+/// Connections that one process holds: the limit on open files is the machine's to give.
+const HOLDS: u64 = 15_000;
+
+/// Lets as many processes as it takes open them as fast as they can, and hold them all to the end; how many there were.
+fn silent(address: &str, connections: u64) -> Fallible<u64> {
+    let mut holders = Vec::new();
+    for first in (0..connections).step_by(HOLDS as usize) {
+        let count = HOLDS.min(connections - first);
+        let holder = Command::new(std::env::current_exe()?)
+            .args(["hostile", "--hold", address, &count.to_string(), &(first / HOLDS).to_string()])
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()?;
+        holders.push(holder);
     }
-    let limits = std::fs::read_to_string("/proc/self/limits")?;
-    let line = limits
-        .lines()
-        .find(|line| line.starts_with("Max open files"))
-        .ok_or("no limit on open files is known")?;
-    let limit: u64 = line.split_whitespace().nth(3).and_then(|word| word.parse().ok()).unwrap_or(1_024);
-    println!("hostile: this machine lets nobody have {wanted} files open; {} connections it is", limit - 500);
-    Ok(limit - 500)
+    let mut held = 0;
+    for holder in &mut holders {
+        let mut line = String::new();
+        if let Some(stdout) = &mut holder.stdout {
+            BufReader::new(stdout).read_line(&mut line)?;
+        }
+        held += line.trim().parse().unwrap_or(0);
+    }
+    thread::sleep(Duration::from_secs(2));
+    for mut holder in holders {
+        // Its input ends, and so does it.
+        drop(holder.stdin.take());
+        holder.wait()?;
+    }
+    Ok(held)
 }
 
-/// Opens them as fast as it can, from as many addresses of the loopback as their ports need, and holds them all to the end.
-fn silent(address: &str, connections: u64) -> Fallible<u64> {
-    let target: SocketAddr = address.parse()?;
+/// What a process of [`silent`] does: connects `count` times from an address of the loopback of its own, says how often that came about, and waits for the end.
+pub(crate) fn hold(arguments: &[String]) -> Fallible<()> {
+    let [address, count, number] = arguments else {
+        return Err("hostile --hold ADDRESS COUNT NUMBER".into());
+    };
+    let (target, count, number): (SocketAddr, u64, u8) = (address.parse()?, count.parse()?, number.parse()?);
     runtime()?.block_on(async {
         let mut held = Vec::new();
-        for number in 0..connections {
+        for _ in 0..count {
             let socket = TcpSocket::new_v4()?;
-            // 20,000 ports of each address, at most.
-            socket.bind(SocketAddr::from(([127, 1, 0, 1 + (number / 20_000) as u8], 0)))?;
+            socket.bind(SocketAddr::from(([127, 1, 0, 1 + number], 0)))?;
             // Where the server takes no more, the handshake waits; whoever means harm does not.
             if let Ok(Ok(stream)) =
                 tokio::time::timeout(Duration::from_millis(200), socket.connect(target)).await
@@ -101,8 +113,9 @@ fn silent(address: &str, connections: u64) -> Fallible<u64> {
                 held.push(stream);
             }
         }
-        tokio::time::sleep(Duration::from_secs(2)).await;
-        Ok(held.len() as u64)
+        println!("{}", held.len());
+        std::io::stdin().read_to_end(&mut Vec::new())?;
+        Ok(())
     })
 }
 

@@ -122,6 +122,9 @@ fn main() -> ExitCode {
         }
         Some("torture") => torture::run(&arguments[1..]),
         Some("power") => power::run(number("--losses", 50), true),
+        Some("hostile") if arguments.get(1).is_some_and(|flag| flag == "--hold") => {
+            hostile::hold(&arguments[2..])
+        }
         Some("hostile") => hostile::run(number("--connections", 100_000), true),
         Some("full-disk") => full_disk::run(),
         Some("explore") => explore::run(&arguments[1..]),
