@@ -30,6 +30,9 @@ const HEADERS: &[u8] = &[0x83, 0x86, 0x84];
 /// An honest call takes no longer than this.
 const PATIENCE: Duration = Duration::from_secs(5);
 
+/// Goes on until it is told that it is over; how much of it there was.
+type Attack<'a> = dyn Fn(&AtomicBool) -> Fallible<u64> + 'a;
+
 /// `connections` that say nothing, then the others.
 pub(crate) fn run(connections: u64, record: bool) -> Fallible<()> {
     let scratch = Scratch::new("hostile")?;
@@ -37,7 +40,7 @@ pub(crate) fn run(connections: u64, record: bool) -> Fallible<()> {
     let cluster = Cluster::start(Kind::Quorate, &scratch.directories(1)?, &options)?;
     let server = &cluster.servers[0];
     let mut said = Vec::new();
-    let attacks: [(&str, &dyn Fn(&AtomicBool) -> Fallible<u64>); 4] = [
+    let attacks: [(&str, &Attack<'_>); 4] = [
         ("connections that say nothing", &|_| silent(&server.client, connections)),
         ("connections that say nothing to the tree's port", &|_| silent(&server.zookeeper, connections)),
         ("streams reset as soon as they are opened", &|over| resets(&server.client, over)),
