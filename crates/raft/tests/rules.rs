@@ -891,6 +891,7 @@ fn every_planted_bug_is_caught_by_its_story() {
         ("A01", "I1", a01_a_vote_of_an_older_term_does_not_count),
         ("A02", "I15", r07_a02_a21_no_vote_leaves_or_counts_before_it_is_durable),
         ("A04", "I5", r07_one_vote_a_term_first_come_and_only_to_a_log_as_new),
+        ("A08", "I20", r05_a08_a_pre_vote_of_a_node_that_lags_behind_in_terms_counts),
         ("A06", "I1", r06_a_candidate_recognises_the_leader_of_its_term),
         ("A10", "I21", a10_a_late_pre_vote_starts_no_second_campaign),
         ("A12", "I18", r23_a_leader_without_a_quorum_steps_down),

@@ -46,6 +46,7 @@ macro_rules! crate_tests {
 crate_tests! {
     "quorate-raft" "--test rules" "planted":
     "A06" "a candidate ignores AppendEntries of its own term",
+    "A08" "a voter's yes to a PreVote is dropped, for its own term is smaller",
     "A10" "late PreVote answers begin another campaign",
     "B25" "entries are taken although those before them are missing",
     "C11" "the promotion of a learner that lags is not refused",

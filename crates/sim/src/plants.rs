@@ -62,7 +62,6 @@ plants! {
     "A05" "the term falls to that of an installed snapshot" ["I2"] [SLEEPERS STRAY_PIECES],
     "A12" "a leader that hears no quorum does not step down" ["I18" "I20" "I21"] [],
     "A13" "a learner campaigns" ["I12" "I20" "I21" "I15" "I1" "I5" "T2"] [MEMBERSHIP],
-    "A08" "a voter's yes to a PreVote is dropped, for its own term is smaller" ["I20"] [ONE_VOTER MEMBERSHIP JOINT_SPLIT],
     "A09" "the term in a refused PreVote is ignored" ["I20"] [HANDOVER TWO_VOTERS],
     "A14" "a single node starts again as leader in its old term" ["I4" "I1" "I12" "I10" "I6" "I11" "I17" "I7" "I15" "T2"] [ONE_VOTER MEMBERSHIP],
     "A17" "a voter refuses a candidate that is not in its membership" ["I20" "T2"] [ONE_VOTER MEMBERSHIP JOINT_SPLIT],
