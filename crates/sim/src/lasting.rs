@@ -80,6 +80,8 @@ impl World {
                 let half_ms = self.random.between(60, 400);
                 self.network.flap(leader, other, half_ms * MILLIS, Time::MAX);
                 self.outcast = Some(other);
+                // {3 leads the tree, and its link to 0 flaps; 0 leads the keys}: there it is 3 that may lose what it sends on to its leader.
+                self.apart.insert((other, leader));
             }
             Lasting::HungDisk => {
                 self.marks.hit(Mark::DiskHungForEver);
