@@ -21,7 +21,7 @@ pub(crate) fn run() -> Fallible<()> {
         zkcli::run(on)?;
     }
     differential::smoke(1)?;
-    for (engine, seeds) in [("raft", "60"), ("zab", "40")] {
+    for (engine, seeds) in [("raft", "1000"), ("zab", "1000")] {
         let status = Command::new(binary())
             .args(["sim", "--engine", engine, "--seeds", seeds, "--first-seed", "1"])
             .status()?;
