@@ -1,4 +1,4 @@
-//! Each invariant is broken once: a checker that cannot fail says nothing. What is durable is nothing at all, on every host.
+//! I1, I2, I5 to I12, I16 and T1 to T4 are broken once each: a checker that cannot fail says nothing. What is durable is nothing at all, on every host.
 
 use quorate_consensus::{Epoch, Index, Membership, NodeId, Position, Random, Role, Status};
 use quorate_service::KEYS;
