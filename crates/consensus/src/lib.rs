@@ -19,6 +19,7 @@
 
 mod codec;
 mod disk;
+mod disk_lag;
 mod engine;
 mod entry;
 mod fingerprint;
@@ -35,6 +36,7 @@ pub use codec::{DecodeError, Reader, Writer};
 pub use disk::{
     DiskCompletion, DiskError, DiskErrorKind, DiskOperation, DiskOutcome, DiskRequest, OperationId,
 };
+pub use disk_lag::{DISK_LAG_TIMEOUTS_MAX, DiskLag};
 pub use engine::{
     Addressed, Effects, Engine, EngineKind, Fetch, FetchToken, Fetched, GroupStart, Input, Persist,
     PersistToken, Proposal, ReadRefusal, Refusal, Role, RoleChange, SnapshotOutcome, SnapshotSend, Status,

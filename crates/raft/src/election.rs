@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
-use quorate_consensus::{Epoch, Instant, NodeId, Payload, Position, planted};
+use quorate_consensus::{DiskLag, Epoch, Instant, NodeId, Payload, Position, planted};
 
 use crate::{
     HardState, Message, Raft,
@@ -231,7 +231,7 @@ impl Raft {
             term_start: next,
             heartbeat_at: now + self.config.heartbeat_interval,
             check_quorum_at: now + self.config.election_timeout_max,
-            disk_lags: VecDeque::new(),
+            disk_lag: DiskLag::default(),
             reads: LeaderReads::default(),
             transfer: None,
             uncommitted: VecDeque::new(),

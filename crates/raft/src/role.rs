@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
-use quorate_consensus::{Index, Instant, NodeId, PersistToken, ProposalId, ReadId};
+use quorate_consensus::{DiskLag, Index, Instant, NodeId, PersistToken, ProposalId, ReadId};
 
 use crate::progress::Progress;
 
@@ -47,8 +47,8 @@ pub(crate) struct Leader {
     pub(crate) term_start: Index,
     pub(crate) heartbeat_at: Instant,
     pub(crate) check_quorum_at: Instant,
-    /// What the others' disks have committed and the own does not hold yet: up to where, and when that was first seen; looked at with each wake-up.
-    pub(crate) disk_lags: VecDeque<(Index, Instant)>,
+    /// How long its own disk has been behind; looked at with each wake-up.
+    pub(crate) disk_lag: DiskLag,
     pub(crate) reads: LeaderReads,
     pub(crate) transfer: Option<Transfer>,
     /// Sizes of entries not yet committed.

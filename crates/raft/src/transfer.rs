@@ -1,6 +1,6 @@
 //! Handing leadership over: thesis §3.10.
 
-use quorate_consensus::{Instant, NodeId, planted};
+use quorate_consensus::{DISK_LAG_TIMEOUTS_MAX, Instant, NodeId, planted};
 
 use crate::{
     Message, Raft,
@@ -63,20 +63,12 @@ impl Raft {
     /// without it: then nothing is committed ahead of it, and it stays.
     pub(crate) fn hand_over_if_disk_hangs(&mut self, now: Instant, out: &mut Out) {
         let (durable, commit) = (self.log.durable(), self.commit);
-        let patience = self.config.election_timeout_max * 4;
+        let patience = self.config.election_timeout_max * DISK_LAG_TIMEOUTS_MAX;
         let Some(leader) = self.leader() else { return };
-        let lags = &mut leader.disk_lags;
-        while lags.front().is_some_and(|(index, _)| *index <= durable) {
-            lags.pop_front();
-        }
-        if lags.back().map_or(durable, |(index, _)| *index) < commit {
-            lags.push_back((commit, now));
-        }
-        // By the oldest that is missing: {1 is committed, then 2; a second later the disk has taken 1, and hangs}: 2 has waited for that second already.
-        let hangs = lags.front().is_some_and(|(_, since)| now.since(*since) >= patience);
+        let hangs = leader.disk_lag.look(now, durable, commit) >= patience;
         if hangs && leader.transfer.is_none() && !planted!("F14") {
             // If that fails, once more after as long.
-            leader.disk_lags.clear();
+            leader.disk_lag.forget();
             out.because("R18", "leader_hands_over_for_its_disk_hangs", &[("durable", durable.0)]);
             self.transfer_leadership(now, None, out);
         }

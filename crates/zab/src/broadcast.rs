@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, VecDeque};
 
-use quorate_consensus::{Entry, Epoch, Index, Instant, NodeId, Payload, Position, planted};
+use quorate_consensus::{DiskLag, Entry, Epoch, Index, Instant, NodeId, Payload, Position, planted};
 
 use crate::{
     Message, Zab,
@@ -27,7 +27,7 @@ impl Zab {
         leading.phase = Phase::Broadcast(Box::new(Broadcast {
             durable,
             first,
-            disk_lags: VecDeque::new(),
+            disk_lag: DiskLag::default(),
             reads: LeaderReads::default(),
             transfer: None,
             uncommitted: VecDeque::new(),

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use quorate_consensus::{
-    Duration, Epoch, Index, Instant, NodeId, PersistToken, Position, ProposalId, ReadId,
+    DiskLag, Duration, Epoch, Index, Instant, NodeId, PersistToken, Position, ProposalId, ReadId,
 };
 
 use crate::{
@@ -164,8 +164,8 @@ pub(crate) struct Broadcast {
     pub(crate) durable: EpochDurable,
     /// The first entry of this epoch: its zxid's counter is 0.
     pub(crate) first: Index,
-    /// What the others' disks have committed and the own does not hold yet: up to where, and when that was first seen; looked at with each wake-up.
-    pub(crate) disk_lags: VecDeque<(Index, Instant)>,
+    /// How long its own disk has been behind; looked at with each wake-up.
+    pub(crate) disk_lag: DiskLag,
     pub(crate) reads: LeaderReads,
     pub(crate) transfer: Option<Transfer>,
     /// Sizes of entries not yet committed.
