@@ -102,6 +102,25 @@ const THREE: Scenario = Scenario {
     changes: &[],
 };
 
+/// One member takes another's place.
+const JOINT: Scenario = Scenario {
+    name: "joint",
+    members: 4,
+    begin: Begin::Led,
+    slow_disks: false,
+    budget: Budget { proposals: 1, crashes: 1, changes: 1, ..NOTHING },
+    changes: &[Change::Replace(3, 4)],
+    ..THREE
+};
+
+/// A member comes as a learner, and is made a voter.
+const LEARNER: Scenario = Scenario {
+    name: "learner",
+    budget: Budget { changes: 2, ..JOINT.budget },
+    changes: &[Change::Learn(4), Change::Promote(4)],
+    ..JOINT
+};
+
 /// The worlds that Raft is tried in.
 pub const RAFT: &[Scenario] = &[
     Scenario { name: "election", budget: Budget { wakes: 4, crashes: 1, doubles: 1, ..NOTHING }, ..THREE },
@@ -125,24 +144,8 @@ pub const RAFT: &[Scenario] = &[
         budget: Budget { wakes: 4, proposals: 2, crashes: 1, snapshots: 2, ..NOTHING },
         ..THREE
     },
-    Scenario {
-        name: "joint",
-        members: 4,
-        begin: Begin::Led,
-        slow_disks: false,
-        budget: Budget { wakes: 4, proposals: 1, crashes: 1, changes: 1, ..NOTHING },
-        changes: &[Change::Replace(3, 4)],
-        ..THREE
-    },
-    Scenario {
-        name: "learner",
-        members: 4,
-        begin: Begin::Led,
-        slow_disks: false,
-        budget: Budget { wakes: 4, proposals: 1, crashes: 1, changes: 2, ..NOTHING },
-        changes: &[Change::Learn(4), Change::Promote(4)],
-        ..THREE
-    },
+    Scenario { budget: Budget { wakes: 4, ..JOINT.budget }, ..JOINT },
+    Scenario { budget: Budget { wakes: 4, ..LEARNER.budget }, ..LEARNER },
     Scenario {
         name: "transfer",
         begin: Begin::Led,
@@ -188,22 +191,6 @@ pub const ZAB: &[Scenario] = &[
         budget: Budget { wakes: 6, proposals: 2, crashes: 1, snapshots: 2, ..NOTHING },
         ..THREE
     },
-    Scenario {
-        name: "joint",
-        members: 4,
-        begin: Begin::Led,
-        slow_disks: false,
-        budget: Budget { wakes: 5, proposals: 1, crashes: 1, changes: 1, ..NOTHING },
-        changes: &[Change::Replace(3, 4)],
-        ..THREE
-    },
-    Scenario {
-        name: "learner",
-        members: 4,
-        begin: Begin::Led,
-        slow_disks: false,
-        budget: Budget { wakes: 5, proposals: 1, crashes: 1, changes: 2, ..NOTHING },
-        changes: &[Change::Learn(4), Change::Promote(4)],
-        ..THREE
-    },
+    Scenario { budget: Budget { wakes: 5, ..JOINT.budget }, ..JOINT },
+    Scenario { budget: Budget { wakes: 5, ..LEARNER.budget }, ..LEARNER },
 ];

@@ -9,6 +9,7 @@ use crate::{
     history::{Call, Outcome},
     marks::Mark,
     operator::Waiter,
+    plan::KEYS_PLACE,
     schedule::Time,
     world::{Event, World},
 };
@@ -18,7 +19,7 @@ impl World {
     pub(crate) fn asked(&self) -> Vec<usize> {
         let membership = self.checker.keys().membership();
         let serves = |host: &usize| {
-            !self.is_cut_off(*host, 1)
+            !self.is_cut_off(*host, KEYS_PLACE)
                 && !self.hosts[*host].is_lost()
                 && membership.contains(self.hosts[*host].id)
         };

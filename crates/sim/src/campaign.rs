@@ -147,13 +147,16 @@ fn run_one(options: &Options, seed: u64) -> Report {
         plant(options.plant.as_deref());
         // The second time in words: to look closely must not change what happens.
         let again = run_seed(options.engine, seed, true);
-        if (again.trace_hash, again.events) != (report.trace_hash, report.events) {
-            let what =
-                format!("{:016x} the first time, {:016x} the second", report.trace_hash, again.trace_hash);
-            report.violations.push(Violation { id: "I23", at: report.simulated, host: None, what });
-        }
+        report.violations.extend(differs(&report, &again));
     }
     report
+}
+
+/// I23: the same seed is the same run.
+fn differs(one: &Report, again: &Report) -> Option<Violation> {
+    let same = (one.trace_hash, one.events) == (again.trace_hash, again.events);
+    let what = format!("{:016x} the first time, {:016x} the second", one.trace_hash, again.trace_hash);
+    (!same).then_some(Violation { id: "I23", at: one.simulated, host: None, what })
 }
 
 #[cfg(feature = "planted-bugs")]
@@ -229,5 +232,29 @@ impl fmt::Display for Summary {
             }
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_run_that_must_fail_does_and_a_campaign_in_which_it_does_not_is_not_clean() {
+        for engine in [EngineKind::Raft, EngineKind::Zab] {
+            assert_eq!(canary(engine).violations.first().map(|violation| violation.id), Some("I10"));
+        }
+        let clean = Summary::default();
+        assert!(clean.is_clean());
+        assert!(!Summary { canary_lives: true, ..clean }.is_clean());
+    }
+
+    #[test]
+    fn i23_a_run_that_is_not_the_same_twice_is_found() {
+        let options = Options { twice: true, ..Options::default() };
+        let (one, other) = (run_seed(options.engine, 3, false), run_seed(options.engine, 4, false));
+        assert_eq!(differs(&one, &one), None);
+        assert_eq!(differs(&one, &other).map(|violation| violation.id), Some("I23"));
+        assert!(run_one(&options, 3).violations.is_empty());
     }
 }

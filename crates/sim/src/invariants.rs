@@ -32,7 +32,7 @@ use crate::{
     half::After,
     host::Host,
     marks::{Mark, Marks},
-    plan::Shape,
+    plan::{KEYS_PLACE, Shape},
     reference::{Committed, Execution, Origins, Reference},
     schedule::Time,
 };
@@ -297,7 +297,7 @@ impl Checker {
     }
 
     pub(crate) fn keys(&self) -> &Oracle {
-        &self.oracles[1]
+        &self.oracles[KEYS_PLACE]
     }
 
     /// The naive execution of the committed log of the keys.

@@ -304,3 +304,29 @@ impl fmt::Display for Marks {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn faults_meet_in_one_run_and_those_that_stay_never_need_to() {
+        let run = |marks: &[Mark]| {
+            let mut run = Marks::default();
+            marks.iter().for_each(|mark| run.hit(*mark));
+            run
+        };
+        let mut pairs = Pairs::default();
+        pairs.add(&run(&[Mark::PowerLoss, Mark::DiskFull, Mark::LeaderElected]));
+        pairs.add(&run(&[Mark::Paused]));
+        let missing = pairs.missing();
+        assert!(!missing.contains(&(Mark::PowerLoss, Mark::DiskFull)));
+        assert!(
+            missing.contains(&(Mark::PowerLoss, Mark::Paused)),
+            "each was reached, and never both in one run"
+        );
+        assert!(!missing.contains(&(Mark::StarForEver, Mark::FlapForEver)));
+        assert!(missing.contains(&(Mark::PowerLoss, Mark::FlapForEver)));
+        assert_eq!(pairs.counted(), (missing.len() + 1, 0));
+    }
+}

@@ -88,6 +88,8 @@ impl Shape {
 
 /// All groups that a cluster may have; the tree comes last, for not every run has it.
 pub(crate) const GROUPS: [GroupId; 3] = [META, KEYS, TREE];
+/// Where the keys stand among them.
+pub(crate) const KEYS_PLACE: usize = 1;
 
 /// How long clients ask, about, in microseconds.
 const CLIENTS_US: u64 = 27_000_000;

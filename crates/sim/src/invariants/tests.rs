@@ -4,7 +4,12 @@ use quorate_consensus::{Epoch, Index, Membership, NodeId, Position, Random, Role
 use quorate_service::KEYS;
 
 use super::{Oracle, Scene, refines::Change};
-use crate::{half::After, plan::Shape, run::shape_of, world::World};
+use crate::{
+    half::After,
+    plan::{KEYS_PLACE, Shape},
+    run::shape_of,
+    world::World,
+};
 
 /// The hosts of a run of three voters that has not begun, and the oracle of its keys.
 struct Stage(World);
@@ -23,13 +28,13 @@ impl Stage {
     fn finds(&mut self, host: usize, look: impl FnOnce(&mut Oracle, &mut Scene<'_>)) -> Vec<&'static str> {
         let World { hosts, origins, checker, marks, .. } = &mut self.0;
         let super::Checker { findings, disks, oracles } = checker;
-        let oracle = &mut oracles[1];
+        let oracle = &mut oracles[KEYS_PLACE];
         look(oracle, &mut Scene { group: KEYS, host, hosts, origins, disks, findings, marks });
         std::mem::take(&mut findings.violations).into_iter().map(|violation| violation.id).collect()
     }
 
     fn oracle(&mut self) -> &mut Oracle {
-        &mut self.0.checker.oracles[1]
+        &mut self.0.checker.oracles[KEYS_PLACE]
     }
 
     /// Gives a host a log, without a look.
