@@ -1,7 +1,7 @@
 //! Every planted bug must be found by its named checker.
 //!
 //! ```text
-//!   tests of crates, one after the other ─► what they said ─┐
+//!   tests of crates, built at once ─► what they said ───────┐
 //!                                                           ├─► rows, docs/plants.md
 //!   the simulator, seed after seed ─────────────────────────┘
 //! ```
@@ -9,7 +9,9 @@
 //! second time, into the same target folder as everything else. The example has the catalogue, so it says which tests of crates there are.
 
 use std::{
+    collections::BTreeSet,
     fs,
+    path::{Path, PathBuf},
     process::{Command, Stdio},
 };
 
@@ -48,9 +50,12 @@ fn hunt(profile: &[&str], options: &[&str], ids: &[String]) -> Fallible<()> {
     if !tests.status.success() {
         return Err("the hunt does not compile".into());
     }
+    let tests =
+        String::from_utf8(tests.stdout)?.lines().map(CrateTest::parse).collect::<Fallible<Vec<_>>>()?;
+    let built = build(&tests)?;
     let mut said = String::new();
-    for line in String::from_utf8(tests.stdout)?.lines() {
-        said.push_str(&said_by(line)?);
+    for test in &tests {
+        said.push_str(&test.said(&built)?);
     }
     fs::write(SAID, said)?;
     let status = plants(profile).args(["--said", SAID]).args(options).args(ids).status()?;
@@ -65,20 +70,108 @@ fn plants(profile: &[&str]) -> Command {
     command
 }
 
-/// What a crate's test said of the bugs that it found: nothing, if it failed.
-fn said_by(test: &str) -> Fallible<String> {
-    let output = Command::new(env!("CARGO"))
-        .args(["test", "--quiet", "--features", "planted-bugs"])
-        .args(test.split_whitespace())
-        .arg("--nocapture")
-        .env("RUST_BACKTRACE", "0")
-        .stderr(Stdio::piped())
-        .output()?;
-    let said = String::from_utf8_lossy(&output.stdout).into_owned();
-    if output.status.success() {
-        return Ok(said);
+/// A test of a crate that hunts, as the catalogue says it: `-p PACKAGE --test NAME -- FILTER`, or with `--lib`.
+struct CrateTest {
+    package: String,
+    /// The name of a test, or nothing for those in the library.
+    test: Option<String>,
+    filter: Option<String>,
+}
+
+impl CrateTest {
+    fn parse(line: &str) -> Fallible<CrateTest> {
+        let words: Vec<&str> = line.split_whitespace().collect();
+        let (package, rest) = match words.as_slice() {
+            ["-p", package, rest @ ..] => (*package, rest),
+            _ => return Err(format!("no test of a crate: {line}").into()),
+        };
+        let (test, rest) = match rest {
+            ["--lib", rest @ ..] => (None, rest),
+            ["--test", name, rest @ ..] => (Some((*name).to_owned()), rest),
+            _ => return Err(format!("neither a library nor a test: {line}").into()),
+        };
+        let filter = rest.iter().find(|word| **word != "--").map(|word| (*word).to_owned());
+        Ok(CrateTest { package: package.to_owned(), test, filter })
     }
-    // Most of the panics in it are the bugs' own.
-    eprintln!("{test}: failed: {}\n{said}", String::from_utf8_lossy(&output.stderr));
-    Ok(String::new())
+
+    /// What it said of the bugs that it found: nothing, if it failed.
+    fn said(&self, built: &[Built]) -> Fallible<String> {
+        let ours = |built: &&Built| built.package == self.package && built.test == self.test;
+        let built = built.iter().find(ours).ok_or_else(|| format!("{} has no such test", self.package))?;
+        let output = Command::new(&built.executable)
+            .current_dir(&built.folder)
+            .args(&self.filter)
+            .arg("--nocapture")
+            .env("RUST_BACKTRACE", "0")
+            .output()?;
+        let said = String::from_utf8_lossy(&output.stdout).into_owned();
+        if output.status.success() {
+            return Ok(said);
+        }
+        // Most of the panics in it are the bugs' own.
+        let errors = String::from_utf8_lossy(&output.stderr);
+        eprintln!("{}: failed: {errors}\n{said}", built.executable);
+        Ok(String::new())
+    }
+}
+
+/// An executable that cargo has made of tests.
+struct Built {
+    package: String,
+    test: Option<String>,
+    executable: String,
+    /// Where cargo would run it.
+    folder: PathBuf,
+}
+
+/// Builds all of them at once: one by one, each would have the crates below it compiled again, with the features that it alone asks for.
+fn build(tests: &[CrateTest]) -> Fallible<Vec<Built>> {
+    let packages: BTreeSet<&str> = tests.iter().map(|test| test.package.as_str()).collect();
+    if packages.is_empty() {
+        return Ok(Vec::new());
+    }
+    let features: Vec<String> = packages.iter().map(|package| format!("{package}/planted-bugs")).collect();
+    let target =
+        |test: &CrateTest| test.test.as_ref().map_or("--lib".to_owned(), |name| format!("--test={name}"));
+    let targets: BTreeSet<String> = tests.iter().map(target).collect();
+    let output = Command::new(env!("CARGO"))
+        .args(["test", "--quiet", "--no-run", "--message-format=json"])
+        .args(["--features", &features.join(",")])
+        .args(packages.iter().flat_map(|package| ["-p", package]))
+        .args(&targets)
+        .stderr(Stdio::inherit())
+        .output()?;
+    if !output.status.success() {
+        return Err("tests of crates that hunt do not compile".into());
+    }
+    Ok(String::from_utf8(output.stdout)?.lines().filter_map(built).collect())
+}
+
+/// One line of what cargo says of what it has built.
+fn built(line: &str) -> Option<Built> {
+    let said: serde_json::Value = serde_json::from_str(line).ok()?;
+    let executable = said["executable"].as_str()?.to_owned();
+    let folder = Path::new(said["manifest_path"].as_str()?).parent()?.to_owned();
+    let name = said["target"]["name"].as_str()?;
+    let is_test = said["target"]["kind"].as_array()?.iter().any(|kind| kind == "test");
+    // A package's folder has its name, without what all of them begin with.
+    let package = format!("quorate-{}", folder.file_name()?.to_str()?);
+    Some(Built { package, test: is_test.then(|| name.to_owned()), executable, folder })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_line_of_the_catalogue_is_a_test_of_a_crate() {
+        let parsed = |line| CrateTest::parse(line).map(|test| (test.package, test.test, test.filter)).ok();
+        let word = |word: &str| Some(word.to_owned());
+        assert_eq!(
+            parsed("-p a --test rules -- planted"),
+            Some(("a".into(), word("rules"), word("planted")))
+        );
+        assert_eq!(parsed("-p a --lib --"), Some(("a".into(), None, None)));
+        assert_eq!(parsed("-p a --bench b"), None);
+    }
 }

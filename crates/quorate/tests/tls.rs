@@ -7,20 +7,21 @@
 )]
 
 use std::{
-    io::{BufRead, BufReader, Read as _, Write as _},
+    io::{Read as _, Write as _},
     net::TcpStream,
     process::{Child, Command, Stdio},
-    sync::mpsc::{Receiver, channel},
+    sync::mpsc::Receiver,
     thread,
     time::{Duration, Instant},
 };
 
 #[path = "../../tls/tests/support/mod.rs"]
 mod certificates;
+mod support;
 
 use certificates::{Folder, Issuer, authority, sign_for};
+use support::process::{QUORATE, lines_of};
 
-const QUORATE: &str = env!("CARGO_BIN_EXE_quorate");
 /// Far beyond what anything here takes; only a test that fails waits so long.
 const DEADLINE: Duration = Duration::from_secs(60);
 
@@ -114,15 +115,7 @@ impl Town {
             .stdout(Stdio::piped())
             .spawn()
             .expect("the binary starts");
-        let out = BufReader::new(child.stdout.take().expect("piped"));
-        let (sender, lines) = channel();
-        thread::spawn(move || {
-            for line in out.lines().map_while(Result::ok) {
-                if sender.send(line).is_err() {
-                    return;
-                }
-            }
-        });
+        let lines = lines_of(&mut child);
         Member { child, lines }
     }
 

@@ -81,7 +81,7 @@ fn parse(text: &str) -> Option<AddressBook> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::testing::Scratch;
+    use crate::testing::{Scratch, damaged};
 
     fn book(addresses: &[(u64, &str)]) -> AddressBook {
         addresses.iter().map(|(node, at)| (NodeId(*node), PeerAddress((*at).to_owned()))).collect()
@@ -100,13 +100,7 @@ mod tests {
     #[test]
     fn a_torn_or_flipped_book_is_refused() {
         let whole = format(&book(&[(1, "one:2380"), (2, "two:2380")])).into_bytes();
-        let mut damaged: Vec<Vec<u8>> = (0..whole.len()).map(|end| whole[..end].to_vec()).collect();
-        damaged.extend((0..whole.len() * 8).map(|bit| {
-            let mut bytes = whole.clone();
-            bytes[bit / 8] ^= 1 << (bit % 8);
-            bytes
-        }));
-        for bytes in damaged {
+        for bytes in damaged(&whole) {
             assert_eq!(std::str::from_utf8(&bytes).ok().and_then(parse), None, "{bytes:?}");
         }
     }

@@ -247,7 +247,7 @@ mod tests {
     use std::os::unix::fs::PermissionsExt;
 
     use super::*;
-    use crate::testing::Scratch;
+    use crate::testing::{Scratch, damaged};
 
     const US: (ClusterId, NodeId) = (ClusterId(0xc), NodeId(0xa));
 
@@ -293,13 +293,7 @@ mod tests {
         let path = scratch.path().join(IDENTITY);
         load(&directory).unwrap();
         let whole = fs::read(&path).unwrap();
-        let mut damaged: Vec<Vec<u8>> = (0..whole.len()).map(|end| whole[..end].to_vec()).collect();
-        damaged.extend((0..whole.len() * 8).map(|bit| {
-            let mut bytes = whole.clone();
-            bytes[bit / 8] ^= 1 << (bit % 8);
-            bytes
-        }));
-        for bytes in damaged {
+        for bytes in damaged(&whole) {
             fs::write(&path, &bytes).unwrap();
             let error = load(&directory).unwrap_err();
             assert!(matches!(error, DataDirectoryError::IdentityDamaged { .. }), "{bytes:?}: {error}");

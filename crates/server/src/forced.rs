@@ -168,7 +168,10 @@ mod tests {
     use quorate_consensus::{GroupId, Index, Membership, Position, SnapshotMeta};
 
     use super::*;
-    use crate::{data_directory::Identity, testing::Scratch};
+    use crate::{
+        data_directory::Identity,
+        testing::{Scratch, damaged},
+    };
 
     const TO: Forced = Forced { cluster: ClusterId(2), node: NodeId(1), before: ClusterId(1) };
 
@@ -179,13 +182,7 @@ mod tests {
         let whole = TO.to_string().into_bytes();
         fs::write(&path, &whole).unwrap();
         assert_eq!(read(&path).unwrap(), Some(TO));
-        let mut damaged: Vec<Vec<u8>> = (0..whole.len()).map(|end| whole[..end].to_vec()).collect();
-        damaged.extend((0..whole.len() * 8).map(|bit| {
-            let mut bytes = whole.clone();
-            bytes[bit / 8] ^= 1 << (bit % 8);
-            bytes
-        }));
-        for bytes in damaged {
+        for bytes in damaged(&whole) {
             fs::write(&path, &bytes).unwrap();
             assert!(read(&path).is_err(), "{bytes:?}");
         }

@@ -29,3 +29,14 @@ impl Drop for Scratch {
         let _ = fs::remove_dir_all(&self.0);
     }
 }
+
+/// Every way in which one bit of these bytes flips, and every way in which they end too soon.
+pub(crate) fn damaged(whole: &[u8]) -> Vec<Vec<u8>> {
+    let torn = (0..whole.len()).map(|end| whole[..end].to_vec());
+    let flipped = (0..whole.len() * 8).map(|bit| {
+        let mut bytes = whole.to_vec();
+        bytes[bit / 8] ^= 1 << (bit % 8);
+        bytes
+    });
+    torn.chain(flipped).collect()
+}

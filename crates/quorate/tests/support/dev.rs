@@ -1,14 +1,13 @@
 //! `quorate dev`, driven: a cluster of processes, and what is asked of it.
 
 use std::{
-    io::{BufRead as _, BufReader},
     process::{Child, Command, Output, Stdio},
-    sync::mpsc::{Receiver, channel},
+    sync::mpsc::Receiver,
     thread,
     time::{Duration, Instant},
 };
 
-use super::process::QUORATE;
+use super::process::{QUORATE, lines_of};
 
 /// Far beyond what anything here takes; only a test that fails waits so long.
 pub(crate) const DEADLINE: Duration = Duration::from_secs(60);
@@ -30,15 +29,7 @@ impl Dev {
             .stderr(Stdio::inherit())
             .spawn()
             .expect("the binary starts");
-        let out = BufReader::new(child.stdout.take().expect("piped"));
-        let (sender, lines) = channel();
-        thread::spawn(move || {
-            for line in out.lines().map_while(Result::ok) {
-                if sender.send(line).is_err() {
-                    return;
-                }
-            }
-        });
+        let lines = lines_of(&mut child);
         let mut dev = Dev { child, lines, seen: Vec::new(), endpoints: Vec::new() };
         let first = dev.until("etcd endpoints: ");
         dev.endpoints = first["etcd endpoints: ".len()..].split(',').map(str::to_string).collect();

@@ -3,6 +3,8 @@
 use std::{
     io::{BufRead as _, BufReader},
     process::{Child, ChildStdout, Command, Output, Stdio},
+    sync::mpsc::{Receiver, channel},
+    thread,
 };
 
 pub(crate) const QUORATE: &str = env!("CARGO_BIN_EXE_quorate");
@@ -41,4 +43,18 @@ pub(crate) fn ask(words: &[&str]) -> String {
     let output = run(words);
     assert!(output.status.success(), "{words:?}: {}", String::from_utf8_lossy(&output.stderr));
     String::from_utf8(output.stdout).expect("text")
+}
+
+/// What a process prints, line by line, as it comes: whoever waits for a line can give up.
+pub(crate) fn lines_of(child: &mut Child) -> Receiver<String> {
+    let out = BufReader::new(child.stdout.take().expect("piped"));
+    let (sender, lines) = channel();
+    thread::spawn(move || {
+        for line in out.lines().map_while(Result::ok) {
+            if sender.send(line).is_err() {
+                return;
+            }
+        }
+    });
+    lines
 }
