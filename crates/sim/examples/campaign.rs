@@ -5,6 +5,10 @@ use std::{io::Write, time::Instant};
 
 use quorate_sim::{EngineKind, Options, campaign};
 
+/// As in the program itself.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 fn main() {
     let mut options = Options { seeds: 1, jobs: 1, ..Options::default() };
     let mut actions = false;

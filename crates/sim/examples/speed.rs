@@ -5,6 +5,10 @@ use std::{collections::BTreeMap, time::Instant};
 
 use quorate_sim::{EngineKind, Report, Shape, run_actions, run_seed, shape_of};
 
+/// As in the program itself.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 const SEEDS: std::ops::Range<u64> = 30_001..30_101;
 
 #[derive(Default)]

@@ -40,7 +40,7 @@ use quorate_service::{KeysNews, lease::Remaining, wire::etcdserverpb::WatchReque
 pub(crate) use front::Front;
 pub(crate) use ledger::{Ledger, Sums};
 
-use crate::{clients::Told, schedule::Time, zoo::Wrong};
+use crate::{clients::Told, plan::REST_MAX_US, schedule::Time, zoo::Wrong};
 use actor::Actor;
 use clocks::Clocks;
 use leases::Leases;
@@ -81,12 +81,12 @@ impl KeysShape {
         if !random.chance(1, 3) {
             return None;
         }
-        let pace = random.below(6);
+        let pace = random.below(REST_MAX_US.len() as u64);
         let mut one_of = |of: [u64; 3]| of[random.below(3) as usize];
         Some(KeysShape {
             watchers: one_of([1, 2, 4]) as usize,
             actors: one_of([1, 2, 3]) as usize,
-            rest_max_us: [15_000, 60_000, 200_000, 400_000, 400_000, 400_000][pace as usize],
+            rest_max_us: REST_MAX_US[pace as usize],
             compacts: one_of([0, 12, 40]),
             ttl_max_s: one_of([1, 4, 8]),
             watches_max: one_of([2, 6, 1_000]) as usize,

@@ -20,6 +20,24 @@ use crate::{
 /// The cluster of every run.
 pub(crate) const CLUSTER: ClusterId = ClusterId(7);
 
+/// What a host does when its time has come, one at a time each.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Timer {
+    /// Its core runs.
+    Core,
+    /// ZooKeeper's front end has a turn.
+    Tree,
+    /// The front end of the keys has one.
+    Keys,
+}
+
+impl Timer {
+    /// Its number in the schedule.
+    pub(crate) fn of(self, host: usize) -> usize {
+        host * 3 + self as usize
+    }
+}
+
 /// A moment at which the power is to fail.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Trap {

@@ -91,6 +91,14 @@ pub(crate) const GROUPS: [GroupId; 3] = [META, KEYS, TREE];
 /// Where the keys stand among them.
 pub(crate) const KEYS_PLACE: usize = 1;
 
+/// How long clients of the tree, and of watches and leases, rest at most, in microseconds. Most rest for long, as those of the keys do: a run in which they hardly
+/// rest takes as long as five others.
+pub(crate) const REST_MAX_US: [u64; 12] = {
+    let mut paces = [400_000; 12];
+    (paces[0], paces[1], paces[2]) = (15_000, 60_000, 200_000);
+    paces
+};
+
 /// How long clients ask, about, in microseconds.
 const CLIENTS_US: u64 = 27_000_000;
 

@@ -5,7 +5,7 @@ use quorate_node::{NodeInput, Notice, ToState};
 
 use crate::{
     clients::Told,
-    host::Standing,
+    host::{Standing, Timer},
     marks::Mark,
     schedule::{MICROS, Time},
     world::{Event, World},
@@ -48,7 +48,7 @@ impl World {
             && process.run_at.is_none_or(|run| at < run)
         {
             process.run_at = Some(at);
-            self.schedule.at(at, Event::Run { host, life: this.life, at });
+            self.schedule.set(Timer::Core.of(host), at, Event::Run { host, life: this.life, at });
         }
     }
 
@@ -61,13 +61,12 @@ impl World {
             return self.wake(host, now);
         }
         let local = this.clock.read(now);
-        let inputs = std::mem::take(&mut process.inbox);
-        let count = inputs.len() as u64;
-        for input in inputs {
+        let count = process.inbox.len() as u64;
+        for input in process.inbox.drain(..) {
             process.node.handle(local, input, &mut process.out);
         }
         process.node.settle(local, &mut process.out);
-        let out = std::mem::take(&mut process.out);
+        let mut out = std::mem::take(&mut process.out);
         let running = process.node.is_running();
         let recovered = running && !std::mem::replace(&mut process.recovered, running);
         self.trace.event(now, 3, host as u64, count << 32 | out.frames.len() as u64);
@@ -92,23 +91,22 @@ impl World {
         if recovered {
             self.trace.say(now, || format!("host {host} runs"));
         }
-        for (ticket, answer) in out.answers {
+        for (ticket, answer) in out.answers.drain(..) {
             self.answer(host, ticket, Told::Answer(answer));
         }
-        for notice in out.notices {
+        for notice in out.notices.drain(..) {
             self.notice(host, notice);
         }
         // What leaves and what is written go their ways at once; a crash in between may catch either first.
-        let mut disk = out.disk;
         let submit_first = self.hosts[host].random.chance(1, 2);
         if submit_first || !self.hosts[host].trap_is_at(&[0, 4]) {
-            self.submit(host, std::mem::take(&mut disk));
+            self.submit(host, &mut out.disk);
         }
-        for (to, channel, bytes) in out.frames {
+        for (to, channel, bytes) in out.frames.drain(..) {
             moments[4] |= self.frame(host, to, channel, bytes);
         }
         if let Some(process) = &mut self.hosts[host].process {
-            process.to_state.extend(out.state);
+            process.to_state.extend(out.state.drain(..));
         }
         self.schedule_apply(host);
         self.schedule_wake(host);
@@ -116,7 +114,12 @@ impl World {
             self.spring(host, &moments);
         }
         if self.hosts[host].life == life && self.hosts[host].process.is_some() {
-            self.submit(host, disk);
+            self.submit(host, &mut out.disk);
+        }
+        if let Some(process) = &mut self.hosts[host].process {
+            // Empty by now; what it has room for is used again.
+            out.disk.clear();
+            process.out = out;
         }
     }
 
@@ -136,10 +139,10 @@ impl World {
         }
     }
 
-    fn submit(&mut self, host: usize, operations: Vec<quorate_consensus::DiskOperation>) {
+    fn submit(&mut self, host: usize, operations: &mut Vec<quorate_consensus::DiskOperation>) {
         let now = self.now();
         let this = &mut self.hosts[host];
-        for operation in operations {
+        for operation in operations.drain(..) {
             self.trace.say(now, || {
                 format!("host {host} disk {}: {}", operation.id.0, disk_words(&operation.request))
             });

@@ -30,8 +30,8 @@ pub(crate) struct Durable {
     names: u64,
     journal: Option<Journal>,
     inspected: Option<Inspected>,
-    /// What the journal says of each group's hard state, decoded.
-    hard_states: [Option<EngineHardState>; GROUPS.len()],
+    /// What the journal says of each group's hard state, and that decoded.
+    hard_states: [Option<(Bytes, Option<EngineHardState>)>; GROUPS.len()],
     /// Why it could not be read.
     pub(crate) unreadable: Option<String>,
 }
@@ -43,14 +43,20 @@ impl Durable {
 
     fn hard_state(&self, group: GroupId) -> Option<&EngineHardState> {
         let place = GROUPS.iter().position(|other| *other == group)?;
-        self.hard_states[place].as_ref()
+        self.hard_states[place].as_ref()?.1.as_ref()
     }
 
+    /// Of those that have changed: few do from one sync to the next.
     fn decode_hard_states(&mut self) {
-        self.hard_states = GROUPS.map(|group| {
-            let bytes = self.group(group)?.hard_state.clone()?;
-            GroupEngine::decode_hard_state(&mut Reader::new(bytes)).ok()
-        });
+        for (place, group) in GROUPS.into_iter().enumerate() {
+            let now = self.group(group).and_then(|state| state.hard_state.clone());
+            if now.as_ref() != self.hard_states[place].as_ref().map(|(bytes, _)| bytes) {
+                self.hard_states[place] = now.map(|bytes| {
+                    let state = GroupEngine::decode_hard_state(&mut Reader::new(bytes.clone())).ok();
+                    (bytes, state)
+                });
+            }
+        }
     }
 
     pub(crate) fn term(&self, group: GroupId) -> Epoch {

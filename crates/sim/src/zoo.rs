@@ -52,7 +52,7 @@ pub(crate) use line::Happening;
 pub(crate) use log::Log;
 pub(crate) use server::{Answered, Server};
 
-use crate::schedule::Time;
+use crate::{plan::REST_MAX_US, schedule::Time};
 use client::Client;
 use line::Line;
 
@@ -104,7 +104,7 @@ impl TreeShape {
             tick_ms: [60, 100, 200][random.below(3) as usize],
             in_flight_max: [1, 4, 1_000][random.below(3) as usize],
             window: [1, 3, 8][random.below(3) as usize],
-            rest_max_us: [15_000, 60_000, 200_000, 400_000, 400_000, 400_000][random.below(6) as usize],
+            rest_max_us: REST_MAX_US[random.below(REST_MAX_US.len() as u64) as usize],
             worn: if random.chance(1, 3) { (-4, i32::MAX - 3) } else { (0, 0) },
             aimed: random.chance(1, 2),
             late: random.chance(1, 3),

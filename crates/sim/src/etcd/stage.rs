@@ -19,6 +19,7 @@ use super::{
 };
 use crate::{
     clients::Told,
+    host::Timer,
     marks::Mark,
     operator::Waiter,
     schedule::{MICROS, MILLIS, SECONDS, Time},
@@ -375,7 +376,7 @@ impl World {
         {
             front.turn_at = Some(at);
             let happening = Happening::Turn { host, life: this.life, at };
-            self.schedule.at(at, Event::Etcd(happening));
+            self.schedule.set(Timer::Keys.of(host), at, Event::Etcd(happening));
         }
     }
 

@@ -22,6 +22,7 @@ use super::{
 };
 use crate::{
     clients::Told,
+    host::Timer,
     marks::Mark,
     operator::Waiter,
     schedule::{MICROS, MILLIS, SECONDS, Time},
@@ -346,7 +347,7 @@ impl World {
         {
             server.turn_at = Some(at);
             let happening = Happening::Turn { host, life: this.life, at };
-            self.schedule.at(at, Event::Zoo(happening));
+            self.schedule.set(Timer::Tree.of(host), at, Event::Zoo(happening));
         }
     }
 
