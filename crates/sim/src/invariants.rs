@@ -339,6 +339,14 @@ impl Checker {
         }
     }
 
+    /// A host has asked to lead, and may have given up in the same event. {3 is paused with the answers to its election in its inbox}: when it goes on it begins epoch
+    /// 4 by them, sees that nobody has been heard of for long, and looks for a leader again.
+    pub(crate) fn stood(&mut self, host: usize, node: NodeId, group: GroupId, epoch: Epoch) {
+        if let Some((oracle, _, _)) = self.parts(group) {
+            oracle.asks(host, node, epoch);
+        }
+    }
+
     /// A state half ran.
     pub(crate) fn after_apply(&mut self, host: usize, after: &[After], marks: &mut Marks) {
         for state in after {

@@ -75,6 +75,13 @@ impl World {
                 self.checker.fed(host, *group, entries);
             }
         }
+        for notice in &out.notices {
+            if let Notice::Role { group, change } = notice
+                && matches!(change.role, Role::Candidate | Role::Leader)
+            {
+                self.checker.stood(host, self.hosts[host].id, *group, change.epoch);
+            }
+        }
         self.checker.after_run(host, &self.hosts, &self.origins, &mut self.marks);
         self.welcome_tree();
         self.split_when_joint(host);
