@@ -231,6 +231,10 @@ impl Nodes {
         let node = &mut self.all[place];
         node.kill();
         (node.taken, node.leaving, node.arriving) = (false, false, false);
+        // {n3 is removed while its power is off}: nothing on that file system can be deleted before it is back.
+        if std::mem::take(&mut node.powerless) {
+            node.disk.restore_power()?;
+        }
         node.disk.wipe()
     }
 
