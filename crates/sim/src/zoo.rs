@@ -54,6 +54,7 @@ pub(crate) use server::{Answered, Server};
 
 use crate::{plan::REST_MAX_US, schedule::Time};
 use client::Client;
+pub(crate) use client::Served;
 use line::Line;
 
 /// A broken promise.
@@ -146,9 +147,9 @@ impl Zoo {
         }
     }
 
-    /// Of each client: how many of its writes were answered so far.
-    pub(crate) fn answered(&self) -> Vec<u64> {
-        self.clients.iter().map(|client| client.answered).collect()
+    /// How far each client was served.
+    pub(crate) fn served(&self) -> Vec<Served> {
+        self.clients.iter().map(|client| client.served).collect()
     }
 
     fn line(&mut self, number: u64) -> &mut Line {

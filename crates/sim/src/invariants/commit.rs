@@ -41,8 +41,11 @@ impl Oracle {
         for (place, other) in hosts.iter().enumerate() {
             let id = other.id;
             let member = after.membership.is_voter(id) || before.membership.is_voter(id);
-            // What a lost disk held counted while it was there.
-            let lost = other.is_lost() && after.matched.get(&id).is_some_and(|m| m.0 >= commit);
+            // What a lost disk held counted while it was there. {3 leads term 3 and is paused; 1 says that it has 53, and loses its disk; 3 goes on, counts, and hears
+            // of term 4 in the same event}: nothing says any more who had said what.
+            let gave_up = before.role == Role::Leader && after.role != Role::Leader;
+            let said = after.matched.get(&id).is_some_and(|m| m.0 >= commit);
+            let lost = other.is_lost() && (said || gave_up);
             if member && (lost || scene.durable(place).holds(self.group, Index(commit), epoch)) {
                 holders.push(id);
             }

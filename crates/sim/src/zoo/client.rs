@@ -53,6 +53,37 @@ pub(crate) enum Phase {
     In { line: u64 },
 }
 
+/// How far a client was served.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Served {
+    /// Answers to requests of any kind.
+    heard: u64,
+    /// Writes that it asked for.
+    asked: u64,
+    /// Writes that were answered.
+    answered: u64,
+}
+
+impl Served {
+    pub(super) fn asked(&mut self, writes: bool) {
+        self.asked += u64::from(writes);
+    }
+
+    pub(super) fn answered(&mut self, writes: bool) {
+        self.heard += 1;
+        self.answered += u64::from(writes);
+    }
+
+    /// It has heard nothing since, or has asked for writes in vain. {A client that rests for up to 0.4 s asks for ten reads}: it is served, and wrote nothing.
+    pub(crate) fn is_in_vain_since(&self, before: &Served) -> bool {
+        self.heard == before.heard
+            || (self.answered == before.answered && self.asked - before.asked >= IN_VAIN)
+    }
+}
+
+/// So many writes are not asked for in one breath by a client that waits long for the next.
+const IN_VAIN: u64 = 3;
+
 #[derive(Debug)]
 pub(crate) struct Client {
     pub(super) id: usize,
@@ -64,8 +95,7 @@ pub(crate) struct Client {
     credentials: Option<String>,
     pub(super) pending: VecDeque<Asked>,
     pub(super) watching: Watching,
-    /// Writes that were answered.
-    pub(super) answered: u64,
+    pub(super) served: Served,
     /// The server has taken its watches, so that they are told.
     pub(super) watched: bool,
     /// What it was told before the answer to its old watches: kinds and paths.
@@ -101,7 +131,7 @@ impl Client {
             credentials: random.chance(1, 2).then(|| format!("u{}:secret", id % 2)),
             pending: VecDeque::new(),
             watching: Watching::default(),
-            answered: 0,
+            served: Served::default(),
             watched: true,
             replayed: Vec::new(),
             wants: VecDeque::new(),

@@ -182,6 +182,7 @@ impl World {
         self.trace.say(now, || format!("tree client {id} asks {xid}: {:?}", asked.request));
         let client = &mut zoo.clients[id];
         client.sent_at = now;
+        client.served.asked(asked.writes);
         client.pending.push_back(asked);
         self.send(zoo, line, packet);
     }
@@ -253,7 +254,7 @@ impl World {
                     self.trace.say(now, || {
                         format!("tree client {id} at {:x}: {} {answer:?}", header.zxid, asked.xid)
                     });
-                    client.answered += u64::from(asked.writes);
+                    client.served.answered(asked.writes);
                     if asked.writes && answer.is_ok() {
                         self.marks.hit(Mark::TreeWriteAcknowledged);
                     }
