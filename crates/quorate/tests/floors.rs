@@ -24,6 +24,7 @@ const FLOORS: &[(u8, &str, &[&str])] = &[
     (2, "keyspace", &["consensus"]),
     (2, "znodes", &["consensus"]),
     (2, "placement", &["consensus"]),
+    (2, "order", &["consensus"]),
     (2, "wire", &[]),
     (3, "node", &["consensus", "raft", "zab", "journal"]),
     (4, "service", &["node", "keyspace", "znodes", "placement", "wire", "consensus"]),

@@ -282,11 +282,12 @@ impl World {
         let this = &self.hosts[host];
         let Some(process) = &this.process else { return };
         let view = process.half.state.meta().machine().view();
-        let everywhere = |(version, wanted): (u64, &Membership)| {
-            let groups = self.checker.groups();
-            groups.iter().all(|group| group.is_younger_than(version) || group.had(wanted))
-        };
-        let followed = self.checker.meta().execution.wanted_since(version).any(everywhere);
+        // Each for itself: {24 adds a member and 25 removes another; the tree has had no leader meanwhile, and goes from 23 to 25 while `meta` stands at 24}.
+        let execution = &self.checker.meta().execution;
+        let followed = self.checker.groups().iter().all(|group| {
+            let mut wanted = execution.wanted_since(version);
+            wanted.any(|(version, wanted)| group.is_younger_than(version) || group.had(wanted))
+        });
         // Who is no member any more hears of no group, and can only say what the records say.
         if view.member(this.id).is_some() && !followed {
             let what = format!("the change {version} is said to be done, but some group never followed");

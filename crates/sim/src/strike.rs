@@ -417,6 +417,11 @@ impl World {
                     let this = &mut self.hosts[host];
                     this.disk.erase();
                     this.reborn = Some(Incarnation(this.incarnation.0 + 0x1000));
+                    // {1 founds a cluster alone, 2 and 3 join, 1's disk is lost}: with what it was founded with it would found the cluster a second time, and nobody whom it
+                    // has to ask would know better. Who has taken in others starts it as a member of a cluster that exists.
+                    if this.bootstrap.as_ref().is_some_and(|bootstrap| bootstrap.birth.voters().len() == 1) {
+                        this.bootstrap = None;
+                    }
                     self.checker.lost(host);
                 }
             }

@@ -88,12 +88,14 @@ impl Disk {
         }
     }
 
-    /// All data is gone, as on a new disk.
+    /// All data is gone, as on a new disk, and does not come back. {A newcomer's power fails a moment after the data of who was there before was deleted}: it would find
+    /// that again, and be taken for who was removed.
     pub(crate) fn wipe(&self) -> Fallible<()> {
         match fs::remove_dir_all(self.data()) {
-            Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(error.into()),
-            _ => Ok(()),
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(error.into()),
+            _ => {}
         }
+        Ok(fs::File::open(self.path())?.sync_all()?)
     }
 
     /// Flips a bit somewhere in a file, or cuts a file's end off; says what it did, or that there was nothing to damage.

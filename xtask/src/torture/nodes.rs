@@ -53,6 +53,14 @@ pub(crate) struct Node {
 }
 
 impl Node {
+    /// An empty disk. {n3 is removed while its power is off}: nothing on that file system can be deleted before it is back.
+    fn wipe(&mut self) -> Fallible<()> {
+        if std::mem::take(&mut self.powerless) {
+            self.disk.restore_power()?;
+        }
+        self.disk.wipe()
+    }
+
     /// How others reach it, as members' records have it.
     pub(crate) fn peer_url(&self) -> String {
         format!("http://{}", self.peer)
@@ -221,7 +229,7 @@ impl Nodes {
         self.newcomers += 1;
         let node = &mut self.all[place];
         node.kill();
-        node.disk.wipe()?;
+        node.wipe()?;
         (node.name, node.joined, node.taken, node.arriving) = (name, true, true, true);
         self.start(place, machine)
     }
@@ -231,11 +239,7 @@ impl Nodes {
         let node = &mut self.all[place];
         node.kill();
         (node.taken, node.leaving, node.arriving) = (false, false, false);
-        // {n3 is removed while its power is off}: nothing on that file system can be deleted before it is back.
-        if std::mem::take(&mut node.powerless) {
-            node.disk.restore_power()?;
-        }
-        node.disk.wipe()
+        node.wipe()
     }
 
     pub(crate) fn start(&mut self, place: usize, machine: &Machine) -> Fallible<()> {

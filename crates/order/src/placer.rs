@@ -1,0 +1,120 @@
+//! Numbers the turns of a shard's replica, as the order says.
+
+use std::collections::VecDeque;
+
+use crate::{Mark, ShardId, Slice, Slices, TxnId};
+
+/// A turn that was evaluated: its revision is open.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Turn {
+    /// Does it change anything?
+    pub changes: bool,
+}
+
+/// What has its number.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Placement {
+    /// A turn of this shard.
+    Turn {
+        /// Which: 1, 2, 3 …
+        turn: u64,
+        /// Its own revision if it changes anything; otherwise that of the last change before it, for the header of its answer.
+        revision: u64,
+        /// Does it change anything?
+        changes: bool,
+    },
+    /// A transaction over several shards, behind the turns so far.
+    Txn {
+        /// Which.
+        txn: TxnId,
+        /// The branch that is taken.
+        branch: bool,
+        /// Its own revision if it changes anything; otherwise that of the last change before it.
+        revision: u64,
+        /// Does it change anything, here or elsewhere?
+        changes: bool,
+    },
+}
+
+/// Waits for turns on the one side and for slices of the order on the other, and gives each turn its number once both are there.
+#[derive(Clone, Debug)]
+pub struct Placer {
+    shard: ShardId,
+    placed: Mark,
+    evaluated: VecDeque<Turn>,
+    slices: VecDeque<Slice>,
+    /// Slices that there were before the one that is asked for next.
+    seen: u64,
+}
+
+impl Placer {
+    /// Of a replica that has placed what `slices` does not remember: nothing yet, or what its snapshot holds.
+    #[must_use]
+    pub fn new(shard: ShardId, slices: Slices) -> Placer {
+        let seen = slices.first + slices.list.len() as u64;
+        Placer { shard, placed: slices.from, evaluated: VecDeque::new(), slices: slices.list, seen }
+    }
+
+    /// Whose it is.
+    #[must_use]
+    pub fn shard(&self) -> ShardId {
+        self.shard
+    }
+
+    /// What is placed.
+    #[must_use]
+    pub fn placed(&self) -> Mark {
+        self.placed
+    }
+
+    /// How far the shard is evaluated, placed or not: what a leader reports.
+    #[must_use]
+    pub fn evaluated_to(&self) -> Mark {
+        let changes = self.evaluated.iter().filter(|turn| turn.changes).count() as u64;
+        Mark {
+            turns: self.placed.turns + self.evaluated.len() as u64,
+            changes: self.placed.changes + changes,
+        }
+    }
+
+    /// The next turn was evaluated.
+    pub fn evaluated(&mut self, turn: Turn) {
+        self.evaluated.push_back(turn);
+    }
+
+    /// Takes the slices that it has not seen. False if some of them are forgotten: the replica needs a snapshot.
+    pub fn follow(&mut self, slices: &Slices) -> bool {
+        let Some(new) = slices.after(self.seen) else { return false };
+        let before = self.slices.len();
+        self.slices.extend(new);
+        self.seen += (self.slices.len() - before) as u64;
+        true
+    }
+
+    /// Places what comes next, if both sides have come so far.
+    pub fn place(&mut self) -> Option<Placement> {
+        loop {
+            match self.slices.front_mut()? {
+                Slice::Turns { upto, .. } if upto.turns == self.placed.turns => {
+                    self.slices.pop_front();
+                }
+                Slice::Turns { before, .. } => {
+                    let Turn { changes } = self.evaluated.pop_front()?;
+                    self.placed.turns += 1;
+                    if changes {
+                        self.placed.changes += 1;
+                        // The slice goes on from here.
+                        *before += 1;
+                    }
+                    return Some(Placement::Turn { turn: self.placed.turns, revision: *before, changes });
+                }
+                Slice::Txn { txn, branch, revision, changes } => {
+                    let placed =
+                        Placement::Txn { txn: *txn, branch: *branch, revision: *revision, changes: *changes };
+                    self.slices.pop_front();
+                    return Some(placed);
+                }
+            }
+        }
+    }
+}

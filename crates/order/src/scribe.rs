@@ -1,0 +1,150 @@
+//! Where the order group is led: gathers what shards report, and says when what is to be proposed.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use quorate_consensus::{Duration, Instant};
+
+use crate::{Command, Mark, Orderer, Outcome, ShardId, TxnId};
+
+/// What a shard's leader reports: a fact about entries that are committed in it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Report {
+    /// Which shard.
+    pub shard: ShardId,
+    /// How far it is evaluated; at a barrier, up to there.
+    pub upto: Mark,
+    /// It stands at a barrier, and this is what the transaction comes to here.
+    pub verdict: Option<Verdict>,
+}
+
+/// What a transaction comes to in one shard.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Verdict {
+    /// Which transaction.
+    pub txn: TxnId,
+    /// Do all of its compares in this shard hold?
+    pub holds: bool,
+    /// Would its branches change anything here? The one that is taken if all hold, then the other.
+    pub changes: [bool; 2],
+}
+
+/// How often, how long.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ScribeConfig {
+    /// Between two cuts, at least: the longer, the more turns share one.
+    pub cut_interval: Duration,
+    /// How long a transaction may wait for a shard's verdict before it is void.
+    pub void_after: Duration,
+}
+
+impl Default for ScribeConfig {
+    /// A cut each millisecond, at most; transactions are void after two seconds.
+    fn default() -> ScribeConfig {
+        ScribeConfig { cut_interval: Duration::from_millis(1), void_after: Duration::from_secs(2) }
+    }
+}
+
+/// The order group's leader, as far as the order is concerned. Nothing in it has to survive: who leads next is told the same facts again.
+#[derive(Clone, Debug)]
+pub struct Scribe {
+    config: ScribeConfig,
+    newest: BTreeMap<ShardId, Mark>,
+    /// Where each shard stood that gave its verdict.
+    verdicts: BTreeMap<(TxnId, ShardId), (Mark, Verdict)>,
+    /// When this leader first saw each open transaction.
+    since: BTreeMap<TxnId, Instant>,
+    /// What was proposed and not applied yet.
+    deciding: BTreeSet<TxnId>,
+    cutting: bool,
+    cut_at: Instant,
+}
+
+impl Scribe {
+    /// Of a leader that has just begun.
+    #[must_use]
+    pub fn new(config: ScribeConfig, now: Instant) -> Scribe {
+        Scribe {
+            config,
+            newest: BTreeMap::new(),
+            verdicts: BTreeMap::new(),
+            since: BTreeMap::new(),
+            deciding: BTreeSet::new(),
+            cutting: false,
+            cut_at: now,
+        }
+    }
+
+    /// Takes a report, whichever it is: old ones and repeated ones say nothing new.
+    pub fn report(&mut self, report: Report) {
+        let newest = self.newest.entry(report.shard).or_default();
+        *newest = (*newest).max(report.upto);
+        if let Some(verdict) = report.verdict {
+            self.verdicts.insert((verdict.txn, report.shard), (report.upto, verdict));
+        }
+    }
+
+    /// An entry of the order log that this leader proposed was applied, or is certain never to be.
+    pub fn settled(&mut self, command: &Command) {
+        match command {
+            Command::Cut(_) => self.cutting = false,
+            Command::Decide { txn, .. } => _ = self.deciding.remove(txn),
+            Command::Begin(_) | Command::Forget { .. } | Command::Admit(_) => {}
+        }
+    }
+
+    /// When [`due`](Self::due) may have something though nothing is reported before.
+    #[must_use]
+    pub fn poll_timeout(&self, order: &Orderer) -> Option<Instant> {
+        let cut = (!self.cutting && self.news(order).next().is_some()).then_some(self.cut_at);
+        let void = self.since.iter().filter(|(txn, _)| !self.deciding.contains(txn));
+        void.map(|(_, since)| *since + self.config.void_after).chain(cut).min()
+    }
+
+    /// The marks beyond what is placed.
+    fn news(&self, order: &Orderer) -> impl Iterator<Item = (ShardId, Mark)> {
+        let is_news =
+            |shard: &ShardId, mark: &Mark| order.placed(*shard).is_some_and(|placed| *mark > placed);
+        self.newest
+            .iter()
+            .filter(move |(shard, mark)| is_news(shard, mark))
+            .map(|(shard, mark)| (*shard, *mark))
+    }
+
+    /// What is to be proposed now.
+    pub fn due(&mut self, now: Instant, order: &Orderer) -> Vec<Command> {
+        let mut commands = Vec::new();
+        self.since.retain(|txn, _| order.waits_for(*txn));
+        self.verdicts.retain(|(txn, _), _| order.waits_for(*txn));
+        for (txn, open) in order.open() {
+            let since = *self.since.entry(txn).or_insert(now);
+            if self.deciding.contains(&txn) {
+                continue;
+            }
+            let outcome = match self.outcome(txn, open.shards()) {
+                Some(outcome) => outcome,
+                None if now >= since + self.config.void_after => Outcome::Void,
+                None => continue,
+            };
+            self.deciding.insert(txn);
+            commands.push(Command::Decide { txn, outcome });
+        }
+        if !self.cutting && now >= self.cut_at && self.news(order).next().is_some() {
+            commands.push(Command::Cut(self.news(order).collect()));
+            (self.cutting, self.cut_at) = (true, now + self.config.cut_interval);
+        }
+        commands
+    }
+
+    /// What the transaction comes to, once all have said it.
+    fn outcome(&self, txn: TxnId, shards: &BTreeSet<ShardId>) -> Option<Outcome> {
+        let said: Option<Vec<_>> = shards
+            .iter()
+            .map(|shard| self.verdicts.get(&(txn, *shard)).map(|said| (*shard, *said)))
+            .collect();
+        let said = said?;
+        let branch = said.iter().all(|(_, (_, verdict))| verdict.holds);
+        let changes = said.iter().any(|(_, (_, verdict))| verdict.changes[usize::from(!branch)]);
+        let barriers = said.iter().map(|(shard, (at, _))| (*shard, *at)).collect();
+        Some(Outcome::Done { branch, changes, barriers })
+    }
+}

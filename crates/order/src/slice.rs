@@ -1,0 +1,84 @@
+//! What one shard has to know of the order.
+
+use std::collections::VecDeque;
+
+use crate::{Mark, TxnId};
+
+/// A step of the order that concerns a shard.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Slice {
+    /// The turns from the mark before up to this one are placed; the first change among them is one above `before`.
+    Turns {
+        /// Up to here.
+        upto: Mark,
+        /// The last revision that was given before them.
+        before: u64,
+    },
+    /// A transaction stands behind the turns so far. (One that is void stands nowhere.)
+    Txn {
+        /// Which.
+        txn: TxnId,
+        /// The branch that is taken.
+        branch: bool,
+        /// Its own revision if it changes anything; otherwise that of the last change before it.
+        revision: u64,
+        /// Does it change anything, in any shard?
+        changes: bool,
+    },
+}
+
+/// The slices of a shard that are still remembered, oldest first, and where they begin.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Slices {
+    /// Everything up to here was forgotten.
+    pub(crate) from: Mark,
+    /// So many slices were forgotten.
+    pub(crate) first: u64,
+    pub(crate) list: VecDeque<Slice>,
+}
+
+impl Slices {
+    /// Everything up to here is forgotten: a replica that has not placed it needs a snapshot.
+    #[must_use]
+    pub fn from(&self) -> Mark {
+        self.from
+    }
+
+    /// The slices behind the first `seen` that there ever were: for a replica that follows. None if some of them are forgotten: it needs a snapshot.
+    #[must_use]
+    pub fn after(&self, seen: u64) -> Option<impl Iterator<Item = &Slice>> {
+        let skipped = usize::try_from(seen.checked_sub(self.first)?).ok()?;
+        Some(self.list.iter().skip(skipped))
+    }
+
+    /// The slices, oldest first.
+    pub fn iter(&self) -> impl Iterator<Item = &Slice> {
+        self.list.iter()
+    }
+
+    /// How many there are.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.list.len()
+    }
+
+    /// There is none.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.list.is_empty()
+    }
+
+    /// Forgets the slices whose turns are all among the first `turns`, with the transactions between them.
+    ///
+    /// What stands behind the last of those turns stays: {a transaction stands there}: its place in the log is behind them, and may not be compacted.
+    pub(crate) fn forget(&mut self, turns: u64) {
+        let ends = |slice: &Slice| matches!(slice, Slice::Turns { upto, .. } if upto.turns <= turns);
+        let Some(last) = self.list.iter().rposition(ends) else { return };
+        self.first += last as u64 + 1;
+        for slice in self.list.drain(..=last) {
+            if let Slice::Turns { upto, .. } = slice {
+                self.from = upto;
+            }
+        }
+    }
+}
