@@ -40,7 +40,7 @@
 //! // A has evaluated two entries that change something, B one.
 //! order.apply(&Command::Cut(vec![(a, Mark { turns: 2, changes: 2 }), (b, Mark { turns: 1, changes: 1 })]))?;
 //!
-//! let mut placer = Placer::new(b, order.slices(b).clone());
+//! let mut placer = Placer::new(b, order.slices(b).expect("a shard of this order").clone());
 //! placer.evaluated(Turn { changes: true });
 //! assert_eq!(placer.place(), Some(Placement::Turn { turn: 1, revision: 4, changes: true }));
 //! # Ok::<(), quorate_order::OrderError>(())

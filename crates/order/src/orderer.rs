@@ -82,12 +82,15 @@ impl Orderer {
     }
 
     /// What a shard's replicas have to know.
-    ///
-    /// # Panics
-    /// There is no such shard.
     #[must_use]
-    pub fn slices(&self, shard: ShardId) -> &Slices {
-        &self.shards.get(&shard).expect("a shard of this order").slices
+    pub fn slices(&self, shard: ShardId) -> Option<&Slices> {
+        self.shards.get(&shard).map(|shard| &shard.slices)
+    }
+
+    /// May more of this shard be placed? Not while it has compacted so little that as much is remembered for it as may be. It then waits, and nobody else does.
+    #[must_use]
+    pub fn has_room(&self, shard: ShardId) -> bool {
+        self.slices(shard).is_some_and(|slices| slices.len() < SLICES_MAX)
     }
 
     /// The transactions that wait for verdicts, oldest first.
@@ -153,9 +156,6 @@ impl Orderer {
                 if !reported.may_follow(placed) || fresh.insert(*shard, *reported).is_some() {
                     return Err(impossible);
                 }
-                if known.slices.len() >= SLICES_MAX {
-                    return Err(OrderError::TooManySlices(*shard));
-                }
             } else if !placed.may_follow(*reported) {
                 return Err(impossible);
             }
@@ -164,19 +164,19 @@ impl Orderer {
     }
 
     fn cut(&mut self, marks: &[(ShardId, Mark)]) -> Result<(), OrderError> {
-        let fresh = self.fresh(marks)?;
-        let end = self.end_of(&fresh)?;
+        let mut fresh = self.fresh(marks)?;
+        fresh.retain(|shard, _| self.has_room(*shard));
+        self.check_end(&fresh)?;
         self.place(fresh);
-        debug_assert_eq!(self.revision, end);
         Ok(())
     }
 
-    /// The last revision that these marks take.
-    fn end_of(&self, fresh: &BTreeMap<ShardId, Mark>) -> Result<u64, OrderError> {
+    /// Is the last revision that these marks take in range, and one more?
+    fn check_end(&self, fresh: &BTreeMap<ShardId, Mark>) -> Result<(), OrderError> {
         let changes = |(shard, mark): (&ShardId, &Mark)| mark.changes - self.shards[shard].placed.changes;
         let taken = fresh.iter().map(changes).try_fold(0u64, u64::checked_add);
         let end = taken.and_then(|taken| self.revision.checked_add(taken));
-        end.filter(|end| *end < REVISION_MAX).ok_or(OrderError::Exhausted)
+        end.filter(|end| *end < REVISION_MAX).map(|_| ()).ok_or(OrderError::Exhausted)
     }
 
     /// Earlier cuts first, then shard by shard, then turn by turn.
@@ -225,8 +225,11 @@ impl Orderer {
                 let placed = self.shards[shard].placed;
                 return Err(OrderError::Impossible { shard: *shard, placed, reported: *reported });
             }
+            if let Some((shard, _)) = barriers.iter().find(|(shard, _)| !self.has_room(*shard)) {
+                return Err(OrderError::TooManySlices(*shard));
+            }
             let fresh = self.fresh(barriers)?;
-            self.end_of(&fresh)?;
+            self.check_end(&fresh)?;
             self.place(fresh);
             self.revision += u64::from(*changes);
             for (shard, _) in barriers {

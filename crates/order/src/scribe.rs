@@ -95,19 +95,16 @@ impl Scribe {
     /// When [`due`](Self::due) may have something though nothing is reported before.
     #[must_use]
     pub fn poll_timeout(&self, order: &Orderer) -> Option<Instant> {
-        let cut = (!self.cutting && self.news(order).next().is_some()).then_some(self.cut_at);
+        let cut = (!self.cutting && !self.news(order).is_empty()).then_some(self.cut_at);
         let void = self.since.iter().filter(|(txn, _)| !self.deciding.contains(txn));
         void.map(|(_, since)| *since + self.config.void_after).chain(cut).min()
     }
 
-    /// The marks beyond what is placed.
-    fn news(&self, order: &Orderer) -> impl Iterator<Item = (ShardId, Mark)> {
-        let is_news =
-            |shard: &ShardId, mark: &Mark| order.placed(*shard).is_some_and(|placed| *mark > placed);
-        self.newest
-            .iter()
-            .filter(move |(shard, mark)| is_news(shard, mark))
-            .map(|(shard, mark)| (*shard, *mark))
+    /// The marks beyond what is placed, of the shards of which more may be.
+    fn news(&self, order: &Orderer) -> Vec<(ShardId, Mark)> {
+        let newest = self.newest.iter().map(|(shard, mark)| (*shard, *mark));
+        let is_news = |shard, mark| order.placed(shard).is_some_and(|placed| mark > placed);
+        newest.filter(|(shard, mark)| order.has_room(*shard) && is_news(*shard, *mark)).collect()
     }
 
     /// What is to be proposed now.
@@ -120,7 +117,8 @@ impl Scribe {
             if self.deciding.contains(&txn) {
                 continue;
             }
-            let outcome = match self.outcome(txn, open.shards()) {
+            let may_end = open.shards().iter().all(|shard| order.has_room(*shard));
+            let outcome = match self.outcome(txn, open.shards()).filter(|_| may_end) {
                 Some(outcome) => outcome,
                 None if now >= since + self.config.void_after => Outcome::Void,
                 None => continue,
@@ -128,9 +126,12 @@ impl Scribe {
             self.deciding.insert(txn);
             commands.push(Command::Decide { txn, outcome });
         }
-        if !self.cutting && now >= self.cut_at && self.news(order).next().is_some() {
-            commands.push(Command::Cut(self.news(order).collect()));
-            (self.cutting, self.cut_at) = (true, now + self.config.cut_interval);
+        if !self.cutting && now >= self.cut_at {
+            let news = self.news(order);
+            if !news.is_empty() {
+                commands.push(Command::Cut(news));
+                (self.cutting, self.cut_at) = (true, now + self.config.cut_interval);
+            }
         }
         commands
     }

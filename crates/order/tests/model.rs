@@ -53,7 +53,7 @@ impl Replica {
         Replica {
             read: 0,
             lane: Lane::default(),
-            placer: Placer::new(shard, order.slices(shard).clone()),
+            placer: Placer::new(shard, order.slices(shard).unwrap().clone()),
             state: State::default(),
             verdict: None,
             said: BTreeMap::new(),
@@ -203,7 +203,7 @@ impl World {
         let shard = &mut self.shards[place];
         let this = &mut shard.replicas[replica];
         // A replica of the order group that lags has less than was seen already.
-        assert!(this.placer.follow(order.slices(shard.id)), "nothing was forgotten");
+        assert!(this.placer.follow(order.slices(shard.id).unwrap()), "nothing was forgotten");
         while let Some(placed) = this.placer.place() {
             this.placed.push(placed);
             let (span, number) = match placed {

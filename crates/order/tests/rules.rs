@@ -5,8 +5,8 @@
 use bytes::Bytes;
 use quorate_consensus::{Duration, Instant};
 use quorate_order::{
-    Command, Lane, LaneEntry, Mark, OrderError, Orderer, Outcome, Part, Placement, Placer, Report, Scribe,
-    ScribeConfig, ShardId, Step, Turn, TxnId, Verdict,
+    Command, Lane, LaneEntry, Mark, OrderError, Orderer, Outcome, Part, Placement, Placer, Report,
+    SLICES_MAX, Scribe, ScribeConfig, ShardId, Step, Turn, TxnId, Verdict,
 };
 
 const A: ShardId = ShardId(1);
@@ -29,7 +29,7 @@ fn void(txn: TxnId) -> Command {
 
 /// A replica that has evaluated turns with these changes, and follows the order from its beginning.
 fn placed(order: &Orderer, shard: ShardId, changes: &[bool]) -> Vec<Placement> {
-    let mut placer = Placer::new(shard, order.slices(shard).clone());
+    let mut placer = Placer::new(shard, order.slices(shard).unwrap().clone());
     changes.iter().for_each(|changes| placer.evaluated(Turn { changes: *changes }));
     std::iter::from_fn(|| placer.place()).collect()
 }
@@ -58,13 +58,13 @@ fn the_worked_example_comes_out_as_it_was_worked() {
 #[test]
 fn a_replica_that_lags_numbers_its_turns_as_those_that_did_not() {
     let mut order = Orderer::new(1, [A, B]);
-    let mut follows = Placer::new(A, order.slices(A).clone());
+    let mut follows = Placer::new(A, order.slices(A).unwrap().clone());
     let mut early = Vec::new();
     for cut in 1..=10 {
         follows.evaluated(Turn { changes: cut % 3 != 0 });
         let changes = cut - cut / 3;
         order.apply(&Command::Cut(vec![(A, mark(cut, changes)), (B, mark(cut, cut))])).unwrap();
-        assert!(follows.follow(order.slices(A)));
+        assert!(follows.follow(order.slices(A).unwrap()));
         early.extend(std::iter::from_fn(|| follows.place()));
     }
     let changes: Vec<bool> = (1..=10).map(|cut| cut % 3 != 0).collect();
@@ -249,19 +249,44 @@ fn what_a_shard_has_compacted_away_is_forgotten_and_nothing_else() {
     order.apply(&Command::Begin(vec![A, B])).unwrap();
     order.apply(&done(T, &[(A, mark(3, 3)), (B, mark(0, 0))])).unwrap();
     order.apply(&Command::Cut(vec![(A, mark(4, 4))])).unwrap();
-    let mut lags = Placer::new(A, Orderer::new(1, [A]).slices(A).clone());
+    let mut lags = Placer::new(A, Orderer::new(1, [A]).slices(A).unwrap().clone());
     order.apply(&Command::Forget { shard: A, turns: 3 }).unwrap();
     assert_eq!(
-        (order.slices(A).from(), order.slices(A).len()),
+        (order.slices(A).unwrap().from(), order.slices(A).unwrap().len()),
         (mark(3, 3), 2),
         "T is behind the third turn"
     );
-    assert!(!lags.follow(order.slices(A)), "it needs a snapshot");
+    assert!(!lags.follow(order.slices(A).unwrap()), "it needs a snapshot");
     assert_eq!(order.part(A, T), Part::Done { branch: true });
     let t = Placement::Txn { txn: T, branch: true, revision: 5, changes: true };
     assert_eq!(placed(&order, A, &[true]), [t, turn(4, 6, true)]);
     order.apply(&Command::Forget { shard: A, turns: 4 }).unwrap();
-    assert!(order.slices(A).is_empty());
+    assert!(order.slices(A).unwrap().is_empty());
+}
+
+#[test]
+fn a_shard_that_does_not_compact_waits_and_nobody_else_does() {
+    let (mut order, config) = (Orderer::new(1, [A, B]), ScribeConfig::default());
+    for turns in 1..=SLICES_MAX as u64 {
+        order.apply(&Command::Cut(vec![(A, mark(turns, 0))])).unwrap();
+    }
+    let full = SLICES_MAX as u64;
+    assert!(!order.has_room(A) && order.has_room(B));
+    order.apply(&Command::Cut(vec![(A, mark(full + 1, 1)), (B, mark(1, 1))])).unwrap();
+    assert_eq!((order.placed(A), order.placed(B)), (Some(mark(full, 0)), Some(mark(1, 1))));
+    order.apply(&Command::Begin(vec![A, B])).unwrap();
+    let barriers = [(A, mark(full, 0)), (B, mark(1, 1))];
+    assert_eq!(order.apply(&done(T, &barriers)), Err(OrderError::TooManySlices(A)));
+    // Its leader neither asks for what would be refused, again and again, nor waits for ever.
+    let mut scribe = Scribe::new(config, Instant::START);
+    for (shard, upto) in barriers {
+        let verdict = Verdict { txn: T, holds: true, changes: [true, true] };
+        scribe.report(Report { shard, upto, verdict: Some(verdict) });
+    }
+    assert_eq!(scribe.due(Instant::START, &order), []);
+    assert_eq!(scribe.due(Instant::START + config.void_after, &order), [void(T)]);
+    order.apply(&Command::Forget { shard: A, turns: full }).unwrap();
+    order.apply(&done(T, &barriers)).unwrap();
 }
 
 #[test]

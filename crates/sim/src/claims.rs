@@ -99,6 +99,10 @@ pub(crate) fn check(
                     | EngineMessage::Raft(Raft::RequestVote { term: epoch, .. }) => {
                         oracle.asks(host, hosts[host].id, *epoch);
                     }
+                    EngineMessage::Raft(Raft::AppendAccepted { matched: index, .. })
+                    | EngineMessage::Zab(Zab::Ack { durable: index, .. }) => {
+                        oracle.acknowledged(hosts[host].id, *index);
+                    }
                     EngineMessage::Raft(_) | EngineMessage::Zab(_) => {}
                 }
                 let claim = Claim { host, group, hosts, oracle, disks, findings };

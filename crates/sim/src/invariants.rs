@@ -127,6 +127,8 @@ pub(crate) struct Oracle {
     chunks: BTreeMap<usize, ChunkNote>,
     /// Who has asked to lead which epoch, and with which log.
     protocol: Abstract,
+    /// How far each node has ever said that it has the log.
+    acknowledged: BTreeMap<NodeId, Index>,
     /// If ZAB drives the group: its epochs.
     epochs: Option<Epochs>,
     /// The version of the records that brought the group; 0 if it is as old as the cluster, none if it is still to come.
@@ -149,6 +151,7 @@ impl Oracle {
             transfer: None,
             chunks: BTreeMap::new(),
             protocol: Abstract::default(),
+            acknowledged: BTreeMap::new(),
             born_at: Some(0),
         }
     }

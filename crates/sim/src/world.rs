@@ -171,7 +171,7 @@ impl World {
         for client in 0..world.clients.len() {
             world.schedule.at(400 * MILLIS, Event::Next { client });
         }
-        for client in 0..world.zoo.as_ref().map_or(0, |zoo| zoo.served().len()) {
+        for client in 0..world.zoo.as_ref().map_or(0, |zoo| zoo.tallies().len()) {
             world.schedule.at(500 * MILLIS, Event::Zoo(Happening::Wake { client, turn: 0 }));
         }
         let (actors, watchers) =

@@ -54,7 +54,7 @@ pub(crate) use server::{Answered, Server};
 
 use crate::{plan::REST_MAX_US, schedule::Time};
 use client::Client;
-pub(crate) use client::Served;
+pub(crate) use client::Tally;
 use line::Line;
 
 /// A broken promise.
@@ -148,8 +148,8 @@ impl Zoo {
     }
 
     /// How far each client was served.
-    pub(crate) fn served(&self) -> Vec<Served> {
-        self.clients.iter().map(|client| client.served).collect()
+    pub(crate) fn tallies(&self) -> Vec<Tally> {
+        self.clients.iter().map(Client::tally).collect()
     }
 
     fn line(&mut self, number: u64) -> &mut Line {

@@ -1,11 +1,17 @@
 //! What is committed. I6: never changed. I7: on a durable quorum. I8: by counting only in the leader's own term.
 
-use quorate_consensus::{Epoch, Index, Payload, Role, Status};
+use quorate_consensus::{Epoch, Index, NodeId, Payload, Role, Status};
 
 use super::{Oracle, Scene, quorum};
 use crate::{marks::Mark, reference::Committed};
 
 impl Oracle {
+    /// `node` says that it has everything up to here durably: I15 has looked whether it is so.
+    pub(crate) fn acknowledged(&mut self, node: NodeId, index: Index) {
+        let most = self.acknowledged.entry(node).or_default();
+        *most = index.max(*most);
+    }
+
     /// The commit index of a host moved.
     pub(super) fn commits(&mut self, before: &Status, after: &Status, scene: &mut Scene<'_>) {
         let host = scene.host;
@@ -42,10 +48,9 @@ impl Oracle {
             let id = other.id;
             let member = after.membership.is_voter(id) || before.membership.is_voter(id);
             // What a lost disk held counted while it was there. {3 leads term 3 and is paused; 1 says that it has 53, and loses its disk; 3 goes on, counts, and hears
-            // of term 4 in the same event}: nothing says any more who had said what.
-            let gave_up = before.role == Role::Leader && after.role != Role::Leader;
-            let said = after.matched.get(&id).is_some_and(|m| m.0 >= commit);
-            let lost = other.is_lost() && (said || gave_up);
+            // of term 4 in the same event}: 3 does not say any more who had said what, and the frame in which 1 said it did.
+            let said = self.acknowledged.get(&id).is_some_and(|index| index.0 >= commit);
+            let lost = other.is_lost() && said;
             if member && (lost || scene.durable(place).holds(self.group, Index(commit), epoch)) {
                 holders.push(id);
             }

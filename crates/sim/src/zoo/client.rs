@@ -18,7 +18,7 @@ use quorate_service::{
 };
 
 use super::{TreeShape, asks::Drawing, watching::Watching};
-use crate::schedule::{MICROS, MILLIS, Time};
+use crate::schedule::{MICROS, MILLIS, SECONDS, Time};
 
 /// The address that all clients come from.
 pub(super) const ADDRESS: &str = "10.0.0.7";
@@ -41,6 +41,7 @@ pub(crate) struct Asked {
     /// Writes that the connection had sent before.
     pub(super) writes_before: usize,
     pub(super) writes: bool,
+    pub(super) at: Time,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -55,16 +56,18 @@ pub(crate) enum Phase {
 
 /// How far a client was served.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Served {
+pub(crate) struct Tally {
     /// Answers to requests of any kind.
     heard: u64,
     /// Writes that it asked for.
     asked: u64,
     /// Writes that were answered.
     answered: u64,
+    /// When it asked for what it waits for longest.
+    waits_since: Option<Time>,
 }
 
-impl Served {
+impl Tally {
     pub(super) fn asked(&mut self, writes: bool) {
         self.asked += u64::from(writes);
     }
@@ -74,15 +77,19 @@ impl Served {
         self.answered += u64::from(writes);
     }
 
-    /// It has heard nothing since, or has asked for writes in vain. {A client that rests for up to 0.4 s asks for ten reads}: it is served, and wrote nothing.
-    pub(crate) fn is_in_vain_since(&self, before: &Served) -> bool {
-        self.heard == before.heard
-            || (self.answered == before.answered && self.asked - before.asked >= IN_VAIN)
+    /// By `now` it has heard nothing since then, asked for writes in vain, or waits for long. {A client that rests for up to 0.4 s asks for ten reads}: it is served,
+    /// and wrote nothing.
+    pub(crate) fn is_in_vain_since(&self, before: &Tally, now: Time) -> bool {
+        let waits = self.waits_since.is_some_and(|since| since + WAITS_MAX <= now);
+        let writes_in_vain = self.answered == before.answered && self.asked >= before.asked + IN_VAIN;
+        self.heard == before.heard || writes_in_vain || waits
     }
 }
 
 /// So many writes are not asked for in one breath by a client that waits long for the next.
 const IN_VAIN: u64 = 3;
+/// In a cluster that has healed.
+const WAITS_MAX: Time = 3 * SECONDS;
 
 #[derive(Debug)]
 pub(crate) struct Client {
@@ -95,7 +102,7 @@ pub(crate) struct Client {
     credentials: Option<String>,
     pub(super) pending: VecDeque<Asked>,
     pub(super) watching: Watching,
-    pub(super) served: Served,
+    pub(super) tally: Tally,
     /// The server has taken its watches, so that they are told.
     pub(super) watched: bool,
     /// What it was told before the answer to its old watches: kinds and paths.
@@ -120,6 +127,11 @@ pub(crate) struct Client {
 }
 
 impl Client {
+    /// How far it was served.
+    pub(super) fn tally(&self) -> Tally {
+        Tally { waits_since: self.pending.front().map(|asked| asked.at), ..self.tally }
+    }
+
     pub(super) fn new(id: usize, shape: &TreeShape, seed: &Random) -> Client {
         let mut random = seed.fork(2_000 + id as u64);
         let ticks = random.between(4, 12);
@@ -131,7 +143,7 @@ impl Client {
             credentials: random.chance(1, 2).then(|| format!("u{}:secret", id % 2)),
             pending: VecDeque::new(),
             watching: Watching::default(),
-            served: Served::default(),
+            tally: Tally::default(),
             watched: true,
             replayed: Vec::new(),
             wants: VecDeque::new(),

@@ -176,13 +176,14 @@ impl World {
         let committed = self.tree_log().map_or((0, 0), |log| (log.last(), log.model.zxid));
         let writes = written(&request);
         let this = zoo.line(line);
-        let asked = Asked { xid, committed, writes_before: this.writes(), writes: writes.is_some(), request };
+        let writes_before = this.writes();
+        let asked = Asked { xid, committed, writes_before, writes: writes.is_some(), request, at: now };
         writes.into_iter().for_each(|written| this.wrote(written));
         let packet = asked.request.packet(xid).expect("simulated requests are short");
         self.trace.say(now, || format!("tree client {id} asks {xid}: {:?}", asked.request));
         let client = &mut zoo.clients[id];
         client.sent_at = now;
-        client.served.asked(asked.writes);
+        client.tally.asked(asked.writes);
         client.pending.push_back(asked);
         self.send(zoo, line, packet);
     }
@@ -254,7 +255,7 @@ impl World {
                     self.trace.say(now, || {
                         format!("tree client {id} at {:x}: {} {answer:?}", header.zxid, asked.xid)
                     });
-                    client.served.answered(asked.writes);
+                    client.tally.answered(asked.writes);
                     if asked.writes && answer.is_ok() {
                         self.marks.hit(Mark::TreeWriteAcknowledged);
                     }
