@@ -18,7 +18,7 @@ use crate::{
     schedule::{MILLIS, SECONDS, Time},
     wgl, witness,
     world::World,
-    zoo::{Tally, TreeShape, Zoo},
+    zoo::{TreeShape, Zoo},
 };
 
 /// Ten of the longest election timeouts, and a moment to start.
@@ -138,7 +138,7 @@ fn phases(world: &mut World) {
     world.run_until(healed_by);
     let_renew(world, healed_by);
     let served_before = answered(&world.history);
-    let tree_before = world.zoo.as_ref().map(Zoo::tallies).unwrap_or_default();
+    world.zoo.iter_mut().for_each(Zoo::begin_tallies);
     world.healed_attempts = world.clients.iter().map(Client::newest_attempt).collect();
     let leaders = healed(world);
     world.run_until(shape.clients_end - SECONDS);
@@ -160,7 +160,7 @@ fn phases(world: &mut World) {
         served(world, served_before);
         // It may have come only since.
         if leaders.len() == world.shape.groups().len() {
-            tree_served(world, &tree_before);
+            tree_served(world);
         }
     }
     world.run_until(shape.end);
@@ -282,15 +282,13 @@ fn served(world: &mut World, before: usize) {
 }
 
 /// I20: and so is every one of the tree's clients, unless none may write.
-fn tree_served(world: &mut World, before: &[Tally]) {
+fn tree_served(world: &mut World) {
     if world.quiet_until > world.shape.clients_end - 3 * SECONDS {
         return;
     }
-    let after = world.zoo.as_ref().map(Zoo::tallies).unwrap_or_default();
-    if before.iter().zip(&after).any(|(before, after)| after.is_in_vain_since(before, world.now())) {
-        let what = format!(
-            "of the tree's clients some are served no more: {before:?} at the heal, {after:?} long after it"
-        );
+    let tallies = world.zoo.as_ref().map(Zoo::tallies).unwrap_or_default();
+    if tallies.iter().any(|tally| tally.is_in_vain(world.now())) {
+        let what = format!("since the heal, some of the tree's clients were not served: {tallies:?}");
         world.checker.fail("I20", None, what);
     }
 }

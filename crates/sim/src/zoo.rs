@@ -53,8 +53,7 @@ pub(crate) use log::Log;
 pub(crate) use server::{Answered, Server};
 
 use crate::{plan::REST_MAX_US, schedule::Time};
-use client::Client;
-pub(crate) use client::Tally;
+use client::{Client, Tally};
 use line::Line;
 
 /// A broken promise.
@@ -147,7 +146,12 @@ impl Zoo {
         }
     }
 
-    /// How far each client was served.
+    /// The cluster has healed: from here on it is counted how far clients are served.
+    pub(crate) fn begin_tallies(&mut self) {
+        self.clients.iter_mut().for_each(Client::begin_tally);
+    }
+
+    /// How far each client was served since then.
     pub(crate) fn tallies(&self) -> Vec<Tally> {
         self.clients.iter().map(Client::tally).collect()
     }

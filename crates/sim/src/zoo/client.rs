@@ -54,41 +54,44 @@ pub(crate) enum Phase {
     In { line: u64 },
 }
 
-/// How far a client was served.
+/// How far a client was served since the cluster has healed.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Tally {
-    /// Answers to requests of any kind.
+    /// Answers to requests of any kind, pings among them.
     heard: u64,
-    /// Writes that it asked for.
-    asked: u64,
     /// Writes that were answered.
-    answered: u64,
+    written: u64,
+    /// When it asked for the first write that came to nothing.
+    in_vain_since: Option<Time>,
     /// When it asked for what it waits for longest.
     waits_since: Option<Time>,
 }
 
 impl Tally {
-    pub(super) fn asked(&mut self, writes: bool) {
-        self.asked += u64::from(writes);
+    fn asked(&mut self, writes: bool, now: Time) {
+        if writes && self.written == 0 {
+            self.in_vain_since.get_or_insert(now);
+        }
     }
 
-    pub(super) fn answered(&mut self, writes: bool) {
+    fn answered(&mut self, writes: bool) {
         self.heard += 1;
-        self.answered += u64::from(writes);
+        if writes {
+            self.written += 1;
+            self.in_vain_since = None;
+        }
     }
 
-    /// By `now` it has heard nothing since then, asked for writes in vain, or waits for long. {A client that rests for up to 0.4 s asks for ten reads}: it is served,
-    /// and wrote nothing.
-    pub(crate) fn is_in_vain_since(&self, before: &Tally, now: Time) -> bool {
-        let waits = self.waits_since.is_some_and(|since| since + WAITS_MAX <= now);
-        let writes_in_vain = self.answered == before.answered && self.asked >= before.asked + IN_VAIN;
-        self.heard == before.heard || writes_in_vain || waits
+    /// By `now` it has heard nothing, has written in vain, or waits for long. {A client that rests for up to 0.4 s asks for ten reads}: it is served, and wrote nothing.
+    pub(crate) fn is_in_vain(&self, now: Time) -> bool {
+        let long_ago = |since: Option<Time>, least: Time| since.is_some_and(|since| since + least <= now);
+        self.heard == 0 || long_ago(self.in_vain_since, IN_VAIN_MAX) || long_ago(self.waits_since, WAITS_MAX)
     }
 }
 
-/// So many writes are not asked for in one breath by a client that waits long for the next.
-const IN_VAIN: u64 = 3;
-/// In a cluster that has healed.
+/// In a cluster that has healed a write takes milliseconds, and nothing that is asked is lost.
+const IN_VAIN_MAX: Time = SECONDS;
+/// A client may sleep through what it is answered.
 const WAITS_MAX: Time = 3 * SECONDS;
 
 #[derive(Debug)]
@@ -102,7 +105,7 @@ pub(crate) struct Client {
     credentials: Option<String>,
     pub(super) pending: VecDeque<Asked>,
     pub(super) watching: Watching,
-    pub(super) tally: Tally,
+    tally: Tally,
     /// The server has taken its watches, so that they are told.
     pub(super) watched: bool,
     /// What it was told before the answer to its old watches: kinds and paths.
@@ -127,9 +130,23 @@ pub(crate) struct Client {
 }
 
 impl Client {
-    /// How far it was served.
+    /// How far it was served since [`begin_tally`](Self::begin_tally).
     pub(super) fn tally(&self) -> Tally {
         Tally { waits_since: self.pending.front().map(|asked| asked.at), ..self.tally }
+    }
+
+    /// The cluster has healed: what was lost before does not count.
+    pub(super) fn begin_tally(&mut self) {
+        self.tally = Tally::default();
+    }
+
+    pub(super) fn has_asked(&mut self, asked: Asked) {
+        self.tally.asked(asked.writes, asked.at);
+        self.pending.push_back(asked);
+    }
+
+    pub(super) fn was_answered(&mut self, writes: bool) {
+        self.tally.answered(writes);
     }
 
     pub(super) fn new(id: usize, shape: &TreeShape, seed: &Random) -> Client {
@@ -287,5 +304,29 @@ impl Client {
             Phase::Calling { since, .. } => now.saturating_sub(since) > self.timeout() / 2,
             Phase::In { .. } => now.saturating_sub(self.heard_at) > self.timeout() * 2 / 3,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_client_is_served_no_more_if_it_hears_nothing_writes_in_vain_or_waits_for_long() {
+        let end = 20 * SECONDS;
+        let mut tally = Tally::default();
+        assert!(tally.is_in_vain(end), "it has heard nothing");
+        tally.answered(false);
+        assert!(!tally.is_in_vain(end), "it asked for no write");
+        tally.asked(true, end - SECONDS + 1);
+        assert!(!tally.is_in_vain(end), "it may be on its way");
+        assert!(tally.is_in_vain(end + 1));
+        // Another try, another connection: it is the first one that counts.
+        tally.asked(true, end);
+        assert!(tally.is_in_vain(end + 1));
+        tally.answered(true);
+        assert!(!tally.is_in_vain(end + 1));
+        assert!(Tally { waits_since: Some(end - WAITS_MAX), ..tally }.is_in_vain(end));
+        assert!(!Tally { waits_since: Some(end - WAITS_MAX + 1), ..tally }.is_in_vain(end));
     }
 }

@@ -183,8 +183,7 @@ impl World {
         self.trace.say(now, || format!("tree client {id} asks {xid}: {:?}", asked.request));
         let client = &mut zoo.clients[id];
         client.sent_at = now;
-        client.tally.asked(asked.writes);
-        client.pending.push_back(asked);
+        client.has_asked(asked);
         self.send(zoo, line, packet);
     }
 
@@ -255,7 +254,7 @@ impl World {
                     self.trace.say(now, || {
                         format!("tree client {id} at {:x}: {} {answer:?}", header.zxid, asked.xid)
                     });
-                    client.tally.answered(asked.writes);
+                    client.was_answered(asked.writes);
                     if asked.writes && answer.is_ok() {
                         self.marks.hit(Mark::TreeWriteAcknowledged);
                     }
