@@ -9,6 +9,7 @@
 mod support;
 
 use std::{
+    collections::BTreeMap,
     process::{Command, Stdio},
     thread::sleep,
     time::{Duration, Instant},
@@ -23,8 +24,9 @@ use support::{
 fn a_member_that_starts_with_other_keys_ends_and_the_cluster_refuses_writes_until_it_is_told_otherwise() {
     let folder = Folder::new("agreement");
     let (clients, peers) = (free_ports::<3>(), free_ports::<3>());
-    // Two histories of one length, which differ in one value.
-    let files = ["right", "wrong"].map(|value| {
+    // Two histories of one length, which differ in one value. What a member says of itself takes places in the log
+    // as well, sooner or later: each is saved at every length, and one is taken that both have had.
+    let saved = ["right", "wrong"].map(|value| {
         let data = folder.0.join(format!("alone-{value}"));
         let mut alone = start(
             Command::new(QUORATE)
@@ -35,19 +37,19 @@ fn a_member_that_starts_with_other_keys_ends_and_the_cluster_refuses_writes_unti
         );
         alone.wait_until_it_serves();
         let at = format!("127.0.0.1:{}", clients[0]);
-        let file = folder.0.join(value).display().to_string();
-        // What a member says of itself takes a place in the log as well, sooner or later.
-        let index = loop {
+        let mut files = BTreeMap::new();
+        while files.last_key_value().is_none_or(|(length, _)| *length < 16) {
+            let file = folder.0.join(format!("{value}-{}", files.len())).display().to_string();
             ask(&["put", "k", value, "--endpoints", &at]);
             let saved = ask(&["snapshot", "save", &file, "--endpoints", &at]);
-            let index = saved.trim_end().rsplit_once(' ').expect("an index").1.parse::<u64>();
-            if index.as_ref().is_ok_and(|index| *index >= 12) {
-                break index;
-            }
-        };
-        assert_eq!(index, Ok(12));
-        file
+            let length = saved.trim_end().rsplit_once(' ').expect("an index").1;
+            files.insert(length.parse::<u64>().expect("an index"), file);
+        }
+        files
     });
+    let length =
+        saved[0].keys().rev().find(|length| saved[1].contains_key(length)).expect("a length of both");
+    let files = saved.each_ref().map(|saved| saved[length].clone());
 
     let url = |n: usize| format!("n{n}=http://127.0.0.1:{}", peers[n]);
     let told = |number: usize| {

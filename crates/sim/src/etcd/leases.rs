@@ -21,6 +21,9 @@ use crate::{
 /// By how much later than it should a lease may end in calm weather: barriers, an entry, and questions that wait.
 const SLACK: Time = 1_500 * MILLIS;
 
+/// For so long a question may be on its way, or wait at a host for whoever leads next: [`front`](super::front) lets go of it after 7 s of its own clock.
+const QUESTION_WAITS: Time = 8 * SECONDS;
+
 /// A lease, from its grant on.
 #[derive(Debug)]
 struct Grant {
@@ -32,6 +35,8 @@ struct Grant {
     kept_in: u64,
     /// When anybody last asked that it live on, acknowledged or not.
     asked: Time,
+    /// That one was answered, as far as its client knows.
+    answered: bool,
     ended: Option<Ended>,
 }
 
@@ -88,10 +93,10 @@ impl Leases {
         }
     }
 
-    /// A client asks that a lease live on.
-    pub(super) fn asked(&mut self, id: LeaseId, now: Time) {
+    /// A client asks that a lease live on, or has its answer.
+    pub(super) fn asked(&mut self, id: LeaseId, now: Time, answered: bool) {
         for grant in self.grants.get_mut(&id).into_iter().flatten() {
-            grant.asked = now;
+            (grant.asked, grant.answered) = (now, answered);
         }
     }
 
@@ -115,6 +120,7 @@ impl Leases {
                         kept: None,
                         kept_in: 0,
                         asked: moment.at,
+                        answered: true,
                         ended: None,
                     };
                     self.grants.entry(lease.id).or_default().push(grant);
@@ -160,11 +166,18 @@ impl Leases {
         let noted = lease.remaining_s != 0;
         self.end(lease, Ended { at: moment.at, decided: Some((host, decision)), noted })?;
         let (Some(calm), Some(lead)) = (calm, self.leads.get(&epoch)) else { return Ok(()) };
-        let asked =
-            self.grants.get(&lease.id).and_then(|grants| grants.last()).map_or(0, |grant| grant.asked);
-        // Nobody has asked for it since this steward began: it counts what the log said was left.
+        let grant = self.grants.get(&lease.id).and_then(|grants| grants.last());
+        let (asked, answered) = grant.map_or((0, true), |grant| (grant.asked, grant.answered));
         let left = lead.left.get(&(lease.id, lease.granted)).copied().unwrap_or(lease.ttl_s);
-        let (from, time) = if asked < lead.began { (lead.began, left) } else { (asked, lease.ttl_s) };
+        let (from, time) = if asked >= lead.began {
+            (asked, lease.ttl_s)
+        } else if !answered && asked + QUESTION_WAITS >= lead.began {
+            // Whoever asked an earlier steward, and had no answer of it, may be heard by this one.
+            (lead.began, lease.ttl_s)
+        } else {
+            // Nobody has asked for it since this steward began: it counts what the log said was left.
+            (lead.began, left)
+        };
         let latest = (from + drifted(time)).max(calm) + SLACK;
         if decided_at > latest {
             return wrong(format!(

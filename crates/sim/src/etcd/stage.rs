@@ -110,7 +110,7 @@ impl World {
             let actor = &mut etcd.actors[id];
             let host = hosts[actor.random.below(hosts.len() as u64) as usize];
             if let What::Ask(Question::KeepAlive(lease)) = what {
-                etcd.leases.asked(lease, now);
+                etcd.leases.asked(lease, now, false);
             }
             self.trace.say(now, || format!("actor {id} asks host {host}: {what:?}"));
             let number = actor.asks(host, what, moment);
@@ -177,7 +177,7 @@ impl World {
                 let verdict = etcd.leases.answered(*question, remaining, &asked.at, &mut self.marks);
                 self.judged(Some(asked.host), verdict);
                 if let Question::KeepAlive(lease) = question {
-                    etcd.leases.asked(*lease, now);
+                    etcd.leases.asked(*lease, now, true);
                 }
                 if remaining.is_none() {
                     etcd.actors[id].forget(question.lease());
