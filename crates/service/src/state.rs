@@ -21,6 +21,7 @@ use crate::{
 mod added;
 mod compared;
 mod keys;
+mod records;
 mod tree;
 
 use added::Added;
@@ -92,6 +93,8 @@ pub struct State {
     /// Removed members that the core has been told of.
     let_go: BTreeSet<NodeId>,
     next_own_ticket: u64,
+    /// How often this node tried to hand `meta` over to one who stays.
+    handed_over: usize,
     /// The read of the records under way that says what they want.
     confirming: Option<Ticket>,
     meta_applied: Applied<Placement>,
@@ -125,6 +128,7 @@ impl State {
             announced: BTreeSet::new(),
             let_go: BTreeSet::new(),
             next_own_ticket: Node::OWN_TICKETS_FROM,
+            handed_over: 0,
             confirming: None,
             meta_applied: Applied::default(),
             keys_applied: Applied::default(),
@@ -268,61 +272,6 @@ impl State {
                 out.core.push(NodeInput::PeerKnown { peer: *peer, incarnation: None, removed: true });
             }
         }
-    }
-
-    /// Reads the records, to tell the core what they want now: a replica that is behind wants what they wanted long ago.
-    fn confirm(&mut self, out: &mut StateOutputs<Reply>) {
-        let ticket = self.own_ticket();
-        self.confirming = Some(ticket);
-        out.core.push(NodeInput::Read { group: META, ticket });
-    }
-
-    /// The read of the records, if it is among those that may be served, says what every group should become.
-    fn confirmed(&mut self, out: &mut StateOutputs<Reply>) {
-        let confirming = self.confirming;
-        let mut served = false;
-        self.meta_applied.reads.retain(|ticket| {
-            served |= confirming == Some(*ticket);
-            ticket.0 < Node::OWN_TICKETS_FROM
-        });
-        let view = self.meta.machine().view();
-        if !served || !view.is_initialised() {
-            return;
-        }
-        self.confirming = None;
-        let (version, desired) = (view.version(), view.desired_membership());
-        for group in self.data_groups() {
-            out.core.push(NodeInput::Desired { group, version, membership: desired.clone(), more: false });
-        }
-        // Only the leader of `meta` says what `meta` should be: another may know less of the keys, and would bring back whom the leader has let go.
-        if !self.leads_meta {
-            return;
-        }
-        let membership = self.meta_wanted(&view, &desired);
-        let more = membership != desired;
-        // Who is to go cannot know when the keys have followed: they may have let it go. It leaves that to one who stays.
-        let heir = desired.voters().iter().find(|node| self.meta.membership().voters().contains(node));
-        if let (true, Some(heir)) = (more && !desired.contains(self.identity.node), heir) {
-            out.core.push(NodeInput::TransferLeadership { group: META, to: Some(*heir) });
-        }
-        out.core.push(NodeInput::Desired { group: META, version, membership, more });
-    }
-
-    /// What `meta` itself should be: it takes in at once whoever comes, and lets nobody go before the keys have followed.
-    ///
-    /// Whoever leads the keys must hear of the records. {1, 2 and 3 are replaced by 6 and 7, one by one}: `meta` comes to be {6, 7} while the keys are still
-    /// {1, 2, 3}; nobody of those hears of the records any more, nobody who does is in the keys, and the keys never follow. Found by the simulator (I20).
-    fn meta_wanted(&self, view: &MetaView, desired: &Membership) -> Membership {
-        if self.data_followed() >= view.version() {
-            return desired.clone();
-        }
-        let now = self.meta.membership();
-        let stay = |nodes: &[NodeId]| -> Vec<NodeId> {
-            nodes.iter().copied().filter(|node| !desired.contains(*node)).collect()
-        };
-        let voters = desired.voters().iter().copied().chain(stay(now.voters()));
-        let learners = desired.learners().iter().copied().chain(stay(now.learners()));
-        Membership::new(voters, learners)
     }
 
     fn own_ticket(&mut self) -> Ticket {

@@ -196,6 +196,37 @@ fn meta_lets_nobody_go_before_the_keys_have() {
     assert_eq!(wanted(&node.said()), [(KEYS, members([1, 3])), (META, members([1, 3]))]);
 }
 
+/// Whom the core was told to hand `meta` over to.
+fn heirs(said: &[NodeInput]) -> Vec<NodeId> {
+    let heirs = said.iter().filter_map(|input| match input {
+        NodeInput::TransferLeadership { group: META, to } => *to,
+        _ => None,
+    });
+    heirs.collect()
+}
+
+/// {1 leads `meta` and is to go; of those who stay, 2 hears nothing}: while 1 hands over to 2, `meta` takes nobody in, and were it 2 each time, it never would.
+#[test]
+fn who_is_to_go_hands_meta_over_once_all_are_in_and_each_time_to_another() {
+    let mut node = Node::new();
+    node.records(&add(3));
+    node.records(&Command::RemoveMember { id: NodeId(1), strict: false });
+    let said = node.said();
+    node.read_is_safe(&said, META, 3);
+    let said = node.said();
+    assert_eq!((heirs(&said), wanted(&said).pop()), (vec![], Some((META, members([1, 2, 3])))));
+    node.apply(META, Payload::Membership(members([1, 2, 3])));
+    let mut asked = Vec::new();
+    for _ in 0..2 {
+        node.state.handle(ToState::Confirm { group: META }, &mut node.out);
+        let said = node.said();
+        node.read_is_safe(&said, META, 4);
+        asked.extend(heirs(&node.said()));
+    }
+    asked.sort_unstable();
+    assert_eq!(asked, [NodeId(2), NodeId(3)]);
+}
+
 /// With a tree there is one more group that must have followed before a member is let go: until then its voters may need the one that leaves.
 #[test]
 fn a_member_is_let_go_only_once_the_tree_has_followed_too() {

@@ -12,6 +12,10 @@ impl Oracle {
         *most = index.max(*most);
     }
 
+    fn has_said(&self, node: NodeId, commit: u64) -> bool {
+        self.acknowledged.get(&node).is_some_and(|index| index.0 >= commit)
+    }
+
     /// The commit index of a host moved.
     pub(super) fn commits(&mut self, before: &Status, after: &Status, scene: &mut Scene<'_>) {
         let host = scene.host;
@@ -49,11 +53,15 @@ impl Oracle {
             let member = after.membership.is_voter(id) || before.membership.is_voter(id);
             // What a lost disk held counted while it was there. {3 leads term 3 and is paused; 1 says that it has 53, and loses its disk; 3 goes on, counts, and hears
             // of term 4 in the same event}: 3 does not say any more who had said what, and the frame in which 1 said it did.
-            let said = self.acknowledged.get(&id).is_some_and(|index| index.0 >= commit);
-            let lost = other.is_lost() && said;
+            let lost = other.is_lost() && self.has_said(id, commit);
             if member && (lost || scene.durable(place).holds(self.group, Index(commit), epoch)) {
                 holders.push(id);
             }
+        }
+        // Nor what a member had that was replaced before the group let it go: its host has another id by now, and an empty disk.
+        let gone = |id: &&NodeId| hosts.iter().all(|host| host.id != **id) && self.has_said(**id, commit);
+        for membership in [&before.membership, &after.membership] {
+            holders.extend(membership.voters().iter().chain(membership.outgoing()).filter(gone));
         }
         // The commit may have come before the membership changed, within one event.
         let memberships = [&before.membership, &after.membership];
