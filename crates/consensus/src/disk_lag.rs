@@ -1,4 +1,4 @@
-//! How long a leader's own disk has been behind what the others' disks have committed.
+//! How long a leader's own disk has been behind the best of the others'.
 
 use std::collections::VecDeque;
 
@@ -7,21 +7,21 @@ use crate::{Duration, Index, Instant};
 /// A leader whose disk is behind for so many of the longest election timeouts hands over; with the handover it has lost its lead within six (F14).
 pub const DISK_LAG_TIMEOUTS_MAX: u32 = 4;
 
-/// What is committed and not durable on the leader's own disk: up to where, and when that was first seen. One mark for each look at which more was committed, and none
-/// for what is durable by now, so there are never more than looks in the time that a leader waits.
+/// What another's disk has and the leader's own has not: up to where, and when that was first seen. One mark for each look at which another had more, and none for what is
+/// durable here by now, so there are never more than looks in the time that a leader waits.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub struct DiskLag(VecDeque<(Index, Instant)>);
 
 impl DiskLag {
-    /// Looks at both ends. For how long the oldest entry that is committed and not durable here has been so, to within one look.
+    /// Looks at both ends. For how long the oldest entry that another has, and that is not durable here, has been so, to within one look.
     ///
-    /// By the oldest: {1 is committed, then 2; a second later the disk has taken 1, and hangs}: 2 has waited for that second already.
-    pub fn look(&mut self, now: Instant, durable: Index, commit: Index) -> Duration {
+    /// By the oldest: {another has 1, then 2; a second later the disk has taken 1, and hangs}: 2 has waited for that second already.
+    pub fn look(&mut self, now: Instant, durable: Index, best: Index) -> Duration {
         while self.0.front().is_some_and(|(index, _)| *index <= durable) {
             self.0.pop_front();
         }
-        if self.0.back().map_or(durable, |(index, _)| *index) < commit {
-            self.0.push_back((commit, now));
+        if self.0.back().map_or(durable, |(index, _)| *index) < best {
+            self.0.push_back((best, now));
         }
         self.0.front().map_or(Duration::ZERO, |(_, since)| now.since(*since))
     }

@@ -1,6 +1,6 @@
 //! Handing leadership over, and beginning a new epoch in the same hands.
 
-use quorate_consensus::{DISK_LAG_TIMEOUTS_MAX, Instant, NodeId, planted};
+use quorate_consensus::{DISK_LAG_TIMEOUTS_MAX, Index, Instant, NodeId, planted};
 
 use crate::{
     Message, Zab,
@@ -22,6 +22,11 @@ impl Zab {
         let Role::Leading(leading) = &self.role else { return None };
         let link = leading.links.get(&node).filter(|link| link.is_live());
         link.filter(|link| now.since(link.heard_at) < self.config.sync_limit)
+    }
+
+    fn best_of_others(&self, now: Instant) -> Index {
+        let voters = self.membership().voters().iter();
+        voters.filter_map(|node| Some(self.heard(*node, now)?.durable)).max().unwrap_or_default()
     }
 
     fn others_are_quorum(&self, now: Instant) -> bool {
@@ -86,13 +91,13 @@ impl Zab {
         }
     }
 
-    /// A leader whose own disk is, for four election timeouts, behind what the others' disks have committed hands over to the best of them (F14); with the handover
-    /// it has lost its lead within six.
+    /// A leader whose own disk is, for four election timeouts, behind the best of the others' disks hands over to that one (F14); with the handover it has lost its lead
+    /// within six.
     ///
     /// {S3 leads, its disk hangs; S1 and S2 acknowledge, S3 commits}: nothing seems wrong, and for as long as it leads S3 keeps in memory all that it cannot write,
-    /// takes no snapshot, and can give nobody what only its disk holds. It is no reason that its disk is slow where the others' are as slow, or are needed
-    /// without it: then nothing is committed ahead of it, and it stays. So it does while the others are no quorum: {S2 has died since}: S1 would need S3's
-    /// promise, which its disk does not take, and while S3 can at least be read from, nobody would lead.
+    /// takes no snapshot, and can give nobody what only its disk holds. {a fourth, S4, waits for just that}: then nothing is committed either, so what counts is what any
+    /// of them has. It stays while the others are no quorum: {S2 has died since}: S1 would need S3's promise, which its disk does not take, and while S3 can at
+    /// least be read from, nobody would lead.
     ///
     /// It does not lead again before its disk answers. It may still be elected, if its TAKEOVER is lost, for its id and an end of the log that it has in memory
     /// alone. But the epoch that it then chooses is its own promise, and NEWEPOCH leaves when that is durable ([`Self::send`]): nobody promises, and its time
@@ -101,9 +106,9 @@ impl Zab {
     pub(crate) fn hand_over_if_disk_hangs(&mut self, now: Instant, out: &mut Out) {
         let (durable, commit) = (self.log.durable(), self.commit);
         let patience = self.config.election_timeout_max * DISK_LAG_TIMEOUTS_MAX;
-        let others = self.others_are_quorum(now);
+        let (best, others) = (self.best_of_others(now), self.others_are_quorum(now));
         let Some(broadcast) = self.broadcast() else { return };
-        let hangs = broadcast.disk_lag.look(now, durable, commit) >= patience;
+        let hangs = broadcast.disk_lag.look(now, durable, best.max(commit)) >= patience;
         if hangs && others && broadcast.transfer.is_none() && !planted!("F14") {
             // If that fails, once more after as long.
             broadcast.disk_lag.forget();

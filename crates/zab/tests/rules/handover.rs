@@ -47,6 +47,26 @@ pub(crate) fn z03_f14_a_leader_whose_disk_hangs_hands_over_to_one_whose_disk_doe
     assert_eq!((cluster.leader(), cluster.log(3)), (Some(next), cluster.log(next)));
 }
 
+/// {of four, S1 waits for what only the leader's disk holds}: three have to have an entry, two have it, and the third never will while the lead stays.
+#[test]
+fn z03_f14_it_hands_over_also_where_nothing_is_committed_without_it() {
+    let mut cluster = Cluster::new(&[1, 2, 3, 4]);
+    assert_eq!(cluster.elect(), 4);
+    hang(&mut cluster, 4);
+    hang(&mut cluster, 1);
+    cluster.propose(4, "a");
+    cluster.settle();
+    assert!(cluster.status(4).commit < cluster.status(4).last.index);
+    cluster.wait(1_800);
+    assert!(cluster.gave(4, GAVE));
+    cluster.nodes.get_mut(&NodeId(1)).unwrap().slow = false;
+    cluster.sync(1);
+    cluster.wait(3_000);
+    let next = cluster.leader().expect("a leader");
+    assert_ne!(next, 4);
+    assert_eq!(cluster.status(next).commit, cluster.status(next).last.index);
+}
+
 #[test]
 fn z03_f14_a_slow_disk_is_no_reason_where_nothing_is_committed_without_it() {
     let mut cluster = Cluster::new(&[1, 2]);
