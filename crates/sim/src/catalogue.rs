@@ -83,6 +83,7 @@ crate_tests! {
     "quorate-keyspace" "--test plants" "":
     "D15" "a snapshot's revision is not that of its records",
     "D17" "after a restart the revision is that of the newest change that a compaction left",
+    "E14" "the end of a lease is that of another of its id",
     "E15" "a lease may outlive every clock",
     "P01" "operations of a nested transaction are not looked at",
     "P02" "what else a nested put does is not looked at",

@@ -185,6 +185,11 @@ impl Oracle {
         &self.watches[host].status
     }
 
+    /// Has the host opened the group in this life of its process? If not, its status is that of an earlier one.
+    pub(crate) fn is_open(&self, host: usize, life: u64) -> bool {
+        self.watches[host].life == life
+    }
+
     /// Did `node` vote in any membership that was committed?
     pub(crate) fn was_voter(&self, node: NodeId) -> bool {
         self.configs.values().any(|membership| membership.is_voter(node))

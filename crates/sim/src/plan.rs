@@ -256,9 +256,6 @@ pub(crate) const WITH_COMPACTIONS: u64 = 2_004;
 /// And with so many leases that one ends at any moment.
 #[cfg(feature = "planted-bugs")]
 pub(crate) const WITH_CROWDS: u64 = 2_005;
-/// And with clients that hardly rest.
-#[cfg(feature = "planted-bugs")]
-pub(crate) const BUSY_KEYS: u64 = 2_006;
 
 /// And runs with something that stays broken, or with smaller limits.
 #[cfg(feature = "planted-bugs")]
@@ -309,7 +306,6 @@ pub(crate) fn share(engine: EngineKind, seed: u64, wanted: &[u64]) -> u64 {
         WITH_KEYS => keys.is_some(),
         WITH_LONG_LEASES => keys.as_ref().is_some_and(|keys| keys.ttl_max_s == 8),
         WITH_COMPACTIONS => keys.as_ref().is_some_and(|keys| keys.compacts > 0),
-        BUSY_KEYS => keys.as_ref().is_some_and(|keys| keys.rest_max_us == 15_000),
         WITH_CROWDS => keys.as_ref().is_some_and(|keys| keys.leases > 2),
         SHORT_EPOCHS => shape.zab.counter_max == 60,
         _ => true,

@@ -15,11 +15,11 @@ use quorate_consensus::EngineKind;
 use crate::{
     campaign::{Options, replay_command},
     plan::{
-        self, AMNESIA, BUSY_KEYS, DIVERGENCE, ECHOES, FIVE_VOTERS, FORGERIES, FOUR_VOTERS, HANDOVER,
-        HUNG_DISK, JOINT_SPLIT, LAST_WORDS, LATE_ANSWERS, LATE_GRANT, LEASE_EDGE, LEASED, LONE_CHANGE,
-        MEMBERSHIP, NARROW_WINDOWS, ONE_VOTER, OUT_OF_SIGHT, PAIR_APART, POWER, RELAPSE, RIVALS,
-        SHORT_EPOCHS, SLEEPERS, SLOW_NETWORK, SMALL_BATCHES, STAR, STRAY_PIECES, THREE_VOTERS, TWO_CHANGES,
-        TWO_VOTERS, WITH_COMPACTIONS, WITH_CROWDS, WITH_KEYS, WITH_LONG_LEASES, WITH_TREE, WORN_TREE,
+        self, AMNESIA, DIVERGENCE, ECHOES, FIVE_VOTERS, FORGERIES, FOUR_VOTERS, HANDOVER, HUNG_DISK,
+        JOINT_SPLIT, LAST_WORDS, LATE_ANSWERS, LATE_GRANT, LEASE_EDGE, LEASED, LONE_CHANGE, MEMBERSHIP,
+        NARROW_WINDOWS, ONE_VOTER, OUT_OF_SIGHT, PAIR_APART, POWER, RELAPSE, RIVALS, SHORT_EPOCHS, SLEEPERS,
+        SLOW_NETWORK, SMALL_BATCHES, STAR, STRAY_PIECES, THREE_VOTERS, TWO_CHANGES, TWO_VOTERS,
+        WITH_COMPACTIONS, WITH_CROWDS, WITH_KEYS, WITH_LONG_LEASES, WITH_TREE, WORN_TREE,
     },
     run::{Report, run_seed},
 };
@@ -145,7 +145,6 @@ plants! {
     "E11" "a lease is kept alive while its end is on its way" ["E5"] [WITH_CROWDS],
     "E12" "a deposed leader answers a keep-alive" ["E5"] [WITH_KEYS],
     "E13" "a time to live begins anew with every leader" ["E5"] [WITH_LONG_LEASES],
-    "E14" "the end of a lease is that of another of its id" ["E5"] [WITH_CROWDS BUSY_KEYS],
     "E21" "a lease is kept alive, and the log still says that little is left of it" ["E5"] [WITH_LONG_LEASES],
     "E18" "who is heard of at a leader alone is forgotten with it" ["K8"] [WITH_TREE],
     "X01" "a client asks again for what may have been done" ["X1"] [],

@@ -343,7 +343,8 @@ fn converged(world: &mut World, before: &Leaders) {
         // One that was removed before any leader had spoken to it, or that knows only of nodes which have gone as well, has nobody to ask. It holds nothing
         // that it could harm anybody with, and who removed it also stops it.
         let somebody = |oracle: &Oracle| {
-            oracle.status(host).membership.members().any(|node| records.member(node).is_some())
+            let mut members = oracle.status(host).membership.members();
+            oracle.is_open(host, this.life) && members.any(|node| records.member(node).is_some())
         };
         let may_ask = world.checker.groups().iter().any(somebody);
         let removed = records.is_removed(this.id) && !this.is_lost() && world.outcast != Some(host);

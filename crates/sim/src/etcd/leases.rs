@@ -169,11 +169,10 @@ impl Leases {
         let grant = self.grants.get(&lease.id).and_then(|grants| grants.last());
         let (asked, answered) = grant.map_or((0, true), |grant| (grant.asked, grant.answered));
         let left = lead.left.get(&(lease.id, lease.granted)).copied().unwrap_or(lease.ttl_s);
-        let (from, time) = if asked >= lead.began {
-            (asked, lease.ttl_s)
-        } else if !answered && asked + QUESTION_WAITS >= lead.began {
-            // Whoever asked an earlier steward, and had no answer of it, may be heard by this one.
-            (lead.began, lease.ttl_s)
+        // A question that has had no answer may be on its way, or wait, for so long; whoever leads by then hears it.
+        let heard = if answered { asked } else { asked + QUESTION_WAITS };
+        let (from, time) = if heard >= lead.began {
+            (heard, lease.ttl_s)
         } else {
             // Nobody has asked for it since this steward began: it counts what the log said was left.
             (lead.began, left)
