@@ -29,6 +29,16 @@ id!(/** The dense position of an entry in its group's log. The first entry has i
 id!(/** The caller's name for one proposal; it comes back in `accepted` or `refused`. */ ProposalId, "p{}");
 id!(/** The caller's name for one read barrier. */ ReadId, "r{}");
 
+/// A shard of the keys, by number: the order in which a cut places them. Never given to a second shard.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct ShardId(pub u32);
+
+impl fmt::Display for ShardId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "s{}", self.0)
+    }
+}
+
 impl Index {
     /// Stands before the first entry.
     pub const ZERO: Index = Index(0);

@@ -43,7 +43,7 @@ pub use engine::{
 };
 pub use entry::{Entry, Payload};
 pub use fingerprint::{Fingerprint, FixedMap, FixedSet, fingerprint_of};
-pub use ids::{ClusterId, Epoch, GroupId, Incarnation, Index, NodeId, Position, ProposalId, ReadId};
+pub use ids::{ClusterId, Epoch, GroupId, Incarnation, Index, NodeId, Position, ProposalId, ReadId, ShardId};
 pub use membership::{ChangeRefusal, Membership, MembershipChange, majority};
 pub use plant::{PLANTS_COMPILED, Plant};
 #[cfg(feature = "planted-bugs")]

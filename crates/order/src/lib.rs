@@ -56,6 +56,8 @@ mod scribe;
 mod slice;
 mod snapshot;
 
+pub use quorate_consensus::ShardId;
+
 pub use command::{Command, Outcome, TRANSACTION_SHARDS_MAX};
 pub use error::OrderError;
 pub use lane::{Lane, LaneEntry, Step};
@@ -65,16 +67,6 @@ pub use scribe::{Report, Scribe, ScribeConfig, Verdict};
 pub use slice::{Slice, Slices};
 
 use std::fmt;
-
-/// A shard, by number: the order within a cut.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct ShardId(pub u32);
-
-impl fmt::Display for ShardId {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "s{}", self.0)
-    }
-}
 
 /// A transaction over several shards, by its number in the order log: 1, 2, 3 …
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
