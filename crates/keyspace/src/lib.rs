@@ -54,6 +54,7 @@ mod quota;
 mod range;
 mod record;
 mod response;
+mod shard;
 mod snapshot;
 mod span;
 mod store;
@@ -78,6 +79,7 @@ pub use response::{
     DeleteRangeReply, Event, EventKind, KeyValue, News, OperationReply, PutReply, RangeReply, Reply,
     Response, TxnReply,
 };
+pub use shard::{Decided, Shard, Weight};
 pub use snapshot::Snapshot;
 pub use view::{Changes, HashKv, View};
 

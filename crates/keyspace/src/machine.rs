@@ -21,14 +21,14 @@ use crate::{
 /// etcd's keyspace, as a pure state machine: the same log gives the same state, byte for byte.
 #[derive(Debug)]
 pub struct Keyspace {
-    store: Store,
+    pub(crate) store: Store,
     /// Commands evaluated, and placed, since this value was made: they alternate.
     evaluated: u64,
     placed: u64,
 }
 
 /// An evaluated command: all that was to be decided is decided, nothing is written.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Effect {
     plan: Plan,
     changes: bool,
@@ -38,8 +38,8 @@ pub struct Effect {
     turn: u64,
 }
 
-#[derive(Debug)]
-enum Plan {
+#[derive(Clone, Debug)]
+pub(crate) enum Plan {
     Refuse(KeyspaceError),
     Put(Put),
     DeleteRange(DeleteRange),
@@ -94,11 +94,35 @@ impl Keyspace {
         Ok(())
     }
 
-    fn plan(&self, at: Position, command: &Bytes) -> Result<(Plan, bool), KeyspaceError> {
-        let command = Command::decode(command).map_err(|_| KeyspaceError::Malformed)?;
+    /// An effect that was found out elsewhere, about to be placed here.
+    pub(crate) fn adopt(&mut self, plan: Plan, changes: bool, bytes: usize) -> Effect {
+        assert_eq!(self.evaluated, self.placed, "a command is evaluated before the one before it was placed");
+        self.evaluated += 1;
+        Effect { plan, changes, bytes, turn: self.evaluated }
+    }
+
+    fn decode(command: &Bytes) -> Result<Command, KeyspaceError> {
+        Command::decode(command).map_err(|_| KeyspaceError::Malformed)
+    }
+
+    fn plan(&self, at: Position, command: Command) -> Result<(Plan, bool), KeyspaceError> {
+        self.plan_admitted(at, self.admit(command)?)
+    }
+
+    /// Whoever asks may, there is room, and it makes sense: the command without who asks.
+    pub(crate) fn admit(&self, command: Command) -> Result<Command, KeyspaceError> {
         let command = command.entitled(&self.store.auth, &self.store)?;
         self.store.admits(&command)?;
         check(&command, &Limits::OF_THE_LOG)?;
+        Ok(command)
+    }
+
+    /// What a command does that was admitted.
+    pub(crate) fn plan_admitted(
+        &self,
+        at: Position,
+        command: Command,
+    ) -> Result<(Plan, bool), KeyspaceError> {
         Ok(match command {
             Command::Put(put) => {
                 self.store.check_put(&put)?;
@@ -184,10 +208,9 @@ impl StateMachine for Keyspace {
     /// Reads nothing but the state and the bytes of the command, so every replica decides the same. Writes nothing: the next command
     /// may be evaluated only when this one has been placed.
     fn evaluate(&mut self, at: Position, command: &Bytes) -> Effect {
-        assert_eq!(self.evaluated, self.placed, "a command is evaluated before the one before it was placed");
-        self.evaluated += 1;
-        let (plan, changes) = self.plan(at, command).unwrap_or_else(|error| (Plan::Refuse(error), false));
-        Effect { plan, changes, bytes: command.len(), turn: self.evaluated }
+        let planned = Keyspace::decode(command).and_then(|command| self.plan(at, command));
+        let (plan, changes) = planned.unwrap_or_else(|error| (Plan::Refuse(error), false));
+        self.adopt(plan, changes, command.len())
     }
 
     fn changes(effect: &Effect) -> bool {

@@ -28,6 +28,60 @@ impl Store {
         }
     }
 
+    /// The same in a shard of many, where the revisions above `placed` are still open. False if a comparison is open with them; what `path` holds then is nothing.
+    pub(crate) fn decide_open(&self, txn: &Txn, placed: u64, path: &mut Path) -> bool {
+        let Some(succeeded) = self.all_hold(&txn.compare, placed) else { return false };
+        path.push(succeeded);
+        branch(txn, succeeded).iter().all(|operation| match operation {
+            Operation::Txn(nested) => self.decide_open(nested, placed, path),
+            _ => true,
+        })
+    }
+
+    /// Do all hold? One that does not is enough, whatever is open.
+    pub(crate) fn all_hold(&self, compares: &[Compare], placed: u64) -> Option<bool> {
+        let mut verdict = Some(true);
+        for compare in compares {
+            match self.holds_open(compare, placed) {
+                Some(true) => {}
+                Some(false) => return Some(false),
+                None => verdict = None,
+            }
+        }
+        verdict
+    }
+
+    /// Does a comparison hold, whatever the open revisions will be? None: that depends on them.
+    ///
+    /// All that is known of an open revision is that it is above every placed one: {a was put at an open revision, the last placed one is 57}: `mod(a) > 56` and
+    /// `mod(a) != 57` hold, `mod(a) = 60` may come to be true.
+    fn holds_open(&self, compare: &Compare, placed: u64) -> Option<bool> {
+        let (right, of): (i64, fn(&Record) -> u64) = match compare.target {
+            CompareTarget::Create(right) => (right, |record| record.create),
+            CompareTarget::Mod(right) => (right, |record| record.rev.main),
+            CompareTarget::Version(_) | CompareTarget::Lease(_) | CompareTarget::Value(_) => {
+                return Some(self.holds(compare));
+            }
+        };
+        // What stands in for an open revision here is above `placed` too.
+        if right <= placed as i64 {
+            return Some(self.holds(compare));
+        }
+        let mut keys = self.live_in(Span::new(&compare.key, &compare.range_end), At::Latest).peekable();
+        if keys.peek().is_none() {
+            return Some(holds_for(compare, None));
+        }
+        let mut verdict = Some(true);
+        for record in keys {
+            if of(record) > placed {
+                verdict = None;
+            } else if !holds_for(compare, Some(record)) {
+                return Some(false);
+            }
+        }
+        verdict
+    }
+
     /// Does a comparison hold? For a range, if it holds for every key in it; for no key at all, as for one with zeros everywhere,
     /// except that no value is neither equal nor unequal to anything.
     fn holds(&self, compare: &Compare) -> bool {

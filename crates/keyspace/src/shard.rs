@@ -1,0 +1,287 @@
+//! One shard of many: evaluates its log before the order over shards has said which revisions its changes have.
+//!
+//! ```text
+//!   log ─► evaluate ─► open: found out, without a revision ─► place(revision) ─► Response, News
+//!             │ sees                                              │
+//!             ▼                                                   ▼
+//!           ahead: placed, and everything open         placed: what one group's keyspace would be
+//! ```
+//!
+//! What is placed is a [`Keyspace`], and nothing else is ever read, watched or put into a snapshot. `ahead` is a copy of it in which the open changes stand under
+//! revisions of its own, above every real one; it only finds out what commands come to, and is forgotten with each revision that becomes known.
+//!
+//! Architecture Invariant: what a command comes to does not depend on how much was placed when it was evaluated. {two replicas, one a hundred cuts behind}: of an
+//! open revision is used what stays true whatever it turns out to be, that it is above the placed ones; a command that needs more waits until it is placed
+//! ([`Shard::evaluate`] says so), and is evaluated then.
+//!
+//! Architecture Invariant: a shard knows of revisions what its own turns were told. {the store stands at 60, this shard's last turn at 57}: a range at 58 within a
+//! transaction is refused on every replica, also where a later cut has been heard of. Whoever needs more takes the way of a transaction over shards.
+
+use std::collections::VecDeque;
+
+use bytes::Bytes;
+use quorate_consensus::{Placed, Position, RestoreError, StateMachine};
+
+use crate::machine::Plan;
+use crate::txn::Path;
+use crate::{Command, Compact, Keyspace, KeyspaceError, News, Operation, Response, Snapshot, Txn, View};
+
+/// Where the revisions begin that stand in for open ones: above all that are ever given, and in the range of the type.
+const OPEN_FROM: u64 = 1 << 62;
+
+/// A keyspace that is one shard of many.
+#[derive(Debug)]
+pub struct Shard {
+    placed: Keyspace,
+    open: VecDeque<Open>,
+    /// None: nothing was evaluated since a revision became known.
+    ahead: Option<Keyspace>,
+    barrier: Option<Barrier>,
+}
+
+/// What is found out, and has no revision.
+#[derive(Clone, Debug)]
+struct Open {
+    plan: Plan,
+    changes: bool,
+    /// The length of the command.
+    bytes: usize,
+}
+
+/// This shard's part of a transaction over several, which is not decided: what either branch would do.
+#[derive(Debug)]
+struct Barrier {
+    branches: [Result<(Plan, bool), KeyspaceError>; 2],
+    bytes: usize,
+}
+
+/// Which branches of a transaction have to be decided.
+#[derive(Clone, Copy, Debug)]
+enum Branches {
+    Taken,
+    Both,
+}
+
+/// What this shard's part of a transaction comes to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Weight {
+    /// Do all compares hold that are asked of this shard?
+    pub holds: bool,
+    /// Would either branch change anything here, or be refused? The one that is taken if all hold, then the other.
+    pub changes: [Result<bool, KeyspaceError>; 2],
+}
+
+/// What became of a transaction over several shards.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Decided {
+    /// This branch is taken; it is placed next.
+    Done {
+        /// True if all compares held, in all shards.
+        branch: bool,
+    },
+    /// This branch would have been taken, and some shard refused it.
+    Refused {
+        /// As above.
+        branch: bool,
+    },
+    /// It came to nothing.
+    Void,
+}
+
+impl Shard {
+    /// A shard that begins with what is placed: nothing, or what a snapshot or a split gave it.
+    #[must_use]
+    pub fn new(placed: Keyspace) -> Shard {
+        Shard { placed, open: VecDeque::new(), ahead: None, barrier: None }
+    }
+
+    /// The placed state.
+    #[must_use]
+    pub fn placed(&self) -> &Keyspace {
+        &self.placed
+    }
+
+    /// Turns that are evaluated and not placed.
+    #[must_use]
+    pub fn open(&self) -> usize {
+        self.open.len()
+    }
+
+    /// A picture of the placed state as of `revision`, up to which all shards are placed.
+    #[must_use]
+    pub fn view(&self, revision: u64) -> View {
+        let mut store = self.placed.store.clone();
+        store.revision = store.revision.max(revision);
+        View::new(store)
+    }
+
+    /// A snapshot of the placed state. The log from the last placed turn on must still be there.
+    #[must_use]
+    pub fn snapshot(&self) -> Snapshot {
+        self.placed.snapshot()
+    }
+
+    /// The shard that a snapshot describes.
+    ///
+    /// # Errors
+    /// Those of [`Keyspace::restore`].
+    pub fn restore(chunks: &mut dyn Iterator<Item = Bytes>) -> Result<Shard, RestoreError> {
+        Keyspace::restore(chunks).map(Shard::new)
+    }
+
+    /// Evaluates the next turn: does it change anything? None: that depends on a revision that is open. Nothing has happened then; ask again with the same command
+    /// when more is placed.
+    pub fn evaluate(&mut self, at: Position, command: &Bytes) -> Option<bool> {
+        assert!(self.barrier.is_none(), "nothing is evaluated behind a barrier that is not decided");
+        let decoded = Command::decode(command).map_err(|_| KeyspaceError::Malformed);
+        if decoded.as_ref().is_ok_and(|command| !self.is_decided(command, Branches::Taken)) {
+            return None;
+        }
+        let admitted = decoded.and_then(|command| self.ahead().admit(command));
+        let planned = admitted.and_then(|command| self.plan(at, command));
+        let (plan, changes) = planned.unwrap_or_else(|error| (Plan::Refuse(error), false));
+        self.push(Open { plan, changes, bytes: command.len() });
+        Some(changes)
+    }
+
+    /// Places the oldest open turn.
+    ///
+    /// `revision` is its own if anything changes with it, in this shard or, for a transaction, in another; otherwise that of the last change before it.
+    pub fn place(&mut self, revision: u64) -> Placed<Response, News> {
+        let open = self.open.pop_front().expect("who places a turn has evaluated it");
+        self.ahead = None;
+        let effect = self.placed.adopt(open.plan, open.changes, open.bytes);
+        // What all shards have come to before it: a read before the first write of a transaction is told so.
+        let before = revision - u64::from(open.changes);
+        assert!(before >= self.placed.store.revision, "revisions are placed in their order");
+        self.placed.store.revision = before;
+        self.placed.place(effect, revision)
+    }
+
+    /// Comes to a barrier: what does this shard's part of a transaction come to? None: that depends on a revision that is open; ask again when more is placed.
+    pub fn weigh(&mut self, at: Position, part: &Bytes) -> Option<Weight> {
+        let decoded = Command::decode(part).map_err(|_| KeyspaceError::Malformed);
+        if decoded.as_ref().is_ok_and(|command| !self.is_decided(command, Branches::Both)) {
+            return None;
+        }
+        let admitted = decoded.and_then(|command| self.ahead().admit(command));
+        let (holds, branches) = match admitted {
+            Ok(Command::Txn(Txn { compare, success, failure })) => {
+                // Which branch is taken is not for this shard alone to say: each as if it were.
+                let known = if self.open.is_empty() { i64::MAX as u64 } else { self.placed.store.revision };
+                let holds = self.ahead().store.all_hold(&compare, known)?;
+                let mut only = |success| {
+                    let txn = Txn { compare: Vec::new(), success, failure: Vec::new() };
+                    self.ahead().plan_admitted(at, Command::Txn(txn))
+                };
+                (holds, [only(success), only(failure)])
+            }
+            Ok(command) => (true, [self.plan(at, command), Err(KeyspaceError::Malformed)]),
+            Err(error) => (true, [Err(error), Err(error)]),
+        };
+        let changes = branches
+            .each_ref()
+            .map(|branch| branch.as_ref().map(|(_, changes)| *changes).map_err(|error| *error));
+        self.barrier = Some(Barrier { branches, bytes: part.len() });
+        Some(Weight { holds, changes })
+    }
+
+    /// The transaction at whose barrier this shard stands is decided. If it is placed nowhere, the answer of this shard's part: an error, if it was this part that was refused.
+    pub fn decide(&mut self, decided: Decided) -> Option<Result<(), KeyspaceError>> {
+        let Barrier { branches: [then, otherwise], bytes } =
+            self.barrier.take().expect("a shard that stands at a barrier");
+        let taken = |branch| if branch { then } else { otherwise };
+        match decided {
+            Decided::Done { branch } => {
+                // Refused here and done: then the order does not know what was said of this shard. It stands all the same.
+                let (plan, changes) = taken(branch).unwrap_or_else(|error| (Plan::Refuse(error), false));
+                self.push(Open { plan, changes, bytes });
+                None
+            }
+            Decided::Refused { branch } => Some(taken(branch).map(|_| ())),
+            Decided::Void => Some(Ok(())),
+        }
+    }
+
+    /// What an admitted command comes to, once it is decided.
+    fn plan(&mut self, at: Position, command: Command) -> Result<(Plan, bool), KeyspaceError> {
+        let ahead = self.ahead();
+        let Command::Compact(Compact { revision, .. }) = command else {
+            return ahead.plan_admitted(at, command);
+        };
+        // It was placed when somebody asked for it, whatever this shard has heard of.
+        let compacted = ahead.store.compacted;
+        match u64::try_from(revision) {
+            Ok(revision) if revision > compacted => Ok((Plan::Compact(revision), false)),
+            _ => Err(KeyspaceError::Compacted { compacted }),
+        }
+    }
+
+    /// Does what the command comes to follow from what is placed here, and from open revisions being above that?
+    fn is_decided(&mut self, command: &Command, branches: Branches) -> bool {
+        let command = match command {
+            Command::As(entitled) => &*entitled.command,
+            command => command,
+        };
+        if self.open.is_empty() {
+            return true;
+        }
+        let placed = self.placed.store.revision;
+        match command {
+            Command::Txn(txn) if newest_read(txn) > placed as i64 => false,
+            Command::Txn(txn) => {
+                let store = &self.ahead().store;
+                let decided = |txn: &Txn| store.decide_open(txn, placed, &mut Path::new());
+                match branches {
+                    Branches::Taken => decided(txn),
+                    Branches::Both => {
+                        store.all_hold(&txn.compare, placed).is_some()
+                            && [&txn.success, &txn.failure].into_iter().flatten().all(
+                                |operation| !matches!(operation, Operation::Txn(nested) if !decided(nested)),
+                            )
+                    }
+                }
+            }
+            // It may name one of the revisions that are open here and placed elsewhere: {placed here: 50, three open, compact at 52}.
+            Command::Compact(_) => false,
+            _ => true,
+        }
+    }
+
+    /// The state in which the next command is evaluated.
+    fn ahead(&mut self) -> &Keyspace {
+        if self.open.is_empty() {
+            return &self.placed;
+        }
+        self.ahead.get_or_insert_with(|| {
+            let mut ahead = Keyspace::from(self.placed.store.clone());
+            ahead.store.revision = OPEN_FROM;
+            self.open.iter().for_each(|open| stand_in(&mut ahead, open));
+            ahead
+        })
+    }
+
+    fn push(&mut self, open: Open) {
+        if let Some(ahead) = &mut self.ahead {
+            stand_in(ahead, &open);
+        }
+        self.open.push_back(open);
+    }
+}
+
+/// Carries an open turn out under a revision that stands in for its own.
+fn stand_in(ahead: &mut Keyspace, open: &Open) {
+    let effect = ahead.adopt(open.plan.clone(), open.changes, open.bytes);
+    let revision = ahead.store.revision + u64::from(open.changes);
+    ahead.place(effect, revision);
+}
+
+/// The newest revision that a range of the transaction asks for.
+fn newest_read(txn: &Txn) -> i64 {
+    let reads = txn.success.iter().chain(&txn.failure).map(|operation| match operation {
+        Operation::Range(range) => range.revision,
+        Operation::Txn(nested) => newest_read(nested),
+        Operation::Empty | Operation::Put(_) | Operation::DeleteRange(_) => 0,
+    });
+    reads.max().unwrap_or(0)
+}
