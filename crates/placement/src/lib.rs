@@ -24,6 +24,8 @@
 //!
 //! Architecture Invariant: a refused command changes nothing and takes no number.
 //!
+//! Which shard of the keys lives where, and how that changes, is told in [`shards`].
+//!
 //! ```
 //! use quorate_consensus::{Position, StateMachine};
 //! use quorate_placement::{Command, Member, Placement, cluster_id, member_id};
@@ -53,6 +55,7 @@ mod limits;
 mod machine;
 mod member;
 mod response;
+pub mod shards;
 mod snapshot;
 mod state;
 mod url;
