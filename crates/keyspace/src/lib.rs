@@ -79,7 +79,7 @@ pub use response::{
     DeleteRangeReply, Event, EventKind, KeyValue, News, OperationReply, PutReply, RangeReply, Reply,
     Response, TxnReply,
 };
-pub use shard::{Decided, Shard, Weight};
+pub use shard::{Shard, Weight};
 pub use snapshot::Snapshot;
 pub use view::{Changes, HashKv, View};
 

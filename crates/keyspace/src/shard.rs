@@ -71,23 +71,6 @@ pub struct Weight {
     pub changes: [Result<bool, KeyspaceError>; 2],
 }
 
-/// What became of a transaction over several shards.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Decided {
-    /// This branch is taken; it is placed next.
-    Done {
-        /// True if all compares held, in all shards.
-        branch: bool,
-    },
-    /// This branch would have been taken, and some shard refused it.
-    Refused {
-        /// As above.
-        branch: bool,
-    },
-    /// It came to nothing.
-    Void,
-}
-
 impl Shard {
     /// A shard that begins with what is placed: nothing, or what a snapshot or a split gave it.
     #[must_use]
@@ -186,21 +169,15 @@ impl Shard {
         Some(Weight { holds, changes })
     }
 
-    /// The transaction at whose barrier this shard stands is decided. If it is placed nowhere, the answer of this shard's part: an error, if it was this part that was refused.
-    pub fn decide(&mut self, decided: Decided) -> Option<Result<(), KeyspaceError>> {
+    /// The transaction at whose barrier this shard stands is decided: this branch is taken, and placed next; or it came to nothing, and nothing is placed.
+    pub fn decide(&mut self, branch: Option<bool>) {
         let Barrier { branches: [then, otherwise], bytes } =
             self.barrier.take().expect("a shard that stands at a barrier");
-        let taken = |branch| if branch { then } else { otherwise };
-        match decided {
-            Decided::Done { branch } => {
-                // Refused here and done: then the order does not know what was said of this shard. It stands all the same.
-                let (plan, changes) = taken(branch).unwrap_or_else(|error| (Plan::Refuse(error), false));
-                self.push(Open { plan, changes, bytes });
-                None
-            }
-            Decided::Refused { branch } => Some(taken(branch).map(|_| ())),
-            Decided::Void => Some(Ok(())),
-        }
+        let Some(branch) = branch else { return };
+        // One that was refused here is not taken, unless the order does not know what was said of this shard; it stands all the same.
+        let (plan, changes) =
+            if branch { then } else { otherwise }.unwrap_or_else(|error| (Plan::Refuse(error), false));
+        self.push(Open { plan, changes, bytes });
     }
 
     /// What an admitted command comes to, once it is decided.

@@ -60,7 +60,7 @@ fn the_worked_example_of_the_order() {
     assert_eq!(a.weigh(at(3), &bytes(&t_a)), Some(said));
     assert_eq!(b.weigh(at(2), &bytes(&Command::Txn(part("r")))), Some(said));
     for shard in [&mut a, &mut b] {
-        assert_eq!(shard.decide(Decided::Done { branch: true }), None);
+        shard.decide(Some(true));
         assert_eq!(shard.place(6).response.revision, 6);
     }
     assert_eq!(a.view(6).get(b"c").unwrap().mod_revision, 6);
@@ -101,10 +101,8 @@ fn a_branch_that_one_shard_refuses_is_taken_nowhere() {
     let missing = KeyspaceError::LeaseNotFound(LeaseId(7));
     let weight = shard.weigh(at(0), &bytes(&part));
     assert_eq!(weight, Some(Weight { holds: true, changes: [Err(missing), Ok(false)] }));
-    assert_eq!(shard.decide(Decided::Refused { branch: true }), Some(Err(missing)));
+    shard.decide(None);
     assert_eq!(shard.open(), 0, "nothing waits for a revision");
-    shard.weigh(at(1), &bytes(&part));
-    assert_eq!(shard.decide(Decided::Refused { branch: false }), Some(Ok(())), "another shard refused");
 }
 
 #[test]
@@ -134,7 +132,6 @@ enum Entry {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum End {
     Decided,
-    RefusedElsewhere,
     Void,
 }
 
@@ -152,7 +149,7 @@ fn entry() -> impl Strategy<Value = Entry> {
 }
 
 fn barrier() -> impl Strategy<Value = Entry> {
-    let end = prop_oneof![6 => Just(End::Decided), 1 => Just(End::RefusedElsewhere), 1 => Just(End::Void)];
+    let end = prop_oneof![6 => Just(End::Decided), 1 => Just(End::Void)];
     (generate::txn(), any::<bool>(), any::<bool>(), end).prop_map(
         |(part, others_hold, others_change, end)| Entry::Barrier { part, others_hold, others_change, end },
     )
@@ -174,18 +171,11 @@ fn log(gaps: std::ops::Range<u64>) -> impl Strategy<Value = Vec<(u64, Entry)>> {
     )
 }
 
-/// What the order would say of a transaction, by what this shard says.
-fn outcome(weight: Weight, others_hold: bool, end: End) -> (bool, Decided) {
+/// The branch, and what the order would say of the transaction, by what this shard says.
+fn outcome(weight: Weight, others_hold: bool, end: End) -> (bool, Option<bool>) {
     let branch = weight.holds && others_hold;
-    let refused = weight.changes[usize::from(!branch)].is_err() || end == End::RefusedElsewhere;
-    (
-        branch,
-        match end {
-            End::Void => Decided::Void,
-            _ if refused => Decided::Refused { branch },
-            _ => Decided::Done { branch },
-        },
-    )
+    let done = end == End::Decided && weight.changes[usize::from(!branch)].is_ok();
+    (branch, done.then_some(branch))
 }
 
 /// The log with its revisions, as a shard comes to them that is told each at once.
@@ -222,13 +212,14 @@ fn tell(log: Vec<(u64, Entry)>) -> Told {
                 let weight =
                     shard.weigh(at(turn), &bytes(&Command::Txn(part.clone()))).expect("nothing is open");
                 let (branch, decided) = outcome(weight, *others_hold, *end);
-                match shard.decide(decided) {
-                    None => {
+                shard.decide(decided);
+                match decided {
+                    Some(_) => {
                         let here = weight.changes[usize::from(!branch)].expect("it is not refused");
                         revision += u64::from(here || *others_change);
                         placed(shard.place(revision))
                     }
-                    Some(answer) => Came::Nowhere(answer.err()),
+                    None => Came::Nowhere(weight.changes[usize::from(!branch)].err()),
                 }
             }
         };
@@ -266,9 +257,11 @@ proptest! {
                     }
                     Entry::Barrier { part, others_hold, end, .. } => {
                         let Some(weight) = shard.weigh(at(evaluated), &bytes(&Command::Txn(part.clone()))) else { break };
-                        let (_, decided) = outcome(weight, *others_hold, *end);
-                        if let Some(answer) = shard.decide(decided) {
-                            prop_assert_eq!(&Came::Nowhere(answer.err()), &told.came[evaluated]);
+                        let (branch, decided) = outcome(weight, *others_hold, *end);
+                        shard.decide(decided);
+                        if decided.is_none() {
+                            let answer = weight.changes[usize::from(!branch)].err();
+                            prop_assert_eq!(&Came::Nowhere(answer), &told.came[evaluated]);
                         }
                     }
                 }
@@ -301,7 +294,7 @@ proptest! {
         for (turn, entry) in told.log.iter().enumerate() {
             let command = match entry {
                 Entry::Turn(command) => command.clone(),
-                Entry::Barrier { end: End::Void | End::RefusedElsewhere, .. } => continue,
+                Entry::Barrier { end: End::Void, .. } => continue,
                 Entry::Barrier { others_change: true, .. } => return Ok(()),
                 Entry::Barrier { part, others_hold, .. } => {
                     let mut whole = part.clone();

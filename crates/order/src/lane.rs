@@ -9,28 +9,26 @@
 
 use std::collections::VecDeque;
 
-use bytes::Bytes;
-
 use crate::TxnId;
 
-/// What a shard's log holds, as far as the order cares.
+/// What a shard's log holds, as far as the order cares. What a command is, `C`, it does not know.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum LaneEntry {
+pub enum LaneEntry<C> {
     /// A command of this shard alone.
-    Command(Bytes),
+    Command(C),
     /// A transaction over several shards stands here; this is its part in this one.
-    Barrier(TxnId, Bytes),
+    Barrier(TxnId, C),
     /// What became of it: the branch, or none if it is void. Logged behind the barrier, so that a replay asks nobody.
     Branch(TxnId, Option<bool>),
 }
 
 /// What is to be evaluated next.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Step {
+pub enum Step<C> {
     /// A command, which takes the next turn.
-    Turn(Bytes),
+    Turn(C),
     /// The compares of a transaction, and what each of its branches would change; the leader reports both.
-    Ask(TxnId, Bytes),
+    Ask(TxnId, C),
     /// A branch of the transaction asked last is carried out; what changed has the transaction's own revision.
     Branch(TxnId, bool),
     /// The transaction asked last came to nothing.
@@ -38,17 +36,23 @@ pub enum Step {
 }
 
 /// A shard's log, in turns.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Lane {
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Lane<C> {
     /// The newest transaction whose barrier was taken.
     pub(crate) taken: TxnId,
     /// It waits at this one's barrier.
     pub(crate) stands_at: Option<TxnId>,
     /// What stands in the log behind that barrier.
-    pub(crate) waiting: VecDeque<LaneEntry>,
+    pub(crate) waiting: VecDeque<LaneEntry<C>>,
 }
 
-impl Lane {
+impl<C> Default for Lane<C> {
+    fn default() -> Lane<C> {
+        Lane { taken: TxnId::default(), stands_at: None, waiting: VecDeque::new() }
+    }
+}
+
+impl<C> Lane<C> {
     /// The barrier at which it stands.
     #[must_use]
     pub fn stands_at(&self) -> Option<TxnId> {
@@ -72,7 +76,7 @@ impl Lane {
     }
 
     /// Takes the next committed entry of the log; what is to be evaluated because of it goes to `steps`, in order.
-    pub fn take(&mut self, entry: LaneEntry, steps: &mut Vec<Step>) {
+    pub fn take(&mut self, entry: LaneEntry<C>, steps: &mut Vec<Step<C>>) {
         match (entry, self.stands_at) {
             (LaneEntry::Branch(txn, branch), Some(at)) if txn == at => {
                 self.stands_at = None;
@@ -86,7 +90,7 @@ impl Lane {
         }
     }
 
-    fn turn(&mut self, entry: LaneEntry, steps: &mut Vec<Step>) {
+    fn turn(&mut self, entry: LaneEntry<C>, steps: &mut Vec<Step<C>>) {
         match entry {
             LaneEntry::Command(command) => steps.push(Step::Turn(command)),
             // Between the two lie only transactions that are void, or touch others. One that is not newer was logged twice.
@@ -98,7 +102,7 @@ impl Lane {
         }
     }
 
-    fn go_on(&mut self, steps: &mut Vec<Step>) {
+    fn go_on(&mut self, steps: &mut Vec<Step<C>>) {
         while self.stands_at.is_none()
             && let Some(entry) = self.waiting.pop_front()
         {

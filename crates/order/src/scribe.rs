@@ -24,8 +24,8 @@ pub struct Verdict {
     pub txn: TxnId,
     /// Do all of its compares in this shard hold?
     pub holds: bool,
-    /// Would its branches change anything here? The one that is taken if all hold, then the other.
-    pub changes: [bool; 2],
+    /// Would its branches change anything here? The one that is taken if all hold, then the other. None: it is refused here, and so everywhere.
+    pub changes: [Option<bool>; 2],
 }
 
 /// How often, how long.
@@ -137,6 +137,8 @@ impl Scribe {
     }
 
     /// What the transaction comes to, once all have said it.
+    ///
+    /// {T puts into A and B, and B knows no lease of that number}: T is void, and A, which would have put, does not.
     fn outcome(&self, txn: TxnId, shards: &BTreeSet<ShardId>) -> Option<Outcome> {
         let said: Option<Vec<_>> = shards
             .iter()
@@ -144,7 +146,10 @@ impl Scribe {
             .collect();
         let said = said?;
         let branch = said.iter().all(|(_, (_, verdict))| verdict.holds);
-        let changes = said.iter().any(|(_, (_, verdict))| verdict.changes[usize::from(!branch)]);
+        let changes = said.iter().map(|(_, (_, verdict))| verdict.changes[usize::from(!branch)]);
+        // One that refuses is enough, and nothing is done in any.
+        let Some(changes) = changes.collect::<Option<Vec<bool>>>() else { return Some(Outcome::Void) };
+        let changes = changes.contains(&true);
         let barriers = said.iter().map(|(shard, (at, _))| (*shard, *at)).collect();
         Some(Outcome::Done { branch, changes, barriers })
     }

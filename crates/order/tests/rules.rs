@@ -83,7 +83,7 @@ fn barriers_are_taken_in_one_order_in_every_shard() {
     order.apply(&done(U, &[(A, mark(0, 0)), (B, mark(0, 0))])).unwrap();
     assert_eq!(order.revision(), 3);
     // A leader that logs them the other way round is not followed: what is older than a barrier that was taken is void, or is logged twice.
-    let (mut lane, mut steps) = (Lane::default(), Vec::new());
+    let (mut lane, mut steps) = (Lane::<Bytes>::default(), Vec::new());
     for entry in [LaneEntry::Barrier(U, Bytes::new()), LaneEntry::Barrier(T, Bytes::new())] {
         lane.take(entry, &mut steps);
     }
@@ -93,7 +93,7 @@ fn barriers_are_taken_in_one_order_in_every_shard() {
 
 #[test]
 fn what_stands_behind_a_barrier_takes_its_turn_behind_the_transaction() {
-    let (mut lane, mut steps) = (Lane::default(), Vec::new());
+    let (mut lane, mut steps) = (Lane::<Bytes>::default(), Vec::new());
     let command = |name: &'static str| LaneEntry::Command(Bytes::from_static(name.as_bytes()));
     let step = |name: &'static str| Step::Turn(Bytes::from_static(name.as_bytes()));
     for entry in [command("a"), LaneEntry::Barrier(T, Bytes::new()), command("b"), command("c")] {
@@ -136,7 +136,7 @@ fn a_shard_without_a_quorum_holds_up_nobody_else() {
     let (mut order, config) = (Orderer::new(1, [A, B]), ScribeConfig::default());
     let mut scribe = Scribe::new(config, Instant::START);
     order.apply(&Command::Begin(vec![A, B])).unwrap();
-    let verdict = Verdict { txn: T, holds: true, changes: [true, false] };
+    let verdict = Verdict { txn: T, holds: true, changes: [Some(true), Some(false)] };
     scribe.report(Report { shard: A, upto: mark(1, 1), verdict: Some(verdict) });
     let cut = Command::Cut(vec![(A, mark(1, 1))]);
     assert_eq!(
@@ -152,6 +152,28 @@ fn a_shard_without_a_quorum_holds_up_nobody_else() {
     assert!(scribe.due(limit, &order).is_empty(), "proposed once, as long as nobody knows what became of it");
 }
 
+/// {T puts into A and B, and B knows no lease of that number}: A, which would have put, does not; the branch that nobody takes may be refused.
+#[test]
+fn a_branch_that_one_shard_refuses_is_taken_nowhere() {
+    for (holds, outcome) in [
+        (true, Outcome::Void),
+        (
+            false,
+            Outcome::Done { branch: false, changes: false, barriers: vec![(A, mark(1, 1)), (B, mark(0, 0))] },
+        ),
+    ] {
+        let mut order = Orderer::new(1, [A, B]);
+        let mut scribe = Scribe::new(ScribeConfig::default(), Instant::START);
+        order.apply(&Command::Begin(vec![A, B])).unwrap();
+        for (shard, upto, changes) in
+            [(A, mark(1, 1), [Some(true), Some(false)]), (B, mark(0, 0), [None, Some(false)])]
+        {
+            scribe.report(Report { shard, upto, verdict: Some(Verdict { txn: T, holds, changes }) });
+        }
+        assert_eq!(scribe.due(Instant::START, &order).remove(0), Command::Decide { txn: T, outcome });
+    }
+}
+
 #[test]
 fn a_transaction_is_decided_once_all_have_spoken_and_takes_one_revision() {
     let mut order = Orderer::new(1, [A, B]);
@@ -162,8 +184,8 @@ fn a_transaction_is_decided_once_all_have_spoken_and_takes_one_revision() {
         upto,
         verdict: Some(Verdict { txn: T, holds, changes }),
     };
-    scribe.report(says(A, mark(2, 1), true, [true, false]));
-    scribe.report(says(B, mark(3, 3), false, [true, false]));
+    scribe.report(says(A, mark(2, 1), true, [Some(true), Some(false)]));
+    scribe.report(says(B, mark(3, 3), false, [Some(true), Some(false)]));
     let decided = scribe.due(Instant::START, &order).remove(0);
     let barriers = vec![(A, mark(2, 1)), (B, mark(3, 3))];
     let outcome = Outcome::Done { branch: false, changes: false, barriers };
@@ -280,7 +302,7 @@ fn a_shard_that_does_not_compact_waits_and_nobody_else_does() {
     // Its leader neither asks for what would be refused, again and again, nor waits for ever.
     let mut scribe = Scribe::new(config, Instant::START);
     for (shard, upto) in barriers {
-        let verdict = Verdict { txn: T, holds: true, changes: [true, true] };
+        let verdict = Verdict { txn: T, holds: true, changes: [Some(true); 2] };
         scribe.report(Report { shard, upto, verdict: Some(verdict) });
     }
     assert_eq!(scribe.due(Instant::START, &order), []);
