@@ -50,6 +50,7 @@ mod digest;
 mod error;
 mod lease;
 mod machine;
+mod merge;
 mod quota;
 mod range;
 mod record;

@@ -97,13 +97,7 @@ impl Store {
         }
 
         let limit = usize::try_from(range.limit).unwrap_or(0);
-        let stored_order = range.sort_order == SortOrder::None
-            || (range.sort_order == SortOrder::Ascend && range.sort_target == SortTarget::Key);
-        let fetch = if limit > 0 && stored_order && !has_filters(range) {
-            limit.saturating_add(1)
-        } else {
-            usize::MAX
-        };
+        let fetch = if range.takes_first_keys() { limit.saturating_add(1) } else { usize::MAX };
 
         let mut fetched = 0;
         let mut living = self.live_in(span, at);
@@ -127,12 +121,6 @@ impl Store {
         }
         Ok(RangeReply { kvs: records.into_iter().map(|record| show(record, range)).collect(), more, count })
     }
-}
-
-fn has_filters(range: &Range) -> bool {
-    [range.min_mod_revision, range.max_mod_revision, range.min_create_revision, range.max_create_revision]
-        .iter()
-        .any(|bound| *bound != 0)
 }
 
 fn passes(range: &Range, record: &Record) -> bool {

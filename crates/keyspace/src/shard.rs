@@ -56,7 +56,7 @@ struct Barrier {
 }
 
 /// Which branches of a transaction have to be decided.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Branches {
     Taken,
     Both,
@@ -142,7 +142,10 @@ impl Shard {
     }
 
     /// Comes to a barrier: what does this shard's part of a transaction come to? None: that depends on a revision that is open; ask again when more is placed.
-    pub fn weigh(&mut self, at: Position, part: &Bytes) -> Option<Weight> {
+    ///
+    /// `known` is the revision at which the store stood when the transaction began, which its entry says: ranges may ask for any up to there, whatever this shard
+    /// has heard of.
+    pub fn weigh(&mut self, at: Position, part: &Bytes, known: u64) -> Option<Weight> {
         let decoded = Command::decode(part).map_err(|_| KeyspaceError::Malformed);
         if decoded.as_ref().is_ok_and(|command| !self.is_decided(command, Branches::Both)) {
             return None;
@@ -151,11 +154,14 @@ impl Shard {
         let (holds, branches) = match admitted {
             Ok(Command::Txn(Txn { compare, success, failure })) => {
                 // Which branch is taken is not for this shard alone to say: each as if it were.
-                let known = if self.open.is_empty() { i64::MAX as u64 } else { self.placed.store.revision };
-                let holds = self.ahead().store.all_hold(&compare, known)?;
-                let mut only = |success| {
+                let placed = if self.open.is_empty() { i64::MAX as u64 } else { self.placed.store.revision };
+                let holds = self.ahead().store.all_hold(&compare, placed)?;
+                let mut store = self.ahead().store.clone();
+                store.revision = known;
+                let asked = Keyspace::from(store);
+                let only = |success| {
                     let txn = Txn { compare: Vec::new(), success, failure: Vec::new() };
-                    self.ahead().plan_admitted(at, Command::Txn(txn))
+                    asked.plan_admitted(at, Command::Txn(txn))
                 };
                 (holds, [only(success), only(failure)])
             }
@@ -205,7 +211,7 @@ impl Shard {
         }
         let placed = self.placed.store.revision;
         match command {
-            Command::Txn(txn) if newest_read(txn) > placed as i64 => false,
+            Command::Txn(txn) if branches == Branches::Taken && newest_read(txn) > placed as i64 => false,
             Command::Txn(txn) => {
                 let store = &self.ahead().store;
                 let decided = |txn: &Txn| store.decide_open(txn, placed, &mut Path::new());

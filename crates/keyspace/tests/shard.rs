@@ -57,8 +57,8 @@ fn the_worked_example_of_the_order() {
         |key| Txn { compare: vec![], success: vec![Operation::Put(shell::put(key, "t"))], failure: vec![] };
     let t_a = Command::Txn(Txn { compare: vec![mod_is("a", 2)], ..part("c") });
     let said = Weight { holds: true, changes: [Ok(true), Ok(false)] };
-    assert_eq!(a.weigh(at(3), &bytes(&t_a)), Some(said));
-    assert_eq!(b.weigh(at(2), &bytes(&Command::Txn(part("r")))), Some(said));
+    assert_eq!(a.weigh(at(3), &bytes(&t_a), 5), Some(said));
+    assert_eq!(b.weigh(at(2), &bytes(&Command::Txn(part("r"))), 5), Some(said));
     for shard in [&mut a, &mut b] {
         shard.decide(Some(true));
         assert_eq!(shard.place(6).response.revision, 6);
@@ -99,7 +99,7 @@ fn a_branch_that_one_shard_refuses_is_taken_nowhere() {
     let hang = Operation::Put(shell::hang("a", 7));
     let part = Command::Txn(Txn { compare: vec![], success: vec![hang], failure: vec![] });
     let missing = KeyspaceError::LeaseNotFound(LeaseId(7));
-    let weight = shard.weigh(at(0), &bytes(&part));
+    let weight = shard.weigh(at(0), &bytes(&part), 1);
     assert_eq!(weight, Some(Weight { holds: true, changes: [Err(missing), Ok(false)] }));
     shard.decide(None);
     assert_eq!(shard.open(), 0, "nothing waits for a revision");
@@ -182,6 +182,8 @@ fn outcome(weight: Weight, others_hold: bool, end: End) -> (bool, Option<bool>) 
 struct Told {
     /// A compaction names a revision that was placed when it was asked for.
     log: Vec<Entry>,
+    /// Where the store stands before each entry.
+    known: Vec<u64>,
     /// The revision that each entry is placed with.
     revisions: Vec<u64>,
     came: Vec<Came>,
@@ -195,10 +197,11 @@ fn placed(placed: Placed<Response, News>) -> Came {
 
 fn tell(log: Vec<(u64, Entry)>) -> Told {
     let mut shard = Shard::new(Keyspace::new());
-    let mut told = Told { log: vec![], revisions: vec![], came: vec![], digests: vec![] };
+    let mut told = Told { log: vec![], known: vec![], revisions: vec![], came: vec![], digests: vec![] };
     let mut revision = 1;
     for (turn, (gap, mut entry)) in log.into_iter().enumerate() {
         revision += gap;
+        told.known.push(revision);
         if let Entry::Turn(Command::Compact(compact)) = &mut entry {
             compact.revision = compact.revision.min(revision as i64);
         }
@@ -209,8 +212,9 @@ fn tell(log: Vec<(u64, Entry)>) -> Told {
                 placed(shard.place(revision))
             }
             Entry::Barrier { part, others_hold, others_change, end } => {
-                let weight =
-                    shard.weigh(at(turn), &bytes(&Command::Txn(part.clone()))).expect("nothing is open");
+                let weight = shard
+                    .weigh(at(turn), &bytes(&Command::Txn(part.clone())), revision)
+                    .expect("nothing is open");
                 let (branch, decided) = outcome(weight, *others_hold, *end);
                 shard.decide(decided);
                 match decided {
@@ -256,7 +260,7 @@ proptest! {
                         let Some(_) = shard.evaluate(at(evaluated), &bytes(command)) else { break };
                     }
                     Entry::Barrier { part, others_hold, end, .. } => {
-                        let Some(weight) = shard.weigh(at(evaluated), &bytes(&Command::Txn(part.clone()))) else { break };
+                        let Some(weight) = shard.weigh(at(evaluated), &bytes(&Command::Txn(part.clone())), told.known[evaluated]) else { break };
                         let (branch, decided) = outcome(weight, *others_hold, *end);
                         shard.decide(decided);
                         if decided.is_none() {

@@ -91,6 +91,15 @@ impl Placer {
         true
     }
 
+    /// Up to this revision all of this shard has its number. None: as far as the order has come.
+    #[must_use]
+    pub fn reached(&self) -> Option<u64> {
+        self.slices.iter().find_map(|slice| match slice {
+            Slice::Turns { upto, before } => (upto.turns > self.placed.turns).then_some(*before),
+            Slice::Txn { revision, changes, .. } => Some(revision - u64::from(*changes)),
+        })
+    }
+
     /// Places what comes next, if both sides have come so far.
     pub fn place(&mut self) -> Option<Placement> {
         loop {

@@ -22,6 +22,7 @@ mod error;
 pub mod kv;
 pub mod lease;
 pub mod progress;
+pub mod shards;
 mod state;
 pub mod watch;
 pub mod zookeeper;
