@@ -72,7 +72,7 @@ impl Range {
             (SortTarget::Value, _) => |a, b| a.value.cmp(&b.value),
         };
         match self.sort_order {
-            SortOrder::None | SortOrder::Ascend => kvs.sort_by(|a, b| compare(a, b)),
+            SortOrder::None | SortOrder::Ascend => kvs.sort_by(compare),
             SortOrder::Descend => kvs.sort_by(|a, b| compare(b, a)),
         }
     }

@@ -27,7 +27,7 @@ const FLOORS: &[(u8, &str, &[&str])] = &[
     (2, "order", &["consensus"]),
     (2, "wire", &[]),
     (3, "node", &["consensus", "raft", "zab", "journal"]),
-    (4, "service", &["node", "keyspace", "znodes", "placement", "wire", "consensus"]),
+    (4, "service", &["node", "keyspace", "znodes", "placement", "order", "wire", "consensus"]),
     (
         5,
         "server",

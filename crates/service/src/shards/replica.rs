@@ -157,32 +157,31 @@ impl ShardReplica {
         while self.evaluate_one() || self.place_one(out) {}
     }
 
+    /// False: nothing is left, or the next one waits for a revision that is open.
     fn evaluate_one(&mut self) -> bool {
-        let done = match self.steps.front() {
-            None => return false,
-            Some(Step::Turn(asked)) => match self.machine.evaluate(asked.at, &asked.command) {
-                None => return false,
-                Some(changes) => {
-                    self.placer.evaluated(Turn { changes });
-                    self.waiting.push_back(asked.ticket);
-                }
-            },
-            Some(Step::Ask(txn, asked)) => match self.machine.weigh(asked.at, &asked.command, asked.known) {
-                None => return false,
-                Some(weight) => (self.weight, self.asks) = (Some((*txn, weight)), asked.ticket),
-            },
-            Some(Step::Branch(_, branch)) => {
+        let Some(step) = self.steps.front() else { return false };
+        match step {
+            Step::Turn(asked) => {
+                let Some(changes) = self.machine.evaluate(asked.at, &asked.command) else { return false };
+                self.placer.evaluated(Turn { changes });
+                self.waiting.push_back(asked.ticket);
+            }
+            Step::Ask(txn, asked) => {
+                let weight = self.machine.weigh(asked.at, &asked.command, asked.known);
+                let Some(weight) = weight else { return false };
+                (self.weight, self.asks) = (Some((*txn, weight)), asked.ticket);
+            }
+            Step::Branch(_, branch) => {
                 self.machine.decide(Some(*branch));
                 self.weight = None;
                 self.waiting.push_back(self.asks.take());
             }
-            Some(Step::Void(_)) => {
+            Step::Void(_) => {
                 self.machine.decide(None);
                 (self.weight, self.asks) = (None, None);
             }
-        };
+        }
         self.steps.pop_front();
-        let () = done;
         true
     }
 
