@@ -185,6 +185,11 @@ impl Oracle {
         &self.watches[host].status
     }
 
+    /// Whose oracle it is.
+    pub(crate) fn group(&self) -> GroupId {
+        self.group
+    }
+
     /// Has the host opened the group in this life of its process? If not, its status is that of an earlier one.
     pub(crate) fn is_open(&self, host: usize, life: u64) -> bool {
         self.watches[host].life == life

@@ -5,6 +5,7 @@ use quorate_consensus::{EngineKind, Random};
 use quorate_service::TREE;
 
 use crate::{
+    invariants::Oracle,
     marks::Mark,
     plan::Shape,
     schedule::{MILLIS, SECONDS, Time},
@@ -109,19 +110,24 @@ impl World {
             .is_some_and(|leader| self.apart.contains(&(leader, host)))
     }
 
+    /// What the host whose disk hangs knows to be committed in each group, six election timeouts and more before it is judged.
+    pub(crate) fn note_commits(&mut self) {
+        let commit = |oracle: &Oracle| self.outcast.map(|hung| oracle.status(hung).commit);
+        self.noted_commits = self.checker.groups().iter().map_while(commit).collect();
+    }
+
     /// I20: a leader whose disk hangs for ever has handed over, to one that can write what the others' disks commit.
+    ///
+    /// By what was committed long before: {the steward of leases writes an entry in the last moment of a run}: of that one it may not know yet that its disk will not take it.
     pub(crate) fn judge_hung_disk(&mut self) {
         let Some(hung) = self.outcast.filter(|_| self.shape.lasting == Some(Lasting::HungDisk)) else {
             return;
         };
-        for (place, group) in self.shape.groups().iter().enumerate() {
-            let Some(oracle) = self.checker.groups().get(place) else { return };
-            let status = oracle.status(hung);
-            if oracle.leader(&self.hosts) == Some(hung) && status.durable < status.commit {
-                let what = format!(
-                    "{group}: leads on, its disk at {}, the others' at {}",
-                    status.durable, status.commit
-                );
+        for (oracle, noted) in self.checker.groups().iter().zip(&self.noted_commits) {
+            let durable = oracle.status(hung).durable;
+            if oracle.leader(&self.hosts) == Some(hung) && durable < *noted {
+                let group = oracle.group();
+                let what = format!("{group}: leads on, its disk at {durable}, the others' at {noted}");
                 return self.checker.fail("I20", Some(hung), what);
             }
         }

@@ -152,6 +152,7 @@ fn phases(world: &mut World) {
         let until = world.shape.clients_end - SECONDS;
         world.run_until(until);
     }
+    world.note_commits();
     let shape = world.shape.clone();
     world.run_until(shape.clients_end);
     if world.checker.is_clean()

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use quorate_consensus::{Epoch, GroupId, Membership, NodeId, OperationId, Random, StateMachine as _};
+use quorate_consensus::{Epoch, GroupId, Index, Membership, NodeId, OperationId, Random, StateMachine as _};
 use quorate_node::{Node, NodeInput};
 use quorate_service::{
     Bootstrap, META, TREE,
@@ -118,6 +118,8 @@ pub(crate) struct World {
     pub(crate) lies: bool,
     /// A host whose links stay cut for ever.
     pub(crate) outcast: Option<usize>,
+    /// See [`World::note_commits`].
+    pub(crate) noted_commits: Vec<Index>,
     /// What each client had asked last when the cluster had healed.
     pub(crate) healed_attempts: Vec<u64>,
     /// Hosts that do not reach each other for ever.
@@ -159,6 +161,7 @@ impl World {
             operator: Operator::new(hosts_count, seed.fork(4)),
             lies: false,
             outcast: None,
+            noted_commits: Vec::new(),
             healed_attempts: Vec::new(),
             apart: BTreeSet::new(),
             zoo: shape.tree.as_ref().map(|tree| Zoo::new(tree, seed)),
