@@ -376,11 +376,11 @@ fn may_be_refused(txn: &Txn) -> bool {
     })
 }
 
-/// Of one revision. Each shard numbers its own changes of it from 0.
+/// Of one revision, whose changes are numbered from 0: in a transaction over shards, shard by shard.
 fn by_key(news: Vec<News>) -> Vec<Event> {
-    let events = news.into_iter().map(|news| match news {
-        News::Changed(event) => Event { sub: 0, ..event },
-        _ => unreachable!("no leases"),
+    let events = news.into_iter().enumerate().map(|(number, news)| match news {
+        News::Changed(event) if event.sub as usize == number => Event { sub: 0, ..event },
+        other => panic!("change {number} of a revision: {other:?}"),
     });
     let mut events: Vec<Event> = events.collect();
     events.sort_by(|one, other| one.kv.key.cmp(&other.kv.key));

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use quorate_consensus::ShardId;
+use quorate_keyspace::News;
 
 use super::Numbered;
 
@@ -43,6 +44,24 @@ impl Sequence {
     pub fn advance(&mut self, reached: u64) -> Vec<Numbered> {
         self.out = self.out.max(reached);
         let rest = self.waiting.split_off(&(self.out + 1, false, ShardId(0), 0));
-        std::mem::replace(&mut self.waiting, rest).into_values().collect()
+        let mut out: Vec<Numbered> = std::mem::replace(&mut self.waiting, rest).into_values().collect();
+        number_changes(&mut out);
+        out
+    }
+}
+
+/// Each shard numbers its own changes of a revision from 0; here all of one revision follow each other, shard by shard.
+fn number_changes(out: &mut [Numbered]) {
+    let (mut revision, mut next) = (0, 0);
+    for numbered in out {
+        if numbered.revision != revision {
+            (revision, next) = (numbered.revision, 0);
+        }
+        for news in &mut numbered.news {
+            if let News::Changed(event) = news {
+                event.sub = next;
+                next += 1;
+            }
+        }
     }
 }
