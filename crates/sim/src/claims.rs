@@ -99,9 +99,14 @@ pub(crate) fn check(
                     | EngineMessage::Raft(Raft::RequestVote { term: epoch, .. }) => {
                         oracle.asks(host, hosts[host].id, *epoch);
                     }
-                    EngineMessage::Raft(Raft::AppendAccepted { matched: index, .. })
-                    | EngineMessage::Zab(Zab::Ack { durable: index, .. }) => {
-                        oracle.acknowledged(hosts[host].id, *index);
+                    EngineMessage::Raft(Raft::AppendAccepted { term, matched }) => {
+                        oracle.acknowledged(hosts[host].id, *term, *matched);
+                    }
+                    EngineMessage::Zab(Zab::Ack { durable, .. }) => {
+                        let node =
+                            hosts[host].process.as_ref().and_then(|process| process.node.status(group));
+                        let epoch = node.map(|status| status.engine.epoch).unwrap_or_default();
+                        oracle.acknowledged(hosts[host].id, epoch, *durable);
                     }
                     EngineMessage::Raft(_) | EngineMessage::Zab(_) => {}
                 }

@@ -127,8 +127,8 @@ pub(crate) struct Oracle {
     chunks: BTreeMap<usize, ChunkNote>,
     /// Who has asked to lead which epoch, and with which log.
     protocol: Abstract,
-    /// How far each node has ever said that it has the log.
-    acknowledged: BTreeMap<NodeId, Index>,
+    /// How far each node has said in each epoch that it has the log.
+    acknowledged: BTreeMap<(NodeId, Epoch), Index>,
     /// If ZAB drives the group: its epochs.
     epochs: Option<Epochs>,
     /// The version of the records that brought the group; 0 if it is as old as the cluster, none if it is still to come.

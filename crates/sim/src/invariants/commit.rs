@@ -6,14 +6,16 @@ use super::{Oracle, Scene, quorum};
 use crate::{marks::Mark, reference::Committed};
 
 impl Oracle {
-    /// `node` says that it has everything up to here durably: I15 has looked whether it is so.
-    pub(crate) fn acknowledged(&mut self, node: NodeId, index: Index) {
-        let most = self.acknowledged.entry(node).or_default();
+    /// `node` says in this epoch that it has everything up to here durably: I15 has looked whether it is so.
+    pub(crate) fn acknowledged(&mut self, node: NodeId, epoch: Epoch, index: Index) {
+        let most = self.acknowledged.entry((node, epoch)).or_default();
         *most = index.max(*most);
     }
 
-    fn has_said(&self, node: NodeId, commit: u64) -> bool {
-        self.acknowledged.get(&node).is_some_and(|index| index.0 >= commit)
+    /// Did it say so to whoever leads in one of these epochs? What it said in an earlier one may have been replaced since.
+    fn has_said(&self, node: NodeId, epochs: [Epoch; 2], commit: u64) -> bool {
+        let said = |epoch| self.acknowledged.get(&(node, epoch)).is_some_and(|index| index.0 >= commit);
+        epochs.into_iter().any(said)
     }
 
     /// The commit index of a host moved.
@@ -47,19 +49,22 @@ impl Oracle {
     fn durable_quorum(&self, before: &Status, after: &Status, commit: u64, scene: &mut Scene<'_>) {
         let (host, hosts) = (scene.host, scene.hosts);
         let Some(epoch) = self.watches[host].mirror.epoch(commit) else { return };
+        // A leader may give up in the very event in which it commits.
+        let epochs = [before.epoch, after.epoch];
         let mut holders = Vec::new();
         for (place, other) in hosts.iter().enumerate() {
             let id = other.id;
             let member = after.membership.is_voter(id) || before.membership.is_voter(id);
             // What a lost disk held counted while it was there. {3 leads term 3 and is paused; 1 says that it has 53, and loses its disk; 3 goes on, counts, and hears
             // of term 4 in the same event}: 3 does not say any more who had said what, and the frame in which 1 said it did.
-            let lost = other.is_lost() && self.has_said(id, commit);
+            let lost = other.is_lost() && self.has_said(id, epochs, commit);
             if member && (lost || scene.durable(place).holds(self.group, Index(commit), epoch)) {
                 holders.push(id);
             }
         }
         // Nor what a member had that was replaced before the group let it go: its host has another id by now, and an empty disk.
-        let gone = |id: &&NodeId| hosts.iter().all(|host| host.id != **id) && self.has_said(**id, commit);
+        let gone =
+            |id: &&NodeId| hosts.iter().all(|host| host.id != **id) && self.has_said(**id, epochs, commit);
         for membership in [&before.membership, &after.membership] {
             holders.extend(membership.voters().iter().chain(membership.outgoing()).filter(gone));
         }

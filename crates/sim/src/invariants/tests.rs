@@ -141,6 +141,22 @@ fn i7_i8_commits_without_a_durable_quorum_and_of_an_earlier_term_by_counting() {
     assert_eq!(stage.finds(0, commits(1)), ["I8", "I7"]);
 }
 
+/// {2 and 3 say that they have 2, and are replaced before the leader counts}: what they said in this term counts; what they said in an earlier one may be gone.
+#[test]
+fn i7_what_a_replaced_member_had_said_counts_in_the_term_in_which_it_said_it() {
+    for (said_in, finds) in [(2, vec![]), (1, vec!["I7"])] {
+        let mut stage = Stage::raft();
+        stage.log(0, &[1, 2]);
+        stage.0.hosts[1].id = NodeId(7);
+        stage.0.hosts[2].id = NodeId(8);
+        let commits = |oracle: &mut Oracle, scene: &mut Scene<'_>| {
+            [2, 3].map(|node| oracle.acknowledged(NodeId(node), Epoch(said_in), Index(2)));
+            oracle.commits(&leader(2, (2, 2), 0), &leader(2, (2, 2), 2), scene);
+        };
+        assert_eq!(stage.finds(0, commits), finds);
+    }
+}
+
 #[test]
 fn i10_i16_the_same_entry_two_states() {
     let mut stage = Stage::raft();
