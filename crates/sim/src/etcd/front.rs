@@ -94,8 +94,10 @@ pub(crate) struct Front {
     pub(super) turn_at: Option<Time>,
     /// The hub hears nothing before; nor the steward.
     pub(super) deaf_until: [Time; 2],
-    /// The steward began an epoch, and nobody has looked yet.
+    /// The steward began an epoch, or counts now what it found behind its first barrier in one, and nobody has looked yet.
     pub(super) began: Option<Epoch>,
+    /// The newest epoch in which the steward has had its first barrier.
+    counts_in: Option<Epoch>,
     /// Somebody was told from history.
     pub(super) caught_up: u64,
 }
@@ -126,6 +128,7 @@ impl Front {
             turn_at: None,
             deaf_until: [0; 2],
             began: None,
+            counts_in: None,
             caught_up: 0,
         }
     }
@@ -233,6 +236,10 @@ impl Front {
                 match view {
                     Some(view) => {
                         let commands = steward.barrier_done(&view, local);
+                        let epoch = Some(steward.epoch());
+                        if self.counts_in != epoch {
+                            (self.counts_in, self.began) = (epoch, epoch);
+                        }
                         doing.extend(commands.into_iter().map(|command| Doing::Propose { command }));
                     }
                     None => steward.barrier_failed(local),

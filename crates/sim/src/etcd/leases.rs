@@ -77,7 +77,8 @@ fn seconds(seconds: i64) -> Duration {
 }
 
 impl Leases {
-    /// A steward begins on a host.
+    /// A steward begins on a host, and then once more: when it has seen the leases of before behind its first barrier. It counts from there: {the disks of two
+    /// of three are full for two seconds, and no barrier is answered}.
     pub(super) fn begins(&mut self, epoch: u64, ledger: &Ledger, now: Time) {
         let noted = ledger.leases.values().filter(|lease| lease.remaining_s > 0);
         let left = noted.map(|lease| ((lease.id, lease.granted), lease.remaining_s)).collect();

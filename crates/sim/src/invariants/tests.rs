@@ -150,7 +150,9 @@ fn i7_what_a_replaced_member_had_said_counts_in_the_term_in_which_it_said_it() {
         stage.0.hosts[1].id = NodeId(7);
         stage.0.hosts[2].id = NodeId(8);
         let commits = |oracle: &mut Oracle, scene: &mut Scene<'_>| {
-            [2, 3].map(|node| oracle.acknowledged(NodeId(node), Epoch(said_in), Index(2)));
+            for node in [2, 3] {
+                oracle.acknowledged(NodeId(node), Epoch(said_in), Index(2));
+            }
             oracle.commits(&leader(2, (2, 2), 0), &leader(2, (2, 2), 2), scene);
         };
         assert_eq!(stage.finds(0, commits), finds);
