@@ -1,12 +1,13 @@
 //! The clients' side of a run: whom they ask, how requests reach hosts, and what comes back.
 
-use quorate_consensus::{Role, fingerprint_of};
+use quorate_consensus::{Random, Role, fingerprint_of};
 use quorate_node::{NodeInput, Origin, TaggedCommand, Ticket, ToState};
 use quorate_service::{KEYS, Reply};
 
 use crate::{
-    clients::{self, Move, Told},
-    history::{Call, Outcome},
+    clients::{self, Client, Move, Told},
+    film::What,
+    history::{Call, Key, Outcome},
     marks::Mark,
     operator::Waiter,
     plan::KEYS_PLACE,
@@ -40,6 +41,25 @@ impl World {
         self.ask(client, 0);
     }
 
+    /// A client of its own asks once, because the list of actions says so.
+    pub(crate) fn ask_once(&mut self, host: usize, call: u64, (key, value): (u64, u64)) {
+        let key = (key % u64::from(clients::KEYS_IN_USE)) as Key;
+        let call = match call {
+            0 => Call::Put { key, value },
+            1 | 2 => Call::Get { key, serializable: call == 2 },
+            3 => Call::Delete { key },
+            _ => Call::Cas { key, expected: value.checked_sub(1), value },
+        };
+        let (now, id) = (self.now(), self.invoked.len() as u64);
+        self.invoked.push(now);
+        let number = self.clients.len();
+        // Its own random numbers: nobody else's are others because it asks.
+        let mut client = Client::new(number as u32, &Random::new(number as u64));
+        client.begin_with(id, call, now, host);
+        self.clients.push(client);
+        self.ask(number, 0);
+    }
+
     fn ask(&mut self, client: usize, after: Time) {
         let at = self.now() + after;
         let this = &mut self.clients[client];
@@ -62,6 +82,10 @@ impl World {
             (current.host, current.operation, current.call.clone(), current.tag);
         self.trace.event(now, 7, host as u64, operation);
         self.trace.say(now, || format!("client {client} asks host {host}: {operation} {call:?}"));
+        self.trace.film(|film| {
+            let what = What::Ask { client: client as u32, operation, text: call.to_string() };
+            film.add(now, Some(host), what);
+        });
         let this = &mut self.hosts[host];
         let (id, life) = (this.id, this.life);
         let Some(process) = this.process.as_mut().filter(|process| !process.stopped) else {
@@ -166,7 +190,12 @@ impl World {
         {
             self.checker.fail("I14", None, format!("acknowledged before it was committed: {operation:?}"));
         }
+        self.trace.film(|film| film.answer(now, &operation));
         self.history.push(operation);
+        if client >= self.shape.clients as usize {
+            // It had but one thing to ask.
+            return;
+        }
         let rest = self.clients[client].rest(&self.shape, now < self.burst_until);
         self.schedule.at(now + rest, Event::Next { client });
     }

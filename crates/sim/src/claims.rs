@@ -24,19 +24,20 @@ fn engine(bytes: &bytes::Bytes) -> Option<EngineMessage> {
 
 /// A frame in words.
 pub(crate) fn words(bytes: &bytes::Bytes) -> String {
-    let words = messages(bytes).into_iter().map(|(group, message)| {
-        let words = match &message {
-            PeerMessage::Engine(bytes) => {
-                engine(bytes).map_or_else(|| "?".to_owned(), |message| brief(&message))
-            }
-            PeerMessage::Chunk(chunk) => {
-                format!("Chunk {} of {} last {}", chunk.number, chunk.position, chunk.last)
-            }
-            other => format!("{other:?}"),
-        };
-        format!("{group} {words}")
-    });
+    let words =
+        messages(bytes).into_iter().map(|(group, message)| format!("{group} {}", message_words(&message)));
     words.collect::<Vec<_>>().join("; ")
+}
+
+/// A message in words.
+pub(crate) fn message_words(message: &PeerMessage) -> String {
+    match message {
+        PeerMessage::Engine(bytes) => engine(bytes).map_or_else(|| "?".to_owned(), |message| brief(&message)),
+        PeerMessage::Chunk(chunk) => {
+            format!("Chunk {} of {} last {}", chunk.number, chunk.position, chunk.last)
+        }
+        other => format!("{other:?}"),
+    }
 }
 
 fn brief(message: &EngineMessage) -> String {

@@ -143,6 +143,22 @@ impl Client {
         host
     }
 
+    /// Begins this operation, of this host.
+    pub(crate) fn begin_with(&mut self, id: u64, call: Call, now: Time, host: usize) {
+        self.session = None;
+        self.next_attempt += 1;
+        self.current = Some(Current {
+            operation: id,
+            call,
+            attempt: self.next_attempt,
+            host,
+            tag: None,
+            in_doubt: false,
+            give_up_at: now + 3_000 * MILLIS,
+            tries: 1,
+        });
+    }
+
     fn draw(&mut self, id: u64) -> Call {
         let key = self.random.below(u64::from(KEYS_IN_USE)) as Key;
         let value = id + 1;

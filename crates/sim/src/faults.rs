@@ -131,6 +131,21 @@ actions! {
     Part "part" { mask: u64, ms: u64 },
     /// A message that nobody sent arrives at a host as if from another, of the records' group or the keys', in a term near the end of the numbers.
     Forge "forge" { from: u64, to: u64, meta: u64 },
+    /// A host that is down starts now.
+    Start "start" { who: Who },
+    /// What one host sends does not reach another.
+    Cut "cut" { from: u64, to: u64 },
+    /// What one host sends reaches another again.
+    Mend "mend" { from: u64, to: u64 },
+    /// A client of its own asks a host once: to put a key (0), for a key (1), for a key as the host has it (2), to delete a key (3), or to put a key if the value before this
+    /// one is there (4).
+    Request "request" { who: Who, call: u64, key: u64, value: u64 },
+    /// The frame with this number does not arrive, whenever it is sent.
+    Lose "lose" { frame: u64 },
+    /// The frame with this number arrives so much later.
+    Hold "hold" { frame: u64, ms: u64 },
+    /// The frame with this number arrives a second time, so much later.
+    Twice "twice" { frame: u64, ms: u64 },
 }
 
 struct Value(String);

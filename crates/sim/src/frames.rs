@@ -5,7 +5,9 @@ use quorate_node::Channel;
 
 use crate::{
     claims,
+    film::Sending,
     marks::Mark,
+    network::Sent,
     world::{Event, World},
 };
 
@@ -19,8 +21,19 @@ impl World {
             let words = claims::words(&bytes);
             self.trace.say(now, || format!("host {host} → node {to} {channel:?}: {words}"));
         }
-        let Some(target) = self.hosts.iter().position(|other| other.id == to) else { return promises };
-        let sent = self.network.send(now, host, target, channel, bytes.len());
+        self.frames += 1;
+        let frame = self.frames;
+        let Some(target) = self.hosts.iter().position(|other| other.id == to) else {
+            let sending =
+                Sending { frame, from: host, to: None, bytes: &bytes, sent: Sent::default(), by_hand: false };
+            self.trace.film(|film| film.sends(now, &sending));
+            return promises;
+        };
+        let mut sent = self.network.send(now, host, target, channel, bytes.len());
+        let tampers = self.tampering.get(&frame).map_or(&[][..], Vec::as_slice);
+        let by_hand = tampers.iter().fold(false, |lost, tamper| tamper.apply(&mut sent) || lost);
+        let sending = Sending { frame, from: host, to: Some(target), bytes: &bytes, sent, by_hand };
+        self.trace.film(|film| film.sends(now, &sending));
         if sent.cut {
             self.marks.hit(Mark::FrameCut);
         }
@@ -43,7 +56,7 @@ impl World {
             self.schedule.at(at, Event::Lost { host, peer: to });
         }
         for at in sent.arrivals.into_iter().flatten() {
-            self.schedule.at(at, Event::Arrive { host: target, bytes: bytes.clone() });
+            self.schedule.at(at, Event::Arrive { host: target, frame, bytes: bytes.clone() });
         }
         promises
     }

@@ -1,6 +1,6 @@
 //! What clients asked, when, and what they were told.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, fmt};
 
 /// A key, by number; on the wire it is `k` and the number.
 pub type Key = u8;
@@ -58,11 +58,58 @@ pub enum Call {
     },
 }
 
+impl fmt::Display for Call {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let stale = |serializable: &bool| if *serializable { ", however old" } else { "" };
+        match self {
+            Call::Put { key, value } => write!(f, "put k{key} = {value}"),
+            Call::Cas { key, expected: Some(expected), value } => {
+                write!(f, "if k{key} = {expected} put k{key} = {value}")
+            }
+            Call::Cas { key, expected: None, value } => write!(f, "if no k{key} put k{key} = {value}"),
+            Call::Delete { key } => write!(f, "delete k{key}"),
+            Call::PutPair { value } => write!(f, "put k{} and k{} = {value}", PAIR[0], PAIR[1]),
+            Call::PutGet { key, value } => write!(f, "put k{key} = {value} and get it"),
+            Call::Get { key, serializable } => write!(f, "get k{key}{}", stale(serializable)),
+            Call::List { serializable } => write!(f, "get all{}", stale(serializable)),
+        }
+    }
+}
+
+impl fmt::Display for Outcome {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Outcome::Write { revision, changed: true, .. } => write!(f, "done, revision {revision}"),
+            Outcome::Write { changed: false, .. } => f.write_str("nothing to do"),
+            Outcome::Read { items, .. } if items.is_empty() => f.write_str("nothing is there"),
+            Outcome::Read { items, .. } => {
+                let items: Vec<String> =
+                    items.iter().map(|(key, seen)| format!("k{key} = {}", seen.value)).collect();
+                f.write_str(&items.join(", "))
+            }
+            Outcome::Failed => f.write_str("refused"),
+            Outcome::Unknown => f.write_str("no answer: perhaps done, perhaps not"),
+        }
+    }
+}
+
 impl Call {
     /// Does it go through the log?
     #[must_use]
     pub fn is_write(&self) -> bool {
         !matches!(self, Call::Get { .. } | Call::List { .. })
+    }
+
+    /// What it writes.
+    #[must_use]
+    pub fn value(&self) -> Option<u64> {
+        match self {
+            Call::Put { value, .. }
+            | Call::Cas { value, .. }
+            | Call::PutPair { value }
+            | Call::PutGet { value, .. } => Some(*value),
+            Call::Delete { .. } | Call::Get { .. } | Call::List { .. } => None,
+        }
     }
 
     /// May its answer be old?

@@ -167,7 +167,7 @@ impl Host {
         (self.process, self.trap, self.starting) = (None, None, false);
     }
 
-    fn config(&self, shape: &Shape, seed: u64) -> Config {
+    fn config(&self, shape: &Shape, seed: u64, explain: bool) -> Config {
         let birth = self.bootstrap.as_ref().map(|bootstrap| bootstrap.birth.clone()).unwrap_or_default();
         Config {
             cluster: CLUSTER,
@@ -190,15 +190,15 @@ impl Host {
                 transfer_timeout: Duration::from_millis(800),
                 ..Limits::default()
             },
-            explain: false,
+            explain,
         }
     }
 
-    /// Starts a process on what is on the disk.
-    pub(crate) fn start(&mut self, now: Time, shape: &Shape) {
+    /// Starts a process on what is on the disk. `explain`: its engines are to give their reasons.
+    pub(crate) fn start(&mut self, now: Time, shape: &Shape, explain: bool) {
         self.life += 1;
         let seed = self.random.next_u64();
-        let config = self.config(shape, seed);
+        let config = self.config(shape, seed, explain);
         let identity = Identity {
             cluster: config.cluster,
             node: config.node,

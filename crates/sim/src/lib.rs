@@ -28,6 +28,7 @@ mod clock;
 mod disk;
 mod etcd;
 mod faults;
+pub mod film;
 mod frames;
 mod half;
 pub mod history;

@@ -16,12 +16,21 @@ pub(crate) struct Style {
     pub(crate) loss_permille: u64,
     pub(crate) duplicate_permille: u64,
     pub(crate) reorder_permille: u64,
+    pub(crate) delay_min_micros: u64,
     pub(crate) delay_max_micros: u64,
 }
 
 impl Style {
-    pub(crate) const CALM: Style =
-        Style { loss_permille: 0, duplicate_permille: 0, reorder_permille: 0, delay_max_micros: 400 };
+    /// The shortest delay.
+    pub(crate) const SHORTEST_MICROS: u64 = 40;
+
+    pub(crate) const CALM: Style = Style {
+        loss_permille: 0,
+        duplicate_permille: 0,
+        reorder_permille: 0,
+        delay_min_micros: Style::SHORTEST_MICROS,
+        delay_max_micros: 400,
+    };
 }
 
 /// A link that comes and goes.
@@ -76,6 +85,16 @@ impl Network {
         self.cut.insert((from, to));
     }
 
+    /// Mends the directed link.
+    pub(crate) fn mend(&mut self, from: Place, to: Place) {
+        self.cut.remove(&(from, to));
+    }
+
+    /// The directed links that are cut.
+    pub(crate) fn cuts(&self) -> Vec<(Place, Place)> {
+        self.cut.iter().copied().collect()
+    }
+
     /// Lets a pair's links come and go.
     pub(crate) fn flap(&mut self, a: Place, b: Place, half_period: u64, until: Time) {
         let flap = Flap { half_period: half_period.max(1), until };
@@ -121,8 +140,9 @@ impl Network {
         let copies = 1 + usize::from(self.random.below(1000) < self.style.duplicate_permille);
         for arrival in sent.arrivals.iter_mut().take(copies) {
             let transfer = bytes as u64 * 8;
+            let Style { delay_min_micros: shortest, delay_max_micros: longest, .. } = self.style;
             let delay =
-                self.random.between(40 * MICROS, self.style.delay_max_micros.max(50) * MICROS) + transfer;
+                self.random.between(shortest * MICROS, longest.max(shortest + 10) * MICROS) + transfer;
             let overtakes = self.random.below(1000) < self.style.reorder_permille;
             let last = self.last_arrival.entry((from, to, channel)).or_default();
             let at = if sent.stalled {

@@ -5,6 +5,7 @@ use quorate_node::{NodeInput, Notice, ToState};
 
 use crate::{
     clients::Told,
+    film::What,
     host::{Standing, Timer},
     marks::Mark,
     schedule::{MICROS, Time},
@@ -19,7 +20,10 @@ impl World {
             this.starting = false;
             return;
         }
-        this.start(now, &self.shape);
+        this.start(now, &self.shape, self.trace.film.is_some());
+        let (node, life) = (this.id, this.life);
+        self.trace.film(|film| film.add(now, Some(host), What::Start { node, life }));
+        let this = &self.hosts[host];
         if this.life > 1 {
             self.marks.hit(Mark::Restarted);
         }
@@ -83,6 +87,13 @@ impl World {
             }
         }
         self.checker.after_run(host, &self.hosts, &self.origins, &mut self.marks);
+        let (hosts, groups) = (&self.hosts, self.shape.groups());
+        self.trace.film(|film| {
+            if recovered {
+                film.add(now, Some(host), What::Runs);
+            }
+            film.looks(now, host, &hosts[host], groups);
+        });
         self.welcome_tree();
         self.split_when_joint(host);
         let mut moments = [false; 7];
@@ -153,6 +164,9 @@ impl World {
             self.trace.say(now, || {
                 format!("host {host} disk {}: {}", operation.id.0, disk_words(&operation.request))
             });
+            let id = operation.id.0;
+            let text = || disk_words(&operation.request);
+            self.trace.film(|film| film.add(now, Some(host), What::Disk { id, text: text() }));
             let (at, id) = this.disk.submit(now, operation);
             self.schedule.at(at, Event::Disk { host, life: this.life, id });
         }
@@ -169,6 +183,8 @@ impl World {
                 Ok(_) => format!("host {host} disk {} done", id.0),
                 Err(error) => format!("host {host} disk {} fails: {error}", id.0),
             });
+            let error = completion.outcome.as_ref().err().map(ToString::to_string);
+            self.trace.film(|film| film.add(now, Some(host), What::DiskEnds { id: id.0, error }));
             self.input(host, NodeInput::Disk(completion));
             let mut moments = [false; 7];
             moments[2] = true;
@@ -236,6 +252,7 @@ impl World {
     fn notice(&mut self, host: usize, notice: Notice) {
         let now = self.now();
         self.trace.say(now, || format!("host {host}: {notice:?}"));
+        self.trace.film(|film| film.notes(now, host, &notice));
         match notice {
             Notice::Recovered { notes } => {
                 let cut = notes.iter().filter(|note| note.contains("torn")).count();

@@ -125,7 +125,7 @@ pub fn run_actions(seed: u64, shape: Shape, actions: Vec<Planned>, trace: bool) 
     Report::of(seed, world, shape)
 }
 
-fn phases(world: &mut World) {
+pub(crate) fn phases(world: &mut World) {
     let shape = world.shape.clone();
     world.run_until(shape.faults_end);
     world.heal();

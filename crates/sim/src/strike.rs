@@ -6,6 +6,7 @@ use quorate_service::{KEYS, META, TREE};
 
 use crate::{
     faults::{Action, Who},
+    film::{End, What},
     host::{CLUSTER, Standing, Trap},
     invariants::Oracle,
     marks::Mark,
@@ -41,7 +42,11 @@ impl World {
     pub(crate) fn act(&mut self, number: usize) {
         if !self.faults_over {
             self.trace.event(self.now(), 9, number as u64, 0);
-            self.strike(self.action(number));
+            let (now, action) = (self.now(), self.action(number));
+            self.trace.film(|film| film.add(now, None, What::Act { number, text: action.to_string() }));
+            self.strike(action);
+            let cuts = &self.network;
+            self.trace.film(|film| film.links(now, cuts.cuts()));
         }
     }
 
@@ -77,8 +82,23 @@ impl World {
                 let (host, until) = (self.resolve(who), self.until(ms));
                 self.marks.hit(Mark::Paused);
                 self.hosts[host].paused_until = until;
+                self.trace.film(|film| film.add(now, Some(host), What::Paused { until }));
             }
             Action::Heal {} => self.network.heal(),
+            Action::Start { who } => {
+                let host = self.resolve(who);
+                if self.hosts[host].standing == Standing::Member {
+                    self.start(host);
+                }
+            }
+            Action::Cut { from, to } => self.network.cut(from as usize, to as usize),
+            Action::Mend { from, to } => self.network.mend(from as usize, to as usize),
+            Action::Request { who, call, key, value } => {
+                let host = self.resolve(who);
+                self.ask_once(host, call, (key, value));
+            }
+            // They strike the frame when it is sent.
+            Action::Lose { .. } | Action::Hold { .. } | Action::Twice { .. } => {}
             Action::Split { .. }
             | Action::OneWay { .. }
             | Action::Isolate { .. }
@@ -96,6 +116,7 @@ impl World {
                     loss_permille: loss,
                     duplicate_permille: duplicate,
                     reorder_permille: reorder,
+                    delay_min_micros: Style::SHORTEST_MICROS.min(delay_us),
                     delay_max_micros: delay_us,
                 };
                 if delay_us > 1_000 {
@@ -204,6 +225,8 @@ impl World {
                 this.disk.process_ended();
             }
             self.trace.say(now, || format!("host {host} is down"));
+            let how = if power { End::Crash } else { End::Kill };
+            self.trace.film(|film| film.ends(now, host, how, String::new()));
         }
         let this = &mut self.hosts[host];
         if !this.starting && !this.lost && this.standing == Standing::Member {
@@ -270,6 +293,7 @@ impl World {
         }
         self.checker.stopped(host);
         let life = self.hosts[host].life;
+        self.trace.film(|film| film.ends(now, host, End::Fatal, fatal.to_string()));
         match fatal {
             Fatal::Disk(_) => self.schedule.at(now + REVIVE_AFTER, Event::Revive { host, life }),
             Fatal::Damaged(why) | Fatal::Restore(why) if troubled => {

@@ -4,7 +4,7 @@ use std::{collections::VecDeque, hash::Hasher};
 
 use quorate_consensus::Fingerprint;
 
-use crate::schedule::Time;
+use crate::{film::Recorder, schedule::Time};
 
 const LINES_MAX: usize = 100_000;
 
@@ -14,6 +14,8 @@ pub(crate) struct Trace {
     pub(crate) events: u64,
     wanted: bool,
     lines: VecDeque<String>,
+    /// The film, if one is being made.
+    pub(crate) film: Option<Box<Recorder>>,
 }
 
 impl Trace {
@@ -44,6 +46,13 @@ impl Trace {
                 self.lines.pop_front();
             }
             self.lines.push_back(format!("{:>12.6} {}", now as f64 / 1e9, words()));
+        }
+    }
+
+    /// Lets the film see something, if one is being made.
+    pub(crate) fn film(&mut self, sees: impl FnOnce(&mut Recorder)) {
+        if let Some(film) = &mut self.film {
+            sees(film);
         }
     }
 

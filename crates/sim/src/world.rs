@@ -13,6 +13,7 @@ use crate::{
     clients::{Client, Told},
     etcd::Etcd,
     faults::{Action, Planned},
+    film::{Tamper, What, tampering},
     history::Operation,
     host::{CLUSTER, Host},
     invariants::Checker,
@@ -30,6 +31,7 @@ use crate::{
 pub(crate) enum Event {
     Arrive {
         host: usize,
+        frame: u64,
         bytes: bytes::Bytes,
     },
     Lost {
@@ -124,6 +126,10 @@ pub(crate) struct World {
     pub(crate) healed_attempts: Vec<u64>,
     /// Hosts that do not reach each other for ever.
     pub(crate) apart: BTreeSet<(usize, usize)>,
+    /// How many frames were sent.
+    pub(crate) frames: u64,
+    /// What is done by hand to which frame.
+    pub(crate) tampering: BTreeMap<u64, Vec<Tamper>>,
     /// ZooKeeper's clients, in a run that has the tree.
     pub(crate) zoo: Option<Zoo>,
     /// The clients of watches and leases, in a run that has them.
@@ -150,6 +156,8 @@ impl World {
             origins: Origins::new(),
             marks: Marks::default(),
             trace: Trace::new(trace),
+            frames: 0,
+            tampering: tampering(&actions),
             actions,
             faults_over: false,
             burst_until: 0,
@@ -215,8 +223,11 @@ impl World {
 
     fn handle(&mut self, event: Event) {
         match event {
-            Event::Arrive { host, bytes } => {
-                self.trace.event(self.now(), 1, host as u64, bytes.len() as u64);
+            Event::Arrive { host, frame, bytes } => {
+                let now = self.now();
+                self.trace.event(now, 1, host as u64, bytes.len() as u64);
+                let heard = self.hosts[host].process.as_ref().is_some_and(|process| !process.stopped);
+                self.trace.film(|film| film.add(now, Some(host), What::Arrive { frame, heard }));
                 self.input(host, NodeInput::Frame(bytes));
             }
             Event::Lost { host, peer } => {

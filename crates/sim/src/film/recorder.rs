@@ -1,0 +1,284 @@
+//! What a film sees of a run while it runs: it looks at a host after each event there, and says what is different.
+
+use std::collections::BTreeMap;
+
+use quorate_consensus::{Engine as _, GroupId, Index, Position, Reader, Role};
+use quorate_node::{EngineMessage, Frame, GroupEngine, GroupStatus, Node, Notice, PeerMessage};
+
+use super::{EVENTS_MAX, End, EntryKind, Fate, Happened, Label, Sent, Stand, What, labels};
+use crate::{
+    claims,
+    faults::{Action, Planned},
+    history::{Operation, Outcome},
+    host::Host,
+    network,
+    schedule::{MILLIS, Time},
+};
+
+/// Bytes of entries that are asked of an engine at once, to name them.
+const ENTRIES_BYTES: u64 = 1 << 20;
+
+/// What is done to one frame by hand.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Tamper {
+    Lose,
+    Hold(Time),
+    Twice(Time),
+}
+
+/// What the list of actions wants done to frames, by their numbers.
+pub(crate) fn tampering(actions: &[Planned]) -> BTreeMap<u64, Vec<Tamper>> {
+    let mut tampering: BTreeMap<u64, Vec<Tamper>> = BTreeMap::new();
+    for planned in actions {
+        let (frame, tamper) = match planned.action {
+            Action::Lose { frame } => (frame, Tamper::Lose),
+            Action::Hold { frame, ms } => (frame, Tamper::Hold(ms.saturating_mul(MILLIS))),
+            Action::Twice { frame, ms } => (frame, Tamper::Twice(ms.saturating_mul(MILLIS))),
+            _ => continue,
+        };
+        tampering.entry(frame).or_default().push(tamper);
+    }
+    tampering
+}
+
+impl Tamper {
+    /// Changes what the network had in mind for the frame. True if it does not arrive any more.
+    pub(crate) fn apply(self, sent: &mut network::Sent) -> bool {
+        let [first, second] = &mut sent.arrivals;
+        match self {
+            Tamper::Lose => (*first, *second) = (None, None),
+            Tamper::Hold(by) => {
+                [first, second].into_iter().flatten().for_each(|at| *at = at.saturating_add(by))
+            }
+            Tamper::Twice(by) => *second = first.map(|at| at.saturating_add(by)),
+        }
+        matches!(self, Tamper::Lose)
+    }
+}
+
+/// A frame as it leaves.
+pub(crate) struct Sending<'a> {
+    pub(crate) frame: u64,
+    pub(crate) from: usize,
+    pub(crate) to: Option<usize>,
+    pub(crate) bytes: &'a bytes::Bytes,
+    pub(crate) sent: network::Sent,
+    pub(crate) by_hand: bool,
+}
+
+/// What was last said of a replica.
+#[derive(Debug, Default)]
+struct Seen {
+    life: u64,
+    stand: Option<Stand>,
+    applied: Index,
+    base: Index,
+    epochs: Vec<u64>,
+}
+
+#[derive(Debug)]
+pub(crate) struct Recorder {
+    from: Time,
+    now: Time,
+    messages: u64,
+    seen: BTreeMap<(usize, GroupId), Seen>,
+    links: Vec<(usize, usize)>,
+    pub(super) events: Vec<Happened>,
+    pub(super) cut: bool,
+}
+
+impl Recorder {
+    pub(crate) fn new(from: Time) -> Recorder {
+        Recorder {
+            from,
+            now: 0,
+            messages: 0,
+            seen: BTreeMap::new(),
+            links: Vec::new(),
+            events: Vec::new(),
+            cut: false,
+        }
+    }
+
+    pub(crate) fn add(&mut self, now: Time, host: Option<usize>, what: What) {
+        self.now = now;
+        if now < self.from {
+            return;
+        }
+        if self.events.len() >= EVENTS_MAX {
+            self.cut = true;
+            return;
+        }
+        self.events.push(Happened { at: now, host, what });
+    }
+
+    pub(crate) fn links(&mut self, now: Time, cut: Vec<(usize, usize)>) {
+        if now >= self.from && cut != self.links {
+            self.links.clone_from(&cut);
+            self.add(now, None, What::Links { cut });
+        }
+    }
+
+    pub(crate) fn sends(&mut self, now: Time, sending: &Sending<'_>) {
+        let Ok(messages) = Frame::parse(sending.bytes.clone())
+            .and_then(|frame| frame.messages().map_err(|_| quorate_node::FrameRefusal::Malformed))
+        else {
+            return;
+        };
+        for (group, message) in messages {
+            self.messages += 1;
+            let engine = match &message {
+                PeerMessage::Engine(bytes) => decoded(bytes),
+                _ => None,
+            };
+            let (name, epoch) = labels::message(&message, engine.as_ref());
+            let sent = &sending.sent;
+            let fate = match (sending.to, sending.by_hand) {
+                (None, _) => Some(Fate::Nobody),
+                (_, true) => Some(Fate::ByHand),
+                _ if sent.cut => Some(Fate::Cut),
+                _ if sent.lost => Some(Fate::Lost),
+                _ => None,
+            };
+            let sent = Sent {
+                message: self.messages,
+                frame: sending.frame,
+                from: sending.from,
+                to: sending.to,
+                group,
+                text: claims::message_words(&message),
+                name,
+                epoch,
+                arrivals: sent.arrivals.into_iter().flatten().collect(),
+                fate,
+            };
+            self.add(now, Some(sending.from), What::Send(sent));
+        }
+    }
+
+    /// Looks at a host that has just run.
+    pub(crate) fn looks(&mut self, now: Time, place: usize, host: &Host, groups: &[GroupId]) {
+        if now < self.from {
+            return;
+        }
+        let Some(node) = host.process.as_ref().map(|process| &process.node) else { return };
+        for group in groups {
+            let (Some(status), Some(engine)) = (node.status(*group), node.engine(*group)) else { continue };
+            let seen = self.seen.entry((place, *group)).or_default();
+            if seen.life != host.life {
+                *seen = Seen { life: host.life, ..Seen::default() };
+            }
+            let stand = stand(host, &status, engine, node);
+            let told = (seen.stand.as_ref() != Some(&stand)).then(|| Box::new(stand.clone()));
+            seen.stand = Some(stand);
+            let log = seen.log(*group, &status, engine);
+            let applied = (status.applied.index > seen.applied).then_some(status.applied.index);
+            seen.applied = status.applied.index;
+            let host = Some(place);
+            if let Some(log) = log {
+                self.add(now, host, log);
+            }
+            if let Some(stand) = told {
+                self.add(now, host, What::State { group: *group, stand });
+            }
+            if let Some(index) = applied {
+                self.add(now, host, What::Applied { group: *group, index });
+            }
+        }
+    }
+
+    /// What a node says for people.
+    pub(crate) fn notes(&mut self, now: Time, host: usize, notice: &Notice) {
+        let what = match notice {
+            Notice::Reason { group, reason } => What::Why { group: *group, reason: reason.clone() },
+            // The state says so.
+            Notice::Role { .. } | Notice::Membership { .. } | Notice::Fatal(_) => return,
+            Notice::Recovered { notes } if notes.is_empty() => return,
+            Notice::Recovered { notes } => What::Note { text: notes.join("; ") },
+            Notice::SnapshotTaken { position, .. } => {
+                What::Note { text: format!("snapshot taken at {position}") }
+            }
+            Notice::SnapshotInstalled { position, .. } => {
+                What::Note { text: format!("snapshot installed at {position}") }
+            }
+            Notice::FrameRefused { .. }
+            | Notice::RefusedBy { .. }
+            | Notice::DiskFull
+            | Notice::DiskSpaceBack
+            | Notice::ProposedAgain { .. } => What::Note { text: format!("{notice:?}") },
+        };
+        self.add(now, Some(host), what);
+    }
+
+    pub(crate) fn answer(&mut self, now: Time, operation: &Operation) {
+        let done = match &operation.outcome {
+            Outcome::Write { .. } | Outcome::Read { .. } => Some(true),
+            Outcome::Failed => Some(false),
+            Outcome::Unknown => None,
+        };
+        let text = operation.outcome.to_string();
+        let what = What::Answer { client: operation.client, operation: operation.id, text, done };
+        self.add(now, None, what);
+    }
+
+    pub(crate) fn ends(&mut self, now: Time, host: usize, how: End, text: String) {
+        self.add(now, Some(host), What::Down { how, text });
+    }
+}
+
+fn decoded(bytes: &bytes::Bytes) -> Option<EngineMessage> {
+    GroupEngine::decode_message(&mut Reader::new(bytes.clone())).ok()
+}
+
+fn stand(host: &Host, status: &GroupStatus, engine: &GroupEngine, node: &Node) -> Stand {
+    let Position { index: base, .. } = status.engine.compacted;
+    let members = &status.engine.membership;
+    let timer = engine.poll_timeout().filter(|_| node.is_running());
+    Stand {
+        role: status.engine.role,
+        learner: status.engine.role == Role::Follower && members.learners().contains(&host.id),
+        epoch: status.engine.epoch.0,
+        leader: status.engine.leader,
+        commit: status.engine.commit,
+        last: status.engine.last.index,
+        durable: status.engine.durable,
+        base,
+        timer: timer.map(|at| host.clock.when(at)),
+        voters: members.voters().to_vec(),
+        outgoing: members.outgoing().to_vec(),
+        learners: members.learners().to_vec(),
+    }
+}
+
+impl Seen {
+    /// How the log differs from what was last said of it.
+    fn log(&mut self, group: GroupId, status: &GroupStatus, engine: &GroupEngine) -> Option<What> {
+        let (base, last) = (status.engine.compacted.index, status.engine.last.index);
+        let epochs: Vec<u64> =
+            (base.0 + 1..=last.0).map(|index| engine.epoch_at(Index(index)).unwrap_or_default().0).collect();
+        let old = |index: u64| {
+            let place = index.checked_sub(self.base.0 + 1)?;
+            self.epochs.get(place as usize).copied()
+        };
+        // Two logs with an entry of one epoch at one place are the same up to there (log matching): what differs is at the end.
+        let same = epochs.iter().zip(base.0 + 1..).take_while(|(epoch, index)| old(*index) == Some(**epoch));
+        let from = Index(base.0 + 1 + same.count() as u64);
+        let unchanged = base == self.base && from > last && self.epochs.len() == epochs.len();
+        (self.base, self.epochs) = (base, epochs);
+        if unchanged {
+            return None;
+        }
+        let known = engine.entries(from, ENTRIES_BYTES).unwrap_or_default();
+        let label = |index: u64| {
+            let entry = known.get((index - from.0) as usize);
+            entry.map_or_else(
+                || {
+                    let epoch = self.epochs[(index - self.base.0 - 1) as usize];
+                    Label { epoch, text: "…".to_owned(), kind: EntryKind::Other }
+                },
+                |entry| labels::entry(group, entry),
+            )
+        };
+        Some(What::Log { group, base, from, entries: (from.0..=last.0).map(label).collect() })
+    }
+}
