@@ -92,6 +92,7 @@ pub(crate) fn check(
             PeerMessage::Engine(bytes) => {
                 let Some(message) = engine(&bytes) else { continue };
                 entries(&message).iter().for_each(|entry| oracle.learn(host, entry, findings));
+                oracle.proposed(hosts[host].id, entries(&message));
                 match &message {
                     EngineMessage::Zab(Zab::AckNewLeader { epoch, .. }) => {
                         oracle.learner_entered(host, *epoch)

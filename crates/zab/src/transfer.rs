@@ -17,11 +17,15 @@ impl Zab {
         voters.filter_map(|node| Some((self.heard(*node, now)?.durable, *node))).max().map(|(_, node)| node)
     }
 
+    /// The link of a learner that was lately heard, however far it has come.
+    fn linked(&self, node: NodeId, now: Instant) -> Option<&Link> {
+        let Role::Leading(leading) = &self.role else { return None };
+        leading.links.get(&node).filter(|link| now.since(link.heard_at) < self.config.sync_limit)
+    }
+
     /// The link of a learner that follows this leader and was lately heard.
     fn heard(&self, node: NodeId, now: Instant) -> Option<&Link> {
-        let Role::Leading(leading) = &self.role else { return None };
-        let link = leading.links.get(&node).filter(|link| link.is_live());
-        link.filter(|link| now.since(link.heard_at) < self.config.sync_limit)
+        self.linked(node, now).filter(|link| link.is_live())
     }
 
     fn best_of_others(&self, now: Instant) -> Index {
@@ -29,8 +33,9 @@ impl Zab {
         voters.filter_map(|node| Some(self.heard(*node, now)?.durable)).max().unwrap_or_default()
     }
 
+    /// Who waits for a snapshot counts: {S1 is to get one, S2 acknowledges, S3 leads and its disk hangs}: with S2's log, S2 and S1 can serve, and S3 can give S1 nothing.
     fn others_are_quorum(&self, now: Instant) -> bool {
-        self.membership().is_quorum(|node| node != self.id && self.heard(node, now).is_some())
+        self.membership().is_quorum(|node| node != self.id && self.linked(node, now).is_some())
     }
 
     pub(crate) fn transfer_leadership(&mut self, now: Instant, to: Option<NodeId>, out: &mut Out) {

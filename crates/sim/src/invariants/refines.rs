@@ -15,7 +15,7 @@
 
 use std::{collections::BTreeMap, ops::RangeInclusive};
 
-use quorate_consensus::{Epoch, Index, NodeId, Position, Role, Status};
+use quorate_consensus::{Entry, Epoch, Index, NodeId, Position, Role, Status};
 
 use super::{Oracle, Scene, log::Mirror, quorum};
 
@@ -164,6 +164,17 @@ impl Oracle {
         }
         let own = |index: &u64| mirror.epoch(*index) == Some(epoch);
         bid.epochs.extend((known + 1..=mirror.last()).take_while(own).map(|_| epoch));
+    }
+
+    /// Propose, once more: what a host sends as its own has been in its log, {it proposes, sends, hears of a later leader and takes that one's entries, all in one event}.
+    pub(crate) fn proposed(&mut self, node: NodeId, entries: &[Entry]) {
+        for Position { epoch, index } in entries.iter().map(|entry| entry.position) {
+            if let Some(bid) = self.protocol.bids.get_mut(&(epoch, node))
+                && bid.last() + 1 == index.0
+            {
+                bid.epochs.push(epoch);
+            }
+        }
     }
 
     /// Cut: the first entry that is gone stands otherwise, or not at all, in the log of one whom the host may have followed meanwhile.

@@ -114,6 +114,27 @@ fn z03_f14_it_stays_while_the_others_alone_are_no_quorum() {
     assert!(matches!(cluster.leader(), Some(1 | 2)));
 }
 
+/// {S1 needs a snapshot, and the leader can read none any more}: S1 does not follow yet, and may promise all the same.
+#[test]
+fn z03_f14_who_waits_for_a_snapshot_counts_among_the_others() {
+    let mut cluster = Cluster::new(&[1, 2, 3]);
+    assert_eq!(cluster.elect(), 3);
+    cluster.crash(1);
+    cluster.propose(3, "a");
+    cluster.settle();
+    cluster.snapshot(3);
+    hang(&mut cluster, 3);
+    cluster.propose(3, "b");
+    cluster.settle();
+    cluster.restart(1);
+    cluster.wait(2_700);
+    assert!(cluster.gave(3, GAVE), "I20: S1 and S2 could serve, and S3 leads on");
+    cluster.wait(2_000);
+    assert_eq!(cluster.leader(), Some(2));
+    assert_eq!(cluster.status(2).commit, cluster.status(2).last.index);
+    assert_eq!(cluster.log(1), cluster.log(2));
+}
+
 #[test]
 fn z03_f14_it_may_be_elected_again_and_does_not_lead_while_its_disk_hangs() {
     let mut cluster = hung();
