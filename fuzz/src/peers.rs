@@ -58,6 +58,7 @@ pub(crate) fn frame_seeds() -> Vec<Vec<u8>> {
         sender: NodeId(2),
         incarnation: Incarnation(3),
         receiver: NodeId(4),
+        receiver_disk: None,
     };
     let position = Position::new(3, 9);
     let chunk = Chunk { position, number: 2, head: Some("head".into()), last: true, data: "data".into() };

@@ -96,12 +96,16 @@ impl Disks {
 
     /// The cluster's records name this disk: whatever was believed before, they are right. True if it was another.
     pub(crate) fn register(&mut self, peer: NodeId, incarnation: Incarnation) -> bool {
-        let known = self.known.get(&peer).map(|disk| disk.incarnation);
-        if known == Some(incarnation) {
+        if self.known(peer) == Some(incarnation) {
             return false;
         }
         self.know(peer, incarnation);
         true
+    }
+
+    /// The disk that a peer is known by.
+    pub(crate) fn known(&self, peer: NodeId) -> Option<Incarnation> {
+        self.known.get(&peer).map(|disk| disk.incarnation)
     }
 
     /// The peer was removed, and its id is never given again.

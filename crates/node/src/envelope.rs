@@ -1,7 +1,7 @@
 //! What travels between two nodes: frames of messages, each frame under one envelope.
 //!
 //! ```text
-//! frame    := version u8 · crc32 u32 (of all that follows) · cluster u64 · sender u64 · incarnation u64 · receiver u64 · message*
+//! frame    := version u8 · crc32 u32 (of all that follows) · cluster u64 · sender u64 · incarnation u64 · receiver u64 · its disk u64 (0: any) · message*
 //! message  := group varint · kind u8 · length varint · payload
 //! ```
 //! The transport adds the frame's length before it. Whatever does not parse, or speaks of another cluster, receiver or incarnation, is
@@ -15,7 +15,7 @@ use quorate_consensus::{
 };
 
 /// The format version that this build writes, and the only one it reads.
-pub const FRAME_VERSION: u8 = 1;
+pub const FRAME_VERSION: u8 = 2;
 /// The most bytes of one frame; a longer one is refused before it is read.
 pub const FRAME_BYTES_MAX: usize = 64 * 1024 * 1024;
 
@@ -41,6 +41,9 @@ pub struct Address {
     pub incarnation: Incarnation,
     /// Who listens.
     pub receiver: NodeId,
+    /// By which disk the sender knows it; none, if it has not met it yet. What was said to another disk is no word for this one: {2 asks 1 for its vote, loses its disk, comes
+    /// back empty, and 1's grant arrives}: 2 would count it for a log that it does not have.
+    pub receiver_disk: Option<Incarnation>,
 }
 
 /// One message of a frame.
@@ -116,6 +119,8 @@ pub enum FrameRefusal {
     Removed,
     /// More senders have come than a cluster has members.
     Strangers,
+    /// Meant for another disk under this node's id.
+    ReceiverDisk,
 }
 
 impl fmt::Display for FrameRefusal {
@@ -132,6 +137,9 @@ impl fmt::Display for FrameRefusal {
             FrameRefusal::Strangers => {
                 "it is one of more senders than any cluster has; only members should reach the peer port"
             }
+            FrameRefusal::ReceiverDisk => {
+                "it knows this node with another disk: this one is empty or foreign under an old id; remove this member and add it anew"
+            }
         })
     }
 }
@@ -144,7 +152,7 @@ const DESIRED: u8 = 5;
 const HELLO: u8 = 6;
 const RELAY: u8 = 7;
 
-const REFUSALS: [FrameRefusal; 7] = [
+const REFUSALS: [FrameRefusal; 8] = [
     FrameRefusal::Malformed,
     FrameRefusal::Version,
     FrameRefusal::Cluster,
@@ -152,6 +160,7 @@ const REFUSALS: [FrameRefusal; 7] = [
     FrameRefusal::Incarnation,
     FrameRefusal::Removed,
     FrameRefusal::Strangers,
+    FrameRefusal::ReceiverDisk,
 ];
 
 /// Gathers messages for one receiver into one frame.
@@ -173,6 +182,7 @@ impl FrameWriter {
         to.u64(address.sender.0);
         to.u64(address.incarnation.0);
         to.u64(address.receiver.0);
+        to.u64(address.receiver_disk.map_or(0, |disk| disk.0));
         FrameWriter { to, body: Writer::new(), messages: 0 }
     }
 
@@ -279,6 +289,7 @@ impl Frame {
             sender: NodeId(from.u64().map_err(malformed)?),
             incarnation: Incarnation(from.u64().map_err(malformed)?),
             receiver: NodeId(from.u64().map_err(malformed)?),
+            receiver_disk: Some(Incarnation(from.u64().map_err(malformed)?)).filter(|disk| disk.0 != 0),
         };
         Ok(Frame { address, body: from })
     }
@@ -344,7 +355,13 @@ mod tests {
     use super::*;
 
     fn address() -> Address {
-        Address { cluster: ClusterId(1), sender: NodeId(2), incarnation: Incarnation(3), receiver: NodeId(4) }
+        Address {
+            cluster: ClusterId(1),
+            sender: NodeId(2),
+            incarnation: Incarnation(3),
+            receiver: NodeId(4),
+            receiver_disk: Some(Incarnation(5)),
+        }
     }
 
     fn all() -> Vec<(GroupId, PeerMessage)> {

@@ -74,6 +74,10 @@ impl Links {
         if address.receiver != self.node || address.sender == self.node {
             return Err(FrameRefusal::Receiver);
         }
+        let meant = address.receiver_disk.is_none_or(|disk| disk == self.incarnation);
+        if !meant {
+            return Err(FrameRefusal::ReceiverDisk);
+        }
         if self.links.get(&address.sender).is_some_and(|link| link.removed) {
             return Err(FrameRefusal::Removed);
         }
@@ -117,8 +121,13 @@ impl Links {
     }
 
     fn frame(&mut self, to: NodeId, channel: Channel, write: impl FnOnce(&mut FrameWriter)) {
-        let address =
-            Address { cluster: self.cluster, sender: self.node, incarnation: self.incarnation, receiver: to };
+        let address = Address {
+            cluster: self.cluster,
+            sender: self.node,
+            incarnation: self.incarnation,
+            receiver: to,
+            receiver_disk: self.disks.known(to),
+        };
         let frame = self.open.entry((to, channel)).or_insert_with(|| FrameWriter::new(&address));
         write(frame);
         if frame.len() >= FRAME_BYTES_SOFT

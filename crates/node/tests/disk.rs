@@ -8,7 +8,7 @@ use quorate_consensus::{
 };
 use quorate_journal::{GroupWrite, Identity, Journal};
 use quorate_node::{
-    Address, Answer, Fatal, FrameRefusal, FrameWriter, FromState, NodeInput, Notice, PeerMessage,
+    Address, Answer, Fatal, FrameRefusal, FrameWriter, FromState, NodeInput, Notice, PeerMessage, ToState,
 };
 use support::{Disk, GROUP, World, config};
 
@@ -97,7 +97,8 @@ fn r21_a_snapshot_that_knows_no_voter_is_not_kept() {
 /// A peer's frame that says nothing, from this disk of it.
 fn hello(sender: u64, incarnation: u64) -> NodeInput {
     let (cluster, incarnation) = (ClusterId(7), Incarnation(incarnation));
-    let address = Address { cluster, sender: NodeId(sender), incarnation, receiver: NodeId(1) };
+    let address =
+        Address { cluster, sender: NodeId(sender), incarnation, receiver: NodeId(1), receiver_disk: None };
     let mut frame = FrameWriter::new(&address);
     frame.message(GROUP, &PeerMessage::Refused(FrameRefusal::Version));
     NodeInput::Frame(frame.finish())
@@ -126,4 +127,39 @@ fn c14_a_peer_is_believed_by_the_disk_that_is_durable_here_and_no_other() {
     assert!(again.out.notices.contains(&refused), "{:?}", again.out.notices);
     again.node.handle(again.now, hello(3, 0xa), &mut again.out);
     assert!(heard(&again), "the disk that is known is heard at once");
+}
+
+/// C14: {2 asks 1 for its vote, loses its disk, comes back empty, and the grant arrives}: 1 knew it by the disk that is gone, and says so; what was said to that one
+/// is no word for this one. Found by the simulator (I5).
+#[test]
+fn c14_what_was_said_to_the_disk_before_is_not_heard_by_the_one_after_it() {
+    let told = |receiver_disk: Option<u64>, message: &PeerMessage| {
+        let mut world = World::new(Disk::default());
+        world.settle(Duration::from_secs(1));
+        let address = Address {
+            cluster: ClusterId(7),
+            sender: NodeId(3),
+            incarnation: Incarnation(0xa),
+            receiver: NodeId(1),
+            receiver_disk: receiver_disk.map(Incarnation),
+        };
+        let mut frame = FrameWriter::new(&address);
+        frame.message(GROUP, message);
+        world.node.handle(world.now, NodeInput::Frame(frame.finish()), &mut world.out);
+        world.settle(Duration::from_millis(1));
+        world
+    };
+    let word = PeerMessage::Relay(Bytes::from_static(b"word"));
+    let heard = |world: &World| world.out.state.iter().any(|input| matches!(input, ToState::Relayed { .. }));
+    let own = config().incarnation.0;
+    assert!(heard(&told(None, &word)), "its sender has not met it");
+    assert!(heard(&told(Some(own), &word)));
+    let other = told(Some(own + 1), &word);
+    assert!(!heard(&other));
+    let refused = Notice::FrameRefused { sender: Some(NodeId(3)), why: FrameRefusal::ReceiverDisk };
+    assert!(other.out.notices.contains(&refused));
+    // But that it is not believed it hears.
+    let refusal = told(Some(own + 1), &PeerMessage::Refused(FrameRefusal::Incarnation));
+    let by = Notice::RefusedBy { peer: NodeId(3), why: FrameRefusal::Incarnation };
+    assert!(refusal.out.notices.contains(&by));
 }

@@ -63,6 +63,7 @@ fn a_follower_sends_it_to_the_leader_that_it_knows_and_to_nobody_if_it_knows_non
         sender: NodeId(2),
         incarnation: Incarnation(2),
         receiver: NodeId(1),
+        receiver_disk: None,
     };
     let message = EngineMessage::Raft(quorate_raft::Message::Heartbeat {
         term: Epoch(1),

@@ -66,7 +66,7 @@ fn brief(message: &EngineMessage) -> String {
 }
 
 /// The entries that it carries.
-fn entries(message: &EngineMessage) -> &[Entry] {
+pub(crate) fn entries(message: &EngineMessage) -> &[Entry] {
     match message {
         EngineMessage::Raft(Raft::AppendEntries { entries, .. })
         | EngineMessage::Zab(Zab::Stream {

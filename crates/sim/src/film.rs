@@ -70,8 +70,6 @@ pub struct Label {
 pub struct Stand {
     /// What it is.
     pub role: Role,
-    /// It receives the log and does not vote.
-    pub learner: bool,
     /// Its term, or epoch.
     pub epoch: u64,
     /// Who leads, as far as it knows.

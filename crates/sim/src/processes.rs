@@ -77,6 +77,7 @@ impl World {
         for input in &out.state {
             if let ToState::Entries { group, entries } = input {
                 self.checker.fed(host, *group, entries);
+                self.trace.film(|film| film.learn(*group, entries));
             }
         }
         for notice in &out.notices {

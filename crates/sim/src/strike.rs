@@ -191,6 +191,7 @@ impl World {
             sender: sender.id,
             incarnation: sender.incarnation,
             receiver: receiver.id,
+            receiver_disk: None,
         };
         let message =
             quorate_raft::Message::Heartbeat { term: Epoch(u64::MAX), commit: Index::ZERO, round: 0 };

@@ -19,7 +19,12 @@ impl Node {
         match self.links.admit(&frame.address) {
             Ok(Admission::Now) => {}
             Ok(Admission::WhenKept) => return self.links.disks.wait(bytes),
-            Err(why) => return self.refuse(Some(from), why, out),
+            Err(why) => {
+                if why == FrameRefusal::ReceiverDisk {
+                    self.hear_refusals(from, frame, out);
+                }
+                return self.refuse(Some(from), why, out);
+            }
         }
         let Ok(messages) = frame.messages() else {
             return self.refuse(Some(from), FrameRefusal::Malformed, out);
@@ -37,6 +42,15 @@ impl Node {
                 PeerMessage::Relay(bytes) => {
                     out.state.push(ToState::Relayed { group, from, bytes });
                 }
+            }
+        }
+    }
+
+    /// Of what was said to another disk under this id, one thing is for this one all the same: that it is not believed.
+    fn hear_refusals(&mut self, from: NodeId, frame: Frame, out: &mut Outputs) {
+        for (_, message) in frame.messages().unwrap_or_default() {
+            if let PeerMessage::Refused(why) = message {
+                self.refused_by(from, why, out);
             }
         }
     }

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use quorate_consensus::{Engine as _, GroupId, Index, Position, Reader, Role};
+use quorate_consensus::{Engine as _, Entry, GroupId, Index, Position, Reader};
 use quorate_node::{EngineMessage, Frame, GroupEngine, GroupStatus, Node, Notice, PeerMessage};
 
 use super::{EVENTS_MAX, End, EntryKind, Fate, Happened, Label, Sent, Stand, What, labels};
@@ -14,9 +14,6 @@ use crate::{
     network,
     schedule::{MILLIS, Time},
 };
-
-/// Bytes of entries that are asked of an engine at once, to name them.
-const ENTRIES_BYTES: u64 = 1 << 20;
 
 /// What is done to one frame by hand.
 #[derive(Clone, Copy, Debug)]
@@ -83,6 +80,8 @@ pub(crate) struct Recorder {
     messages: u64,
     seen: BTreeMap<(usize, GroupId), Seen>,
     links: Vec<(usize, usize)>,
+    /// Entries by group, epoch and index, from whoever sent them or was given them.
+    known: BTreeMap<(GroupId, u64, u64), Label>,
     pub(super) events: Vec<Happened>,
     pub(super) cut: bool,
 }
@@ -95,6 +94,7 @@ impl Recorder {
             messages: 0,
             seen: BTreeMap::new(),
             links: Vec::new(),
+            known: BTreeMap::new(),
             events: Vec::new(),
             cut: false,
         }
@@ -132,6 +132,9 @@ impl Recorder {
                 _ => None,
             };
             let (name, epoch) = labels::message(&message, engine.as_ref());
+            if let Some(engine) = &engine {
+                self.learn(group, claims::entries(engine));
+            }
             let sent = &sending.sent;
             let fate = match (sending.to, sending.by_hand) {
                 (None, _) => Some(Fate::Nobody),
@@ -154,6 +157,27 @@ impl Recorder {
             };
             self.add(now, Some(sending.from), What::Send(sent));
         }
+    }
+
+    /// Entries have been seen.
+    pub(crate) fn learn(&mut self, group: GroupId, entries: &[Entry]) {
+        for entry in entries {
+            let Position { epoch, index } = entry.position;
+            self.known.entry((group, epoch.0, index.0)).or_insert_with(|| labels::entry(group, entry));
+        }
+    }
+
+    /// All that happened. What an entry is may have been seen only after it stood in a log: a leader has it before anybody is sent it.
+    pub(super) fn finish(mut self) -> (Vec<Happened>, bool) {
+        for happened in &mut self.events {
+            let What::Log { group, from, entries, .. } = &mut happened.what else { continue };
+            for (index, label) in (from.0..).zip(entries) {
+                if let Some(known) = self.known.get(&(*group, label.epoch, index)) {
+                    label.clone_from(known);
+                }
+            }
+        }
+        (self.events, self.cut)
     }
 
     /// Looks at a host that has just run.
@@ -236,7 +260,6 @@ fn stand(host: &Host, status: &GroupStatus, engine: &GroupEngine, node: &Node) -
     let timer = engine.poll_timeout().filter(|_| node.is_running());
     Stand {
         role: status.engine.role,
-        learner: status.engine.role == Role::Follower && members.learners().contains(&host.id),
         epoch: status.engine.epoch.0,
         leader: status.engine.leader,
         commit: status.engine.commit,
@@ -268,16 +291,9 @@ impl Seen {
         if unchanged {
             return None;
         }
-        let known = engine.entries(from, ENTRIES_BYTES).unwrap_or_default();
         let label = |index: u64| {
-            let entry = known.get((index - from.0) as usize);
-            entry.map_or_else(
-                || {
-                    let epoch = self.epochs[(index - self.base.0 - 1) as usize];
-                    Label { epoch, text: "…".to_owned(), kind: EntryKind::Other }
-                },
-                |entry| labels::entry(group, entry),
-            )
+            let epoch = self.epochs[(index - self.base.0 - 1) as usize];
+            Label { epoch, text: "…".to_owned(), kind: EntryKind::Other }
         };
         Some(What::Log { group, base, from, entries: (from.0..=last.0).map(label).collect() })
     }

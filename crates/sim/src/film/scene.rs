@@ -200,7 +200,8 @@ fn film(mut world: World, shape: Shape, from: Time, play: &mut dyn FnMut(&mut Wo
         world.checker.fail("panic", None, text.unwrap_or_default());
     }
     let linearizable = linearizable(&mut world);
-    let Recorder { mut events, cut, .. } = *world.trace.film.take().unwrap_or(Box::new(Recorder::new(0)));
+    let recorder = world.trace.film.take().unwrap_or(Box::new(Recorder::new(0)));
+    let (mut events, cut) = recorder.finish();
     let violations = std::mem::take(&mut world.checker.findings.violations);
     for violation in &violations {
         let what = What::Broken { id: violation.id, text: violation.what.clone() };
@@ -210,7 +211,7 @@ fn film(mut world: World, shape: Shape, from: Time, play: &mut dyn FnMut(&mut Wo
     Film {
         groups: shape.groups().iter().map(|group| (*group, shape.engine_of(*group))).collect(),
         actions: actions_to_text(&world.actions),
-        end: world.schedule.now().max(shape.end.min(world.now())),
+        end: if violations.is_empty() { shape.end } else { world.now() },
         from,
         events,
         cut,
