@@ -25,6 +25,7 @@ mod fuzz;
 mod history;
 mod hostile;
 mod kazoo;
+mod lab;
 mod ledger;
 mod nothing;
 mod plants;
@@ -50,6 +51,7 @@ cargo xtask etcdctl                    the etcdctl that people have: through a k
 cargo xtask foreign                    the etcd-client crate, which we did not write, against our cluster, through kills of the leader (needs protoc)
 cargo xtask etcd3                      python's etcd3 against our cluster, through a kill of the leader (needs python3-venv)
 cargo xtask kazoo [zab|raft]            kazoo, Python's ZooKeeper client, against our cluster, through kills of the leader (needs python3-venv)
+cargo xtask lab [--pictures]           the Lab in Debian's Chromium: a walk by what can be read on the page, a tour of everything, planted bugs (needs chromium and npm); --pictures: into docs/lab
 cargo xtask zookeeper-client [zab|raft] the zookeeper-client crate, likewise
 cargo xtask zkcli [zab|raft|zookeeper]  ZooKeeper's shell, every answer compared with ZooKeeper's own in foreign/zkcli/everyday.txt (--write: asks it anew)
 cargo xtask differential --operations N --seeds M --first-seed S   the same random operations against ours and a real ZooKeeper (needs Debian's libzookeeper-java and default-jre-headless)
@@ -92,6 +94,7 @@ fn main() -> ExitCode {
         Some("etcdctl") => etcdctl::run(),
         Some("foreign") => foreign::run(),
         Some("etcd3") => etcd3::run(),
+        Some("lab") => lab::run(arguments.iter().any(|argument| argument == "--pictures")),
         Some("kazoo") => kazoo::run(arguments.get(1).map_or("zab", String::as_str)),
         Some("zookeeper-client") => foreign::zookeeper(arguments.get(1).map_or("zab", String::as_str)),
         Some("zkcli") => zkcli::run(arguments.get(1).map_or("zab", String::as_str)),

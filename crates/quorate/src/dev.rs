@@ -6,6 +6,7 @@ use std::{
     collections::BTreeSet,
     fs,
     io::{self, IsTerminal, Write},
+    net::SocketAddr,
     os::unix::{fs::DirBuilderExt, process::ExitStatusExt},
     path::{Path, PathBuf},
     process::{ExitCode, ExitStatus, Stdio},
@@ -68,7 +69,7 @@ pub(crate) async fn dev(given: Dev) -> Result<ExitCode, Failed> {
     if !given.free_ports && given.data.is_none() && !ports.iter().enumerate().all(usual) {
         say("some of the usual ports are taken; free ones are used instead");
     }
-    let members = ports
+    let members: Vec<Member> = ports
         .into_iter()
         .enumerate()
         .map(|(n, ports)| Member {
@@ -83,7 +84,12 @@ pub(crate) async fn dev(given: Dev) -> Result<ExitCode, Failed> {
         .collect();
     let (events, happened) = mpsc::unbounded_channel();
     let engines = [("keys-engine", given.keys_engine), ("tree-engine", given.tree_engine)];
-    let mut cluster = Cluster { members, data, log_level: given.log_level, engines, events, leader: None };
+    let lab = crate::lab::beside(
+        members.iter().map(|member| format!("127.0.0.1:{}", member.ports.client)).collect(),
+    )
+    .await;
+    let mut cluster =
+        Cluster { members, data, log_level: given.log_level, engines, events, lab, leader: None };
     cluster.run(happened).await
 }
 
@@ -134,6 +140,8 @@ struct Cluster {
     log_level: String,
     engines: [(&'static str, String); 2],
     events: mpsc::UnboundedSender<Event>,
+    /// Where the Lab is.
+    lab: Option<SocketAddr>,
     /// Who leads the keys, and the term.
     leader: Option<(usize, String)>,
 }
@@ -349,6 +357,9 @@ impl Cluster {
         } else {
             String::new()
         };
+        let lab = self.lab.map_or_else(String::new, |at| {
+            format!("  watch it   http://{at}/    the Lab: this cluster, and the same engines step by step\n")
+        });
         let mut text = format!(
             "{tick} {nodes} up in {}, leader {} (term {term})    {data}\n\n",
             seconds(took),
@@ -382,7 +393,7 @@ impl Cluster {
              quorate status --endpoints {}
              quorate bench put --endpoints {}
   break it   kill -9 {}    the leader; it comes back within a second
-  stop       Ctrl-C",
+{lab}  stop       Ctrl-C",
             self.endpoints(),
             self.endpoints(),
             self.members[leader].pid,

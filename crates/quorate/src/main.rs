@@ -24,6 +24,7 @@ mod config;
 mod dev;
 mod etcd;
 mod etcd_flags;
+mod lab;
 mod members;
 mod output;
 mod remote;
@@ -90,6 +91,7 @@ fn main() -> ExitCode {
         Command::MoveLeader(wanted) => wait(commands::move_leader(wanted)),
         Command::Bench(bench) => wait(bench::bench(bench)),
         Command::Sim(wanted) => sim::sim(&wanted),
+        Command::Lab(wanted) => wait(lab::lab(wanted)),
     };
     ended(done)
 }

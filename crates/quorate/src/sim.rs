@@ -5,7 +5,7 @@ use std::{io::IsTerminal, path::Path, process::ExitCode};
 use indicatif::{ProgressBar, ProgressStyle};
 use quorate_sim::{EngineKind, Found, Options, Summary, campaign};
 
-use crate::{cli::Sim, commands::Failed, output::print};
+use crate::{cli::Sim, commands::Failed, lab::to_watch, output::print};
 
 /// So many seeds reach everything that is worth reaching; what they do not reach has gone missing.
 const SEEDS_REACH_ALL: u64 = 200;
@@ -35,6 +35,9 @@ fn shrink(summary: &Summary, plant: Option<&str>, path: &Path) -> Result<(), Fai
     );
     Ok(())
 }
+
+/// Failing runs whose link is printed.
+const LINKS_MAX: usize = 3;
 
 pub(crate) fn sim(wanted: &Sim) -> Result<ExitCode, Failed> {
     if wanted.plant.is_some() && !quorate_consensus::PLANTS_COMPILED {
@@ -82,6 +85,9 @@ pub(crate) fn sim(wanted: &Sim) -> Result<ExitCode, Failed> {
         }
     }
     text.push_str(&summary.to_string());
+    for report in summary.failures.iter().take(LINKS_MAX) {
+        text.push_str(&to_watch(&wanted.engine, report.seed, wanted.plant.as_deref()));
+    }
     print(text.as_bytes());
     if let Some(path) = &wanted.shrink {
         shrink(&summary, wanted.plant.as_deref(), path)?;

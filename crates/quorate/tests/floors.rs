@@ -59,6 +59,7 @@ const FLOORS: &[(u8, &str, &[&str])] = &[
         "zookeeper",
         &["tls", "server", "service", "wire", "node", "keyspace", "placement", "znodes", "consensus"],
     ),
+    (6, "console", &["sim", "client", "consensus"]),
     (
         7,
         "quorate",
@@ -73,6 +74,7 @@ const FLOORS: &[(u8, &str, &[&str])] = &[
             "service",
             "server",
             "sim",
+            "console",
             "client",
             "ports",
             "tls",

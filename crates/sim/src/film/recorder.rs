@@ -129,6 +129,8 @@ impl Recorder {
             self.messages += 1;
             let engine = match &message {
                 PeerMessage::Engine(bytes) => decoded(bytes),
+                // The first piece of a snapshot brings the engine's own message: who offers it, and what it is.
+                PeerMessage::Chunk(chunk) => chunk.head.as_ref().and_then(decoded),
                 _ => None,
             };
             let (name, epoch) = labels::message(&message, engine.as_ref());

@@ -199,7 +199,10 @@ fn film(mut world: World, shape: Shape, from: Time, play: &mut dyn FnMut(&mut Wo
         let text = text.or_else(|| panic.downcast_ref::<&str>().map(|text| (*text).to_owned()));
         world.checker.fail("panic", None, text.unwrap_or_default());
     }
-    let linearizable = linearizable(&mut world);
+    let (linearizable, wrong) = linearizable(&mut world);
+    if let Some(wrong) = wrong.filter(|_| world.checker.is_clean()) {
+        world.checker.fail(wrong.checker, None, wrong.what);
+    }
     let recorder = world.trace.film.take().unwrap_or(Box::new(Recorder::new(0)));
     let (mut events, cut) = recorder.finish();
     let violations = std::mem::take(&mut world.checker.findings.violations);
@@ -223,23 +226,26 @@ fn film(mut world: World, shape: Shape, from: Time, play: &mut dyn FnMut(&mut Wo
     }
 }
 
-/// Can what clients saw be put in one order?
-fn linearizable(world: &mut World) -> Option<bool> {
+/// Can what clients saw be put in one order? If not, what shows it.
+fn linearizable(world: &mut World) -> (Option<bool>, Option<witness::Finding>) {
     world.give_up_all();
     world.history.sort_by_key(|operation| operation.id);
     let mut values: Vec<u64> = world.history.iter().filter_map(|operation| operation.call.value()).collect();
     values.sort_unstable();
     if values.windows(2).any(|pair| pair[0] == pair[1]) {
-        return None;
+        return (None, None);
     }
     let reference = world.checker.reference();
     let findings = witness::check_among(&world.history, &reference.truth, &reference.others);
-    if !findings.is_empty() {
-        return Some(false);
+    if let Some(first) = findings.into_iter().next() {
+        return (Some(false), Some(first));
     }
+    let what = |key| format!("the search finds no linearization of key {key}");
     match wgl::check(&world.history, &reference.truth, WGL_STEPS_MAX) {
-        wgl::Verdict::Linearizable => Some(true),
-        wgl::Verdict::NotLinearizable(_) => Some(false),
-        wgl::Verdict::GaveUp => None,
+        wgl::Verdict::Linearizable => (Some(true), None),
+        wgl::Verdict::NotLinearizable(key) => {
+            (Some(false), Some(witness::Finding { checker: "I18", what: what(key) }))
+        }
+        wgl::Verdict::GaveUp => (None, None),
     }
 }
