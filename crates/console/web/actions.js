@@ -70,7 +70,7 @@ function jumpOf(film) {
 }
 
 /** @param {Film} film @param {number|"leader"} who @returns {Choice[]} */
-export function clientActions(film, who) {
+function clientActions(film, who) {
   const run = branch()?.runs[0];
   const value = run ? nextValue(run) : 1;
   const a = who === "leader" ? t("theLeader") : film.names[who];
@@ -116,7 +116,7 @@ export function messageActions(film, message, side, ms) {
 }
 
 /** What concerns the cluster as a whole. @param {Film} film @param {number} ms @returns {Choice[]} */
-export function clusterActions(film, ms) {
+function clusterActions(film, ms) {
   const group = t("groupNet");
   const leader = { a: t("theLeader"), ms };
   const hosts = film.names.map((_, h) => h);

@@ -63,7 +63,8 @@ export class Couriers {
       const message = this.near(drawing, event);
       drawing.classList.toggle("near", message !== null);
       if (message && this.film) showTip(messageTip(this.film, message), event);
-      else hideTip();
+      // A node has a text of its own.
+      else if (!(event.target instanceof Element && event.target.closest(".node-button"))) hideTip();
     });
     drawing.addEventListener("pointerleave", hideTip);
   }

@@ -16,7 +16,7 @@ import { branch, films, state } from "./store.js";
 const MOST_MESSAGES = 200;
 
 /** The space-time diagram as an SVG document. @param {number} side */
-export function svgOf(side) {
+function svgOf(side) {
   const scene = sceneOf(side);
   if (!scene) return "";
   /** @type {string[]} */
@@ -28,7 +28,7 @@ export function svgOf(side) {
 }
 
 /** The messages in view as a Mermaid sequence diagram. @param {number} side */
-export function mermaidOf(side) {
+function mermaidOf(side) {
   const film = films()[side];
   const group = state.group[side];
   const lines = ["sequenceDiagram", ...film.names.map((name) => `  participant ${name}`)];

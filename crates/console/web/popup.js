@@ -7,10 +7,6 @@ import { hideTip } from "./tip.js";
 /** @type {(() => void)|null} */
 let closeOpen = null;
 
-export function closePopup() {
-  closeOpen?.();
-}
-
 export function popupIsOpen() {
   return closeOpen !== null;
 }

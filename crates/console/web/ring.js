@@ -6,6 +6,7 @@ import { KINDS, KIND_KEY, LETTER } from "./kinds.js";
 import { Couriers } from "./couriers.js";
 import { openLinkMenu, openNodeMenu } from "./menus.js";
 import { changes, films, state, watch } from "./store.js";
+import { showTip } from "./tip.js";
 
 const HEIGHT = 376;
 
@@ -183,6 +184,7 @@ class Ring {
       const button = svg("g", {
         class: "node-button", tabindex: 0, role: "button", "aria-haspopup": "menu", "data-host": h,
         onclick: (/** @type {MouseEvent} */ event) => this.choose(h, event),
+        onpointermove: (/** @type {PointerEvent} */ event) => showTip(this.about(h), event),
         oncontextmenu: (/** @type {MouseEvent} */ event) => { event.preventDefault(); this.choose(h, event); },
         onkeydown: (/** @type {KeyboardEvent} */ event) => {
           if (event.key === "Enter" || event.key === " ") {
@@ -197,6 +199,19 @@ class Ring {
       this.nodes.append(group);
       return { group, button, ...parts };
     });
+  }
+
+  /** A node in words, for the pointer. @param {number} h @returns {Node[]} */
+  about(h) {
+    const film = /** @type {import("./film.js").Film} */ (this.film);
+    const shown = film.stateAt(h, state.group[this.side], state.now);
+    const left = shown?.timer ? shown.timer - state.now : 0;
+    const members = shown ? [...new Set([...shown.voters, ...shown.outgoing])].map((node) => film.nameOfNode(node)).join(" ") : "";
+    return [
+      el("strong", {}, this.marks[h].button.getAttribute("aria-label")),
+      ...(left > 0 ? [el("div", {}, t("timerLeft", { time: time(left) }))] : []),
+      ...(members ? [el("div", {}, t("votersAre", { names: members }))] : []),
+    ];
   }
 
   /** @param {number} h @param {MouseEvent|null} event */

@@ -12,7 +12,7 @@ async function through(bytes, stream) {
 }
 
 /** @param {import("./types.js").Run} run */
-export async function pack(run) {
+async function pack(run) {
   const bytes = await through(new TextEncoder().encode(JSON.stringify(run)), new CompressionStream("deflate-raw"));
   let binary = "";
   for (const byte of bytes) binary += String.fromCharCode(byte);

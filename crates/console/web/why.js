@@ -17,14 +17,24 @@ const AROUND = 30;
 // While time runs, nobody reads faster than this, in ms.
 const PACE = 160;
 const ROW = 24;
+let refocus = false;
 let listHeight = 300;
 let listTop = 0;
 
 /** @param {HTMLElement} page */
 export function startWhy(page) {
-  const list = el("ol", { class: "steps", tabindex: 0 });
+  const list = el("ol", { class: "steps" });
   const telling = el("div", { class: "telling", tabindex: 0 });
   page.append(list, telling);
+  // One stop for the tab key; the arrows go up and down from there.
+  list.addEventListener("keydown", (event) => {
+    if (event.key !== "ArrowDown" && event.key !== "ArrowUp") return;
+    event.preventDefault();
+    const item = list.querySelector(".here")?.closest("li");
+    const next = event.key === "ArrowDown" ? item?.nextElementSibling : item?.previousElementSibling;
+    next?.querySelector("button")?.click();
+    refocus = true;
+  });
   new ResizeObserver(() => { listHeight = list.clientHeight; }).observe(list);
   telling.addEventListener("scroll", () => { telling.dataset.moved = "yes"; });
   let drawn = "";
@@ -82,9 +92,13 @@ function drawList(list, film, step) {
   for (let i = here + 1; i < all.length && shown.length < AROUND; i++) if (interesting(film, all[i])) shown.push(i);
   list.replaceChildren(...shown.filter((i) => i >= 0).map((i) => {
     const one = all[i];
-    return el("li", {}, el("button", { type: "button", class: `step${i === here ? " here" : ""}`, "aria-current": i === here ? "step" : null, onclick: () => selectStep(one) },
+    return el("li", {}, el("button", { type: "button", class: `step${i === here ? " here" : ""}`, tabindex: i === here ? 0 : -1, "aria-current": i === here ? "step" : null, onclick: () => selectStep(one) },
       el("span", { class: "step-time" }, time(one.t)), el("b", {}, one.h < 0 ? "·" : film.names[one.h]), el("span", {}, headline(film, one, focusedGroup()))));
   }));
+  if (refocus) {
+    refocus = false;
+    /** @type {HTMLElement|null} */ (list.querySelector(".here"))?.focus({ preventScroll: true });
+  }
   // Rows are of one height, so the place is known without laying out; it is set only when it changes, for setting it lays out, too.
   const top = Math.max(0, shown.indexOf(here) * ROW - listHeight / 2);
   if (top !== listTop) list.scrollTop = listTop = top;

@@ -94,8 +94,9 @@ pub(crate) fn check(
                 entries(&message).iter().for_each(|entry| oracle.learn(host, entry, findings));
                 oracle.proposed(hosts[host].id, entries(&message));
                 match &message {
-                    EngineMessage::Zab(Zab::AckNewLeader { epoch, .. }) => {
-                        oracle.learner_entered(host, *epoch)
+                    EngineMessage::Zab(Zab::AckNewLeader { epoch, durable, .. }) => {
+                        oracle.learner_entered(host, *epoch);
+                        oracle.acknowledged(hosts[host].id, *epoch, *durable);
                     }
                     EngineMessage::Zab(Zab::Stream { packet: Packet::NewEpoch(epoch), .. })
                     | EngineMessage::Raft(Raft::RequestVote { term: epoch, .. }) => {
@@ -104,7 +105,9 @@ pub(crate) fn check(
                     EngineMessage::Raft(Raft::AppendAccepted { term, matched }) => {
                         oracle.acknowledged(hosts[host].id, *term, *matched);
                     }
-                    EngineMessage::Zab(Zab::Ack { durable, .. }) => {
+                    EngineMessage::Zab(
+                        Zab::Ack { durable, .. } | Zab::Pong { acknowledged: true, durable, .. },
+                    ) => {
                         let node =
                             hosts[host].process.as_ref().and_then(|process| process.node.status(group));
                         let epoch = node.map(|status| status.engine.epoch).unwrap_or_default();
