@@ -88,7 +88,9 @@ export async function fork(lines, label, at, only = null) {
   show(one.id);
   state.selected.host = host;
   goTo(at);
-  say(t("acted", { text: label, time: time(at) }));
+  // A run may be at a stage in which such an action strikes no more.
+  const idle = films.every((film, side) => film.raw.hash === parent.films[side].raw.hash);
+  say(t(idle ? "noEffect" : "acted", { text: label, time: time(at) }), idle);
   return true;
 }
 

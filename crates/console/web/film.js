@@ -236,7 +236,7 @@ export class Film {
     for (let h = 0; h < this.hosts; h++) {
       const state = this.stateAt(h, g, t);
       const life = this.life[h].at(t);
-      if (state && state.role === "leader" && life && life.is !== "down" && state.epoch > epoch) {
+      if (state && state.role === "leader" && life?.is !== "down" && state.epoch > epoch) {
         best = h;
         epoch = state.epoch;
       }

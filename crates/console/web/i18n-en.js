@@ -203,6 +203,7 @@ export const en = {
   asWritten: "as written",
   paletteLabel: "All actions",
   striking: "{text}, at {time}",
+  noEffect: "{text}, at {time}: it changed nothing in this run.",
   acted: "Branch opened: {text} at {time}",
 
   aCrash: "Crash {a} (power fails, back after {ms} ms)",

@@ -204,6 +204,7 @@ export const zh = {
   asWritten: "按原文",
   paletteLabel: "全部操作",
   striking: "{text}，时刻 {time}",
+  noEffect: "{time}，{text}：对这次运行没有影响。",
   acted: "已建立分支：{time}，{text}",
 
   aCrash: "{a} 断电（{ms} 毫秒后恢复）",

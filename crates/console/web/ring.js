@@ -282,6 +282,7 @@ class Ring {
     attr(mark.arc, "visibility", left > 0 ? "visible" : "hidden");
     const word = is === "down" ? t("down") : is === "paused" ? t("paused") : is === "starting" ? t("starting") : is === "unborn" ? t("isNew") : roleWord(engine, role, shown?.pre);
     text(mark.epoch, shown && is !== "unborn" ? `${epochWord(engine)} ${shown.epoch}` : "–");
+    attr(mark.epoch, "class", (mark.epoch.textContent ?? "").length > 7 ? "node-epoch long" : "node-epoch");
     text(mark.role, word);
     text(mark.commit, shown && runs ? t("commitShort", { n: shown.commit }) : "");
     const label = is === "down" ? t("nodeDown", { name: film.names[h], how: howWord(life?.how ?? "") })

@@ -4,6 +4,8 @@
 //! whole is there, durable and verified, does its engine hear of it. A transfer that breaks is resumed where it broke, as long as the sender
 //! still has that snapshot.
 
+use std::collections::BTreeMap;
+
 use bytes::Bytes;
 use quorate_consensus::{DecodeError, Instant, NodeId, Reader, SnapshotMeta, Writer};
 use quorate_journal::SnapshotId;
@@ -22,6 +24,10 @@ pub(crate) struct Outgoing {
     pub(crate) next: u64,
     /// Every piece below has arrived.
     pub(crate) acked: u64,
+    /// Every piece below has been sent.
+    sent: u64,
+    /// Pieces that were read before one that goes first. The receiver takes them in order only: what overtakes would be read and sent again, after a pause.
+    early: BTreeMap<u64, Chunk>,
     pub(crate) last_word: Instant,
     pub(crate) last_progress: Instant,
 }
@@ -48,6 +54,8 @@ impl Outgoing {
             pieces: None,
             next: 0,
             acked: 0,
+            sent: 0,
+            early: BTreeMap::new(),
             last_word: now,
             last_progress: now,
         }
@@ -61,9 +69,21 @@ impl Outgoing {
         from..self.next
     }
 
-    pub(crate) fn chunk(&self, number: u64, data: Bytes, last: bool) -> Chunk {
-        let head = (number == 0).then(|| self.head.clone());
-        Chunk { position: self.meta.position, number, head, last, data }
+    /// A piece has been read. Returns what is to be sent now, in order.
+    pub(crate) fn read(&mut self, number: u64, data: Bytes, last: bool) -> Vec<Chunk> {
+        if last {
+            self.pieces = Some(number + 1);
+        }
+        if number >= self.sent {
+            let head = (number == 0).then(|| self.head.clone());
+            self.early.insert(number, Chunk { position: self.meta.position, number, head, last, data });
+        }
+        let mut ready = Vec::new();
+        while let Some(chunk) = self.early.remove(&self.sent) {
+            self.sent += 1;
+            ready.push(chunk);
+        }
+        ready
     }
 
     /// The receiver has everything below `next`.
@@ -72,6 +92,9 @@ impl Outgoing {
         if next > self.acked {
             self.acked = next;
             self.next = self.next.max(next);
+            // What has arrived needs no sending.
+            self.sent = self.sent.max(next);
+            self.early.retain(|number, _| *number >= next);
             self.last_progress = now;
         }
     }
@@ -83,6 +106,8 @@ impl Outgoing {
         if now.since(self.last_word) >= limits.chunk_resend_after {
             self.last_word = now;
             self.next = self.acked;
+            self.sent = self.acked;
+            self.early.clear();
             return Overdue::Resend;
         }
         Overdue::No
@@ -116,4 +141,55 @@ pub(crate) fn read_head(head: Bytes) -> Result<(SnapshotMeta, Bytes), DecodeErro
     let message = from.bytes()?;
     from.finish()?;
     Ok((meta, message))
+}
+
+#[cfg(test)]
+mod tests {
+    use quorate_consensus::{Index, Membership, Position};
+
+    use super::*;
+
+    fn transfer() -> Outgoing {
+        let meta = SnapshotMeta {
+            position: Position::new(1, 9),
+            membership: Membership::default(),
+            membership_at: Index::ZERO,
+            size_bytes: 0,
+            digest: 0,
+        };
+        Outgoing::new(meta, b"", Instant::START)
+    }
+
+    fn numbers(chunks: Vec<Chunk>) -> Vec<u64> {
+        chunks.into_iter().map(|chunk| chunk.number).collect()
+    }
+
+    #[test]
+    fn pieces_leave_in_order_whichever_was_read_first() {
+        let mut transfer = transfer();
+        let mut read = |number, last| numbers(transfer.read(number, Bytes::new(), last));
+        assert_eq!(read(1, false), []);
+        assert_eq!(read(2, true), []);
+        assert_eq!(read(0, false), [0, 1, 2]);
+        assert_eq!(transfer.pieces, Some(3));
+        assert!(transfer.early.is_empty());
+    }
+
+    #[test]
+    fn what_is_sent_again_is_what_was_not_acknowledged() {
+        let (mut transfer, limits) = (transfer(), Limits::default());
+        assert_eq!(transfer.wanted(&limits), 0..limits.chunks_in_flight_max);
+        (0..3).for_each(|number| _ = transfer.read(number, Bytes::new(), false));
+        _ = transfer.read(4, Bytes::new(), false);
+        let later = Instant::START + limits.chunk_resend_after;
+        transfer.acked(1, Instant::START);
+        assert_eq!(transfer.overdue(later, &limits), Overdue::Resend);
+        assert_eq!(transfer.wanted(&limits).start, 1);
+        // The read of before the pause comes late; what was read twice is sent once.
+        assert_eq!(numbers(transfer.read(2, Bytes::new(), false)), []);
+        assert_eq!(numbers(transfer.read(1, Bytes::new(), false)), [1, 2]);
+        assert_eq!(numbers(transfer.read(2, Bytes::new(), false)), []);
+        transfer.acked(4, later);
+        assert_eq!(numbers(transfer.read(4, Bytes::new(), true)), [4], "3 has arrived otherwise");
+    }
 }

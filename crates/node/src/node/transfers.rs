@@ -69,11 +69,9 @@ impl Node {
             Some(Piece::Peer(group, peer, number)) => match outcome {
                 SnapshotPiece::Chunk { data, last } => {
                     let Some(transfer) = self.outgoing.get_mut(&(group, peer)) else { return };
-                    if last {
-                        transfer.pieces = Some(number + 1);
+                    for chunk in transfer.read(number, data, last) {
+                        self.links.message(peer, Channel::Bulk, group, &PeerMessage::Chunk(chunk));
                     }
-                    let chunk = transfer.chunk(number, data, last);
-                    self.links.message(peer, Channel::Bulk, group, &PeerMessage::Chunk(chunk));
                 }
                 SnapshotPiece::Gone => {
                     let beyond = self
