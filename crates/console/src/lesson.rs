@@ -8,7 +8,7 @@
 //!   nodes: 4                        and whatever else a scene has: spares, clients, rest_ms, seed, until_ms, election_ms, heartbeat_ms, delay_us, snapshot_bytes, lease, pre_vote
 //!
 //!   @600                            a step, at this time in milliseconds; `@` times never fall
-//!   do: crash who=leader down_ms=2000
+//!   do: crash who=leader down_ms=2000   (do-at: 600000000 … strikes to the nanosecond, as exported runs say it)
 //!   en: Text of the step. A line that begins
 //!     with two blanks goes on.
 //!   zh: 这一步的文字。

@@ -168,3 +168,53 @@ fn what_the_guide_names_is_there() {
         assert!(guide.contains(&format!("**N{note:02}**")), "note {note} has no answer");
     }
 }
+
+/// The lessons of the Lab and the rules, scenarios and questions that each says it shows.
+fn lessons() -> BTreeMap<String, BTreeSet<String>> {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../console/lessons");
+    let mut shown: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
+    for entry in std::fs::read_dir(folder).expect("the lessons") {
+        let path = entry.expect("a file").path();
+        let name = path.file_stem().expect("a name").to_string_lossy().into_owned();
+        let text = std::fs::read_to_string(&path).expect("a text");
+        let rules = text.lines().find_map(|line| line.strip_prefix("rules: ")).unwrap_or_default();
+        for rule in rules.split_whitespace() {
+            shown.entry(rule.to_owned()).or_default().insert(name.clone());
+        }
+    }
+    shown
+}
+
+/// Every scenario and question of the notes, and every rule, is linked to the lessons that show it, and to no other.
+#[test]
+fn the_table_of_lessons_is_what_the_lessons_say() {
+    let text = read(RULES).expect("the rules are there");
+    let (_, section) = text.split_once("## In the Lab").expect("the table of lessons");
+    let (section, _) = section.split_once("\n## ").expect("what comes after it");
+    let named = |cell: &str| {
+        cell.split("](")
+            .filter_map(|part| part.split_once(".txt)"))
+            .filter_map(|(path, _)| path.rsplit('/').next().map(str::to_owned))
+            .collect()
+    };
+    let table: BTreeMap<String, BTreeSet<String>> = section
+        .lines()
+        .filter_map(|line| {
+            let cells: Vec<&str> = line.split('|').map(str::trim).collect();
+            let [_, id, cell, _] = cells[..] else { return None };
+            cell.contains(".txt)").then(|| (id.to_owned(), named(cell)))
+        })
+        .collect();
+    assert_eq!(table, lessons(), "{RULES}, in the Lab");
+    let guide = read("docs/guide.md").expect("the guide is there");
+    for (question, lessons) in lessons().iter().filter(|(id, _)| id.starts_with('Q')) {
+        let (_, answer) = guide.split_once(&format!("## {question} ")).expect("an answer");
+        let answer = answer.split_once("\n## ").map_or(answer, |(answer, _)| answer);
+        for lesson in lessons {
+            assert!(
+                answer.contains(&format!("{lesson}.txt)")),
+                "docs/guide.md: {question} does not link to {lesson}"
+            );
+        }
+    }
+}

@@ -61,12 +61,14 @@ pub(crate) struct Operator {
     requests: Vec<Request>,
     /// Ids are never used twice.
     next_id: u64,
+    /// A machine that nobody has used yet comes as the node of its own place: scenes name hosts so.
+    pub(crate) places_are_ids: bool,
     random: Random,
 }
 
 impl Operator {
     pub(crate) fn new(hosts: u64, random: Random) -> Operator {
-        Operator { requests: Vec::new(), next_id: hosts + 1, random }
+        Operator { requests: Vec::new(), next_id: hosts + 1, places_are_ids: false, random }
     }
 
     /// Is an answer still to come?
@@ -197,8 +199,16 @@ impl World {
         };
         let places = std::iter::once(wanted).chain(0..self.hosts.len());
         let Some(host) = places.into_iter().find(free) else { return self.hosts[wanted].id };
-        let id = NodeId(self.operator.next_id);
-        self.operator.next_id += 1;
+        let own = self.hosts[host].id;
+        let unused = self.hosts[host].standing == Standing::Idle
+            && records.member(own).is_none()
+            && !records.is_removed(own);
+        let id = if self.operator.places_are_ids && unused {
+            own
+        } else {
+            self.operator.next_id += 1;
+            NodeId(self.operator.next_id - 1)
+        };
         self.checker.lost(host);
         self.hosts[host].provision(id);
         let at = self.now() + self.operator.random.between(5, 300) * MILLIS;

@@ -44,8 +44,10 @@ pub struct Step {
     pub at_ms: u64,
     /// What is told.
     pub say: Words,
-    /// What is done.
+    /// What is done at the step's time.
     pub act: Vec<Action>,
+    /// What is done at a time of its own, to the nanosecond.
+    pub exactly: Vec<Planned>,
     /// Where to look.
     pub look: Option<String>,
     /// At which hosts.
@@ -212,17 +214,19 @@ impl Lesson {
     /// What is played, on one of its engines.
     #[must_use]
     pub fn run(&self, engine: EngineKind) -> Run {
-        let actions: Vec<Planned> = self
-            .steps
-            .iter()
-            .flat_map(|step| step.act.iter().map(|action| at_ms(step.at_ms, *action)))
-            .collect();
+        let of = |step: &Step| -> Vec<Planned> {
+            let act = step.act.iter().map(|action| at_ms(step.at_ms, *action));
+            act.chain(step.exactly.iter().copied()).collect()
+        };
+        let mut actions: Vec<Planned> = self.steps.iter().flat_map(of).collect();
+        actions.sort_by_key(|planned| planned.at);
         let what = if self.seed_run {
             What::Seed { engine, seed: self.scene.seed }
         } else {
             What::Scene(Scene { engine, ..self.scene.clone() })
         };
-        let actions = (!self.seed_run).then_some(actions);
+        // A seed draws its own, unless it is said what they are.
+        let actions = (!self.seed_run || !actions.is_empty()).then_some(actions);
         Run { what, actions, plant: self.plant.clone() }
     }
 }
@@ -246,6 +250,11 @@ impl Step {
             "en" => value.clone_into(&mut self.say.en),
             "zh" => value.clone_into(&mut self.say.zh),
             "do" => self.act.push(value.parse()?),
+            "do-at" => {
+                let (at, action) = value.split_once(' ').ok_or("it needs nanoseconds and an action")?;
+                let at = at.parse().map_err(|_| format!("{at:?} is no time in nanoseconds"))?;
+                self.exactly.push(Planned { at, action: action.parse()? });
+            }
             "ask-en" => value.clone_into(&mut self.predict.get_or_insert_default().ask.en),
             "ask-zh" => value.clone_into(&mut self.predict.get_or_insert_default().ask.zh),
             "look" => return self.looks(value),

@@ -125,11 +125,9 @@ pub(crate) fn export(run: &Run, film: &Film) -> String {
     if !run.plant.is_empty() {
         line("plant", run.plant.clone());
     }
-    if let (Some(actions), What::Scene(_)) = (&run.actions, &run.what) {
-        for planned in actions {
-            // Lessons count in milliseconds; a frame is met wherever its action stands.
-            _ = writeln!(text, "\n@{}\ndo: {}", planned.at / 1_000_000, planned.action);
-        }
+    for planned in run.actions.iter().flatten() {
+        // A frame is met wherever its action stands; everything else strikes to the nanosecond.
+        _ = writeln!(text, "\n@{}\ndo-at: {} {}", planned.at / 1_000_000, planned.at, planned.action);
     }
     let end = film.end.div_ceil(1_000_000) + 1;
     let expect =

@@ -176,6 +176,7 @@ pub fn film_of_scene(scene: &Scene, mut actions: Vec<Planned>) -> Result<Film, B
     let delay = scene.delay_us;
     world.network.style = Style { delay_min_micros: delay / 2, delay_max_micros: delay, ..Style::CALM };
     world.client_loss = 0;
+    world.operator.places_are_ids = true;
     let end = shape.end;
     Ok(film(world, shape, 0, &mut |world| world.run_until(end)))
 }
