@@ -1,5 +1,11 @@
 //! Puts the page into the binary, and finds the lines of our sources that its words are about.
 
+#![allow(
+    clippy::disallowed_methods,
+    clippy::disallowed_types,
+    reason = "it builds from files, where cargo says they are"
+)]
+
 use std::{
     collections::BTreeMap,
     error::Error,
@@ -125,7 +131,7 @@ fn named(text: &str, what: &str, path: &str) -> Option<Value> {
     let first = lines[..line].iter().rposition(begins).unwrap_or(line);
     let first = first.max((line + 3).saturating_sub(EXCERPT_LINES));
     let ends = |text: &&str| **text == *"    }" || **text == *"}";
-    let last = lines[line..].iter().position(|text| ends(&text)).map_or(line, |after| line + after);
+    let last = lines[line..].iter().position(ends).map_or(line, |after| line + after);
     let last = last.min(first + EXCERPT_LINES).min(lines.len() - 1);
     Some(
         json!({ "path": path, "line": line + 1, "first": first + 1, "excerpt": lines[first..=last].join("\n") }),

@@ -34,7 +34,14 @@ export async function open(fragment = '', options = {}) {
     if (!own) check(false, `the page asks elsewhere: ${url}`);
   });
   await page.goto(address + fragment);
+  await ready(page);
   return { browser, context, page };
+}
+
+/** Waits until the page has a film to show. */
+export async function ready(page) {
+  await page.locator('#clock').filter({ hasText: ' / ' }).waitFor({ timeout: 20_000 });
+  await page.locator('#ring-0 [data-host]').first().waitFor({ timeout: 20_000 });
 }
 
 /** A screenshot, for people to look at. */

@@ -4,7 +4,7 @@ use std::process::Command;
 
 use crate::{
     Fallible, cluster::binary, compatibility, differential, etcd_differential, etcd3, etcdctl, foreign,
-    full_disk, hostile, kazoo, plants, power, torture, zkcli,
+    full_disk, hostile, kazoo, lab, plants, power, torture, zkcli,
 };
 
 pub(crate) fn run() -> Fallible<()> {
@@ -30,6 +30,7 @@ pub(crate) fn run() -> Fallible<()> {
         }
     }
     plants::smoke()?;
+    lab::run(false)?;
     torture::smoke()?;
     full_disk::run()?;
     hostile::run(20_000, false)?;

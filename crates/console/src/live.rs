@@ -6,13 +6,14 @@ mod members;
 use std::{
     collections::BTreeMap,
     sync::{Arc, Mutex, PoisonError},
-    time::{Duration, Instant},
+    time::Duration,
 };
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use http::{HeaderMap, StatusCode, header};
 use quorate_client::{Client, rpc::AuthClient, wire::etcdserverpb::AuthenticateRequest};
 use serde_json::Value;
+use tokio::time::Instant;
 use tonic::{Code, Request, Status, metadata::MetadataValue, transport::Channel};
 
 /// A token is asked for anew after this long: a simple token of etcd's lives for five minutes from its last use.

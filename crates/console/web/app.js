@@ -19,6 +19,7 @@ import { hashOf, readHash } from "./share.js";
 import { beginning, branch, changes, films, selectStep, state, watch } from "./store.js";
 import { startTimeline } from "./timeline.js";
 import { say } from "./toast.js";
+import { goLive, leaveLive, offerLive } from "./views.js";
 
 /** @type {("auto"|"light"|"dark")[]} */
 const THEMES = ["auto", "light", "dark"];
@@ -56,10 +57,14 @@ function useLanguage(language) {
 /** Opens what the address asks for; anything that cannot be read gives a sentence, and the first run. */
 async function open() {
   const { hash } = location;
-  const lesson = new URLSearchParams(hash.slice(1)).get("lesson");
+  const asks = new URLSearchParams(hash.slice(1));
+  const lesson = asks.get("lesson");
+  const live = asks.get("live");
+  if (live !== null) return goLive(live);
+  if (leaveLive() && branch() && hash === "#runs") return;
   try {
     const asked = lesson === null ? await readHash(hash) : null;
-    const language = asked?.language ?? new URLSearchParams(hash.slice(1)).get("l");
+    const language = asked?.language ?? asks.get("l");
     if (language === "en" || language === "zh") useLanguage(language);
     if (lesson !== null && await startLesson(lesson)) return;
     leaveLesson();
@@ -99,21 +104,32 @@ function showViolation() {
 function keepAddress() {
   /** @type {ReturnType<typeof setTimeout>|undefined} */
   let timer;
-  watch(["films", "time", "branches", "words", "lesson"], () => {
+  watch(["films", "time", "branches", "words", "lesson", "view"], () => {
     clearTimeout(timer);
     timer = setTimeout(async () => {
       const one = branch();
-      if (!one || state.playing) return;
+      if (!one || state.playing || state.live) return;
       const lesson = openLesson();
       const hash = lesson && one.parent === null ? `#lesson=${encodeURIComponent(lesson)}&l=${lang()}` : await hashOf(one.runs, state.now, lang());
+      if (state.live) return;
       written = hash;
       if (location.hash !== hash) history.replaceState(null, "", hash);
     }, 300);
   });
-  addEventListener("hashchange", () => { if (location.hash !== written) void open(); });
+  addEventListener("hashchange", () => {
+    if (location.hash !== written) void open();
+    else leaveLive();
+  });
 }
 
 function wire() {
+  byId("view-runs").addEventListener("click", () => { location.hash = "runs"; });
+  byId("view-live").addEventListener("click", () => { location.hash = "live"; });
+  byId("skip").addEventListener("click", (event) => {
+    if (!state.live) return;
+    event.preventDefault();
+    byId("live-view").focus();
+  });
   byId("open-lessons").addEventListener("click", () => void openLessons());
   byId("open-setup").addEventListener("click", openSetup);
   byId("open-palette").addEventListener("click", openPalette);
@@ -161,6 +177,7 @@ async function start() {
     state.words = words;
     changes("words", "select");
   }).catch((error) => say(String(error.message ?? error), true));
+  void offerLive();
   await open();
 }
 

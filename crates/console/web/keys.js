@@ -25,12 +25,13 @@ export function openHelp() {
 function press(event) {
   const { target } = event;
   if (popupIsOpen() || event.altKey) return;
-  if ((event.ctrlKey || event.metaKey) && event.key.toLowerCase() === "k") {
+  if ((event.ctrlKey || event.metaKey) && event.key.toLowerCase() === "k" && !state.live) {
     event.preventDefault();
     openPalette();
     return;
   }
-  if (event.ctrlKey || event.metaKey) return;
+  // The cluster that runs now has no timeline to move along.
+  if (event.ctrlKey || event.metaKey || (state.live && event.key !== "?")) return;
   const slides = target instanceof HTMLInputElement && target.type === "range";
   if ((target instanceof HTMLInputElement && !slides) || target instanceof HTMLSelectElement || target instanceof HTMLTextAreaElement) return;
   // A focused button is pressed by the space bar; an area that scrolls is scrolled by the arrows.

@@ -11,6 +11,7 @@ import { openDialog } from "./popup.js";
 import { say } from "./toast.js";
 import { play } from "./timeline.js";
 import { changes, focused, goTo, state, watch } from "./store.js";
+import { leaveLive } from "./views.js";
 
 /** @type {import("./types.js").LessonHead[]} */
 let heads = [];
@@ -73,6 +74,7 @@ export async function startLesson(id) {
   }
   play(false);
   if (!await begin(runsOf(loaded.run, loaded.both))) return false;
+  leaveLive();
   lesson = loaded;
   lookAt(0, 240_000, true);
   chosen = new Map();

@@ -1,6 +1,6 @@
 // What the page holds, and who wants to know when it changes. Changes gather until the next frame, so that each panel draws once a frame at most.
 
-/** @typedef {"time"|"films"|"select"|"words"|"branches"|"lesson"|"theme"} What */
+/** @typedef {"time"|"films"|"select"|"words"|"branches"|"lesson"|"theme"|"view"} What */
 
 export const state = {
   both: false,
@@ -11,6 +11,8 @@ export const state = {
   /** The moment that is shown, in µs. */
   now: 0,
   playing: false,
+  /** Whether the cluster that runs now is shown instead of a run. */
+  live: false,
   /** How much slower than real time it plays. */
   slow: 20,
   /** The group that is shown, in each column. */

@@ -31,7 +31,10 @@ impl World {
         };
         let mut sent = self.network.send(now, host, target, channel, bytes.len());
         let tampers = self.tampering.get(&frame).map_or(&[][..], Vec::as_slice);
-        let by_hand = tampers.iter().fold(false, |lost, tamper| tamper.apply(&mut sent) || lost);
+        let mut by_hand = false;
+        for tamper in tampers {
+            by_hand |= tamper.apply(&mut sent);
+        }
         let sending = Sending { frame, from: host, to: Some(target), bytes: &bytes, sent, by_hand };
         self.trace.film(|film| film.sends(now, &sending));
         if sent.cut {
