@@ -118,6 +118,18 @@ fn r07_one_vote_a_term_first_come_and_only_to_a_log_as_new() {
     );
 }
 
+/// A17: {S1 has not received yet what makes S9 a voter}: it may be the vote that is missing.
+#[test]
+fn r22_a17_a_voter_votes_for_one_that_its_own_membership_does_not_have() {
+    let mut cluster = Cluster::new(&[1, 2, 3]);
+    cluster.step(1, Input::Message { from: NodeId(2), message: append(2, (0, 0), 0, &[1, 2]) });
+    cluster.now = cluster.now + Duration::from_millis(400);
+    let ask = Message::RequestVote { term: Epoch(3), last: Position::new(2, 3), transfer: false };
+    hear(&mut cluster, 1, 9, ask);
+    let granted = Message::VoteReply { term: Epoch(3), granted: true };
+    assert_eq!(last_said(&cluster, 1, 9), Some(granted), "I20: it refuses one that it does not know");
+}
+
 #[test]
 fn r07_a02_a21_no_vote_leaves_or_counts_before_it_is_durable() {
     let mut cluster = Cluster::with(Config { pre_vote: false, ..Config::default() }, &[1, 2, 3]);
@@ -913,6 +925,7 @@ fn every_planted_bug_is_caught_by_its_story() {
         ("A04", "I5", r07_one_vote_a_term_first_come_and_only_to_a_log_as_new),
         ("A08", "I20", r05_a08_a_pre_vote_of_a_node_that_lags_behind_in_terms_counts),
         ("A06", "I1", r06_a_candidate_recognises_the_leader_of_its_term),
+        ("A17", "I20", r22_a17_a_voter_votes_for_one_that_its_own_membership_does_not_have),
         ("A10", "I21", a10_a_late_pre_vote_starts_no_second_campaign),
         ("A12", "I18", r23_a_leader_without_a_quorum_steps_down),
         ("A13", "I12", r22_c10_a_learner_that_never_answered_is_not_promoted_and_never_counted),

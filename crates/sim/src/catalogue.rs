@@ -48,9 +48,13 @@ crate_tests! {
     "A06" "a candidate ignores AppendEntries of its own term",
     "A08" "a voter's yes to a PreVote is dropped, for its own term is smaller",
     "A10" "late PreVote answers begin another campaign",
+    "A17" "a voter refuses a candidate that is not in its membership",
     "B25" "entries are taken although those before them are missing",
     "C11" "the promotion of a learner that lags is not refused",
     "G14" "a leader does not learn of a newer term from its peers' answers",
+    ;
+    "quorate-node" "--test snapshots" "planted":
+    "D11" "pieces of two snapshots are mixed",
     ;
     "quorate-zab" "--test rules" "planted":
     "G12" "a voter that changes its mind keeps an election from settling",

@@ -64,7 +64,6 @@ plants! {
     "A13" "a learner campaigns" ["I12" "I20" "I21" "I15" "I1" "I5" "T2"] [MEMBERSHIP],
     "A09" "the term in a refused PreVote is ignored" ["I20"] [HANDOVER TWO_VOTERS],
     "A14" "a single node starts again as leader in its old term" ["I4" "I1" "I12" "I10" "I6" "I11" "I17" "I7" "I15" "T2"] [ONE_VOTER MEMBERSHIP],
-    "A17" "a voter refuses a candidate that is not in its membership" ["I20" "T2"] [ONE_VOTER MEMBERSHIP JOINT_SPLIT],
     "A22" "a term at the end of the numbers is believed" ["I20" "I22" "I2" "panic" "T1"] [FORGERIES],
     "A24" "a restarted follower waits far too long" ["I20"] [POWER],
     "A20" "votes are counted in the newer half of a joint membership alone" ["I1" "I5" "I6" "T2"] [JOINT_SPLIT THREE_VOTERS],
@@ -118,7 +117,6 @@ plants! {
     "D05" "the log is compacted before the snapshot is durable" ["I17" "I9" "I16" "panic"] [],
     "D06" "a leader forgets the term where its log begins" ["I20"] [SLEEPERS STRAY_PIECES],
     "D07" "a leader answers a follower that lacks what is compacted with where its log begins" ["I20"] [SLEEPERS STRAY_PIECES],
-    "D11" "pieces of two snapshots are mixed" ["I16" "I17"] [STRAY_PIECES],
     "D12" "a snapshot forgets the sessions" ["I16" "X1"] [],
     // Reads.
     "E01" "a read is served before the term's first commit" ["I18"] [LATE_ANSWERS],
