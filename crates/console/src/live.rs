@@ -79,7 +79,7 @@ impl Live {
         let asked = async {
             let user = User { live: self, token: self.token(headers).await? };
             let query = Query::read(query);
-            match path {
+            let answer = match path {
                 "" => members::members(&user).await,
                 "/keys" => keys::list(&user, &query).await,
                 "/key" => keys::value(&user, &query).await,
@@ -90,7 +90,12 @@ impl Live {
                     what: "there is no such view of a cluster".to_owned(),
                     needs_user: false,
                 }),
+            };
+            if answer.as_ref().is_err_and(|refused: &Refused| refused.needs_user) {
+                // The token may be of before the cluster's users changed; the next request asks for another.
+                self.tokens().clear();
             }
+            answer
         };
         tokio::time::timeout(PATIENCE, asked).await.unwrap_or_else(|_| {
             Err(Refused {

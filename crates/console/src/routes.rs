@@ -62,6 +62,10 @@ pub(crate) async fn respond(request: Request<Incoming>, door: &Door) -> Answer {
         return watched(path, &request, door).await;
     }
     match path.as_str() {
+        "/api/about" => {
+            let about = json!({ "build": env!("CARGO_PKG_VERSION"), "live": door.live.is_some() });
+            answer(StatusCode::OK, JSON, about.to_string())
+        }
         "/api/words" => answer(StatusCode::OK, JSON, page::WORDS),
         "/api/lessons" => answer(StatusCode::OK, JSON, lesson::list().to_string()),
         path => match path.strip_prefix("/api/lessons/").and_then(lesson::to_json) {

@@ -53,8 +53,10 @@ export class Film {
     this.operations = [];
     /** Places of node ids, which change when a host is replaced. @type {Map<number, number>} */
     this.places = new Map();
-    /** Times of what one jumps to. @type {{election: number[], commit: number[], fault: number[], violation: number[]}} */
-    this.marks = { election: [], commit: [], fault: [], violation: [] };
+    /** Times of what one jumps to. @type {{fault: number[], violation: number[]}} */
+    this.marks = { fault: [], violation: [] };
+    /** Likewise, of each group. @type {Map<string, number[]>} */
+    this.turns = new Map();
     this.index();
     if (this.begin > 0) this.backdate();
     this.times = Float64Array.from(this.messages, (message) => message.t);
@@ -196,8 +198,8 @@ export class Film {
     // When its timer was set: the arc runs from there to when it runs out.
     const timerFrom = before && before.timer === timer ? before.timerFrom : t;
     if (!before || before.role !== role || before.epoch !== epoch || before.leader !== leader || before.commit !== commit) step.weight = 2;
-    if (role === "leader" && before?.role !== "leader") this.marks.election.push(t);
-    if (before && commit > before.commit) this.marks.commit.push(t);
+    if (role === "leader" && before?.role !== "leader") get(this.turns, `election ${g}`, () => /** @type {number[]} */ ([])).push(t);
+    if (before && commit > before.commit) get(this.turns, `commit ${g}`, () => /** @type {number[]} */ ([])).push(t);
     track.push(t, { t, role, epoch, leader, commit, last, durable, base, timer, timerFrom, pre: pre ?? false, voters, outgoing, learners });
   }
 

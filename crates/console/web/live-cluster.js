@@ -13,7 +13,9 @@ const CHANGES_MAX = 200;
 /** A member that does not answer may come without its id and its name: its endpoint is what stays. @param {Member} member */
 const keyOf = (member) => member.endpoint ?? member.id ?? member.name;
 /** @param {Member} member */
-const answers = (member) => member.role !== "down" && member.role !== "unseen";
+const answers = (member) => member.role !== "down" && member.role !== "unseen" && member.role !== "refused";
+/** How a member says that it answers, but not to us. */
+const REFUSAL = /user name is empty|permission denied|auth token/;
 
 export class ClusterPage {
   constructor() {
@@ -47,7 +49,10 @@ export class ClusterPage {
     const before = this.now;
     for (const member of cluster.members) {
       const last = this.seen.get(keyOf(member))?.member;
-      if (member.role === "down" && last) [member.id, member.name] = [last.id ?? member.id, member.id ? member.name : last.name];
+      if (member.role !== "down") continue;
+      if (REFUSAL.test(member.error ?? "")) member.role = "refused";
+      if (!member.id && last) [member.id, member.name] = [last.id, last.name];
+      else if (member.name === member.endpoint) member.name = member.name.replace(/^.*:\/\//, "");
     }
     const told = before ? this.differences(before, cluster) : [];
     for (const member of cluster.members) if (answers(member)) this.seen.set(keyOf(member), { member, at });
@@ -70,7 +75,7 @@ export class ClusterPage {
       const { name } = member;
       if (!was) add("evNew", { name });
       else if (member.role === "down" && was.role !== "down") add("evDown", { name, why: member.error ?? "" }, "bad");
-      else if (answers(member) && was.role === "down") add("evBack", { name }, "good");
+      else if (member.role !== "down" && was.role === "down") add("evBack", { name }, "good");
       const last = this.seen.get(keyOf(member))?.member;
       if (last && answers(member) && last.version !== member.version) add("evVersion", { name, version: member.version ?? "" });
       if (last?.learner && member.learner === false) add("evRole", { name });
@@ -146,9 +151,10 @@ export class ClusterPage {
       [w("liveVersion"), known.version ?? ""],
     ] : [];
     return el("li", { class: `member is-${member.role}${bad.length ? " bad" : ""}` },
-      el("div", { class: "member-head" }, el("h3", {}, member.name), el("span", { class: "badge" }, `${member.role === "leader" ? "♛ " : silent ? "✕ " : ""}${memberWord(member)}`)),
-      el("p", { class: "mono muted" }, member.endpoint ?? member.id),
+      el("div", { class: "member-head" }, el("h3", {}, member.name), el("span", { class: "badge" }, `${member.role === "leader" ? "♛ " : member.role === "down" ? "✕ " : ""}${memberWord(member)}`)),
+      el("p", { class: "mono muted" }, [member.endpoint, member.id].find((one) => one && !one.endsWith(member.name)) ?? ""),
       ...bad.map((sentence) => el("p", { class: "fault" }, `✕ ${sentence}`)),
+      member.role === "refused" && el("p", { class: "muted" }, w("liveRefusedWhy", { why: member.error ?? "" })),
       member.role === "unseen" && el("p", { class: "muted" }, w("liveUnseenWhy")),
       silent && seen && el("p", { class: "muted" }, w("liveLast", { time: clock(seen.at) })),
       rows.length > 0 && el("dl", { class: "facts" }, ...rows.flatMap(([name, value]) => [el("dt", {}, name), el("dd", {}, value)])));
@@ -158,7 +164,7 @@ export class ClusterPage {
   lag(behind, most, least) {
     const fill = el("span");
     fill.style.width = `${behind > 0 ? Math.max(3, (100 * behind) / most) : 0}%`;
-    const words = least ? w("liveBehindLeast", { n: behind }) : behind <= 0 ? w("liveBehindNone") : behind === 1 ? w("liveBehindOne") : w("liveBehindMany", { n: behind });
+    const words = least ? (behind > 0 ? w("liveBehindLeast", { n: behind }) : w("liveBehindUnknown")) : behind <= 0 ? w("liveBehindNone") : behind === 1 ? w("liveBehindOne") : w("liveBehindMany", { n: behind });
     return el("span", { class: "lag" }, el("span", {}, words), el("span", { class: "lag-bar", "aria-hidden": "true" }, fill));
   }
 }

@@ -52,6 +52,11 @@ export function readable(value, pretty, wide = 16) {
   return (pretty ? json(value) : null) ?? value.text ?? hex(value, wide);
 }
 
+/** A value in a box that scrolls, by keys as well. @param {string} name @param {string} content */
+export function boxed(name, content) {
+  return el("pre", { class: "value", tabindex: 0, role: "group", "aria-label": name }, content);
+}
+
 /**
  * What has to be done to `a` to have `b`: lines that stay, go and come. Null if it were too much work.
  * @param {string[]} a @param {string[]} b @returns {[" "|"-"|"+", string][]|null}
@@ -91,11 +96,11 @@ function steps(a, b) {
  */
 export function difference(older, newer, pretty) {
   const [a, b] = [/** @type {Shown} */ (older.value), /** @type {Shown} */ (newer.value)];
-  if (a.raw === b.raw && a.bytes === b.bytes) return { summary: w("keySame"), body: () => el("pre", { class: "value" }, readable(b, pretty)) };
+  if (a.raw === b.raw && a.bytes === b.bytes) return { summary: w("keySame"), body: () => boxed(w("keyValue"), readable(b, pretty)) };
   const both = pretty && json(a) !== null && json(b) !== null;
   const lines = a.text === null || b.text === null ? null : steps(readable(a, both).split("\n"), readable(b, both).split("\n"));
   if (!lines) {
-    const side = (/** @type {string} */ title, /** @type {Shown} */ value) => el("div", {}, el("h4", {}, title), el("pre", { class: "value", tabindex: 0, role: "group", "aria-label": title }, readable(value, pretty, 8)));
+    const side = (/** @type {string} */ title, /** @type {Shown} */ value) => el("div", {}, el("h4", {}, title), boxed(title, readable(value, pretty, 8)));
     return { summary: w("keyOther"), body: () => el("div", { class: "beside" }, side(w("keyBefore", { n: older.version }), a), side(w("keyAfter", { n: newer.version }), b)) };
   }
   const count = (/** @type {string} */ sign) => lines.filter(([one]) => one === sign).length;
@@ -105,7 +110,7 @@ export function difference(older, newer, pretty) {
 /** @param {[" "|"-"|"+", string][]} lines */
 function drawn(lines) {
   const near = lines.map((_, i) => lines.slice(Math.max(0, i - AROUND), i + AROUND + 1).some(([sign]) => sign !== " "));
-  const box = el("div", { class: "diff", role: "list", "aria-label": w("keyHistory") });
+  const box = el("div", { class: "diff", tabindex: 0, role: "list", "aria-label": w("keyHistory") });
   for (let i = 0; i < lines.length; i++) {
     let to = i;
     while (to < lines.length && !near[to]) to++;

@@ -4,7 +4,7 @@ import { copy, el } from "./dom.js";
 import { t } from "./i18n.js";
 import { say } from "./toast.js";
 import { ask, nameOf } from "./live-api.js";
-import { difference, json, readable } from "./live-diff.js";
+import { boxed, difference, json, readable } from "./live-diff.js";
 import { w } from "./live-words.js";
 
 /** @typedef {import("./live-api.js").Entry} Entry */
@@ -38,6 +38,12 @@ export class KeyPanel {
     await this.load();
   }
 
+  forget() {
+    this.asked++;
+    [this.key, this.versions, this.gone, this.error] = [null, null, false, ""];
+    this.draw();
+  }
+
   async load() {
     const { key } = this;
     if (!key) return;
@@ -48,7 +54,9 @@ export class KeyPanel {
       this.error = "";
       this.gone = answer.versions.length === 0;
       if (!this.gone || !this.versions) {
-        if (!this.versions && answer.versions[0]) this.open.add(answer.versions[0].mod);
+        // The newest is open, unless it was closed by hand.
+        const newest = this.versions?.versions[0];
+        if (answer.versions[0] && (!newest || this.open.has(newest.mod))) this.open.add(answer.versions[0].mod);
         this.versions = answer;
       }
     } catch (error) {
@@ -101,12 +109,12 @@ export class KeyPanel {
   /** @param {import("./live-api.js").Shown} value */
   value(value) {
     const shown = readable(value, this.pretty);
-    return el("section", { "aria-label": w("keyValue") },
+    return el("section", {},
       el("div", { class: "row value-head" }, el("h3", {}, w("keyValue")),
         json(value) !== null && el("button", { type: "button", class: "chip", "data-hold": "json", "aria-pressed": String(this.pretty), onclick: () => { this.pretty = !this.pretty; this.draw(); } }, w("keyJson")),
         value.bytes > 0 && el("button", { type: "button", class: "chip", "data-hold": "copy", onclick: async () => say(await copy(shown) ? t("copied") : t("copyFailed")) }, w("keyCopy"))),
       value.text === null && el("p", { class: "muted" }, w("keyHex")),
-      value.bytes === 0 ? el("p", { class: "empty" }, w("keyNoValue")) : el("pre", { class: "value", tabindex: 0, role: "group", "aria-label": w("keyValue") }, shown),
+      value.bytes === 0 ? el("p", { class: "empty" }, w("keyNoValue")) : boxed(w("keyValue"), shown),
       value.cut && el("p", { class: "muted" }, w("keyCut", { n: 64 << 10 })));
   }
 
@@ -114,7 +122,7 @@ export class KeyPanel {
   history({ versions, ends }) {
     const oldest = versions[versions.length - 1];
     const end = ends === "created" ? w("endCreated", { n: oldest.create }) : ends === "compacted" ? w("endCompacted") : w("endMore", { n: versions.length });
-    return el("section", { "aria-label": w("keyHistory") }, el("h3", {}, w("keyHistory")),
+    return el("section", {}, el("h3", {}, w("keyHistory")),
       el("ol", { class: "versions" }, ...versions.map((version, i) => el("li", {}, this.version(version, versions[i + 1], ends)))),
       el("p", { class: "history-end" }, end));
   }
@@ -123,7 +131,7 @@ export class KeyPanel {
   version(version, before, ends) {
     const { value } = version;
     const told = before ? difference(before, version, this.pretty)
-      : { summary: w(ends === "created" ? "keyFirst" : "keyOldest"), body: () => el("pre", { class: "value" }, value ? readable(value, this.pretty) : "") };
+      : { summary: w(ends === "created" ? "keyFirst" : "keyOldest"), body: () => boxed(w("keyValue"), value ? readable(value, this.pretty) : "") };
     const place = el("div");
     const fill = () => { if (!place.firstChild) place.append(told.body()); };
     const made = /** @type {HTMLDetailsElement} */ (el("details", { open: this.open.has(version.mod) },

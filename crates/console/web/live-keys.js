@@ -56,6 +56,14 @@ export class KeysPage {
     await this.ask({ prefix: rawOf(this.prefix.value), limit }, []);
   }
 
+  /** What one user saw is not for the next. */
+  forget() {
+    this.asked++;
+    [this.keys, this.count, this.hasMore, this.error, this.busy] = [[], 0, false, "", false];
+    this.key.forget();
+    this.draw();
+  }
+
   async next() {
     const last = this.keys[this.keys.length - 1];
     const had = this.keys.length;
@@ -83,7 +91,6 @@ export class KeysPage {
     } catch (error) {
       if (asked !== this.asked) return;
       this.error = this.view.failed(error);
-      if (!before.length) this.keys = [];
     } finally {
       if (asked === this.asked) this.busy = false;
     }

@@ -24,19 +24,29 @@ export class LeasesPage {
     this.at = 0;
     this.error = "";
     this.busy = false;
+    this.asked = 0;
     this.loaded = false;
     this.drawn = "";
     this.chosen = "";
   }
 
+  forget() {
+    this.asked++;
+    [this.leases, this.count, this.error, this.busy, this.loaded] = [[], 0, "", false, false];
+    this.draw();
+  }
+
   async load() {
     if (this.busy) return;
     this.busy = true;
+    const asked = ++this.asked;
     try {
       const answer = await ask("/leases");
+      if (asked !== this.asked) return;
       [this.leases, this.count, this.error] = [answer.leases, answer.count, ""];
       this.loaded = true;
     } catch (error) {
+      if (asked !== this.asked) return;
       this.error = this.view.failed(error);
     }
     this.at = Date.now();

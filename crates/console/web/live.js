@@ -46,7 +46,7 @@ function signInForm() {
   const bad = el("p", { class: "fault", role: "alert", hidden: true });
   const box = el("form", { class: "live-sign-in", "aria-labelledby": "live-user-title", hidden: true },
     el("h2", { id: "live-user-title", "data-t": "liveUser" }), el("p", { class: "muted", "data-t": "liveUserWhy" }),
-    el("div", { class: "row" }, el("label", { for: "live-name", "data-t": "liveName" }), name, el("label", { for: "live-password", "data-t": "livePassword" }), password,
+    el("div", { class: "row" }, el("label", {}, el("span", { "data-t": "liveName" }), name), el("label", {}, el("span", { "data-t": "livePassword" }), password),
       el("button", { type: "submit", class: "primary", "data-t": "liveSignIn" }), bad));
   const tell = (/** @type {string} */ sentence) => {
     text(bad, sentence && `✕ ${sentence}`);
@@ -58,6 +58,8 @@ function signInForm() {
       await signIn(name.value, password.value);
       box.hidden = true;
       tell("");
+      keys.forget();
+      leases.forget();
       byId("live-sign-out-place").querySelector("button")?.focus();
       draw();
       void ask_();
@@ -145,6 +147,17 @@ async function styles() {
   await ready;
 }
 
+/** Signs out, and forgets what only the user may see. */
+function leave() {
+  signOut();
+  keys.forget();
+  leases.forget();
+  draw();
+  tabs.get(chosen)?.focus();
+  void ask_();
+  refresh();
+}
+
 function pause() {
   clearTimeout(timer);
 }
@@ -161,6 +174,7 @@ async function ask_() {
     error = "";
     heard = Date.now();
     cluster.take(answer);
+    if (userName() === null && answer.members.some((member) => member.role === "refused")) form.ask("");
     if (chosen === "keys" && answer.revision !== null) keys.take(answer.revision);
   } catch (why) {
     lost(why);
@@ -203,19 +217,20 @@ function draw() {
   const now = cluster.now;
   const members = now?.members.filter((member) => member.role !== "unseen") ?? [];
   const up = members.filter((member) => member.role !== "down").length;
+  const refused = members.filter((member) => member.role === "refused").length;
   const leader = now?.members.find((member) => member.id === now.leader && now.leader !== null);
-  const stands = !now ? w("liveAsking") : up === 0 ? w("liveAllDown") : [
+  const stands = !now ? w("liveAsking") : up === 0 ? w("liveAllDown") : refused === up ? w("liveRefusedAll") : [
     leader ? w(leader.role === "down" ? "liveLeadsSilent" : "liveLeads", { name: leader.name, term: now.term ?? 0 }) : w("liveNobody"),
     w("liveAnswer", { n: up, all: members.length }),
     ...(now.revision === null ? [] : [w("liveRevision", { n: now.revision })]),
   ].join(" · ");
   const bad = error !== "" || (now !== null && (up < members.length || !leader || leader.role === "down" || now.alarms.length > 0));
-  text(summary, error ? `✕ ${error}${heard ? ` ${w("liveStale", { time: clock(heard) })}` : ""}` : `${bad ? "✕ " : now ? "✓ " : ""}${stands}`);
+  text(summary, error ? `✕ ${error}${heard ? ` · ${w("liveStale", { time: clock(heard) })}` : ""}` : `${bad ? "✕ " : now ? "✓ " : ""}${stands}`);
   attr(summary, "class", bad ? "live-summary bad" : now ? "live-summary good" : "live-summary");
   attr(byId("live-view"), "data-stale", error ? "" : null);
   const name = userName();
   const drawn = name === null ? "" : `${name} ${w("liveSignOut")}`;
   if (user.dataset.drawn === drawn) return;
   user.dataset.drawn = drawn;
-  user.replaceChildren(...(name === null ? [] : [w("liveAs", { name }), " ", el("button", { type: "button", onclick: () => { signOut(); draw(); refresh(); } }, w("liveSignOut"))]));
+  user.replaceChildren(...(name === null ? [] : [w("liveAs", { name }), " ", el("button", { type: "button", onclick: leave }, w("liveSignOut"))]));
 }

@@ -79,7 +79,7 @@ export function jump(what) {
   let best = Infinity;
   let side = 0;
   films().forEach((film, i) => {
-    const times = film.marks[what];
+    const times = what === "election" || what === "commit" ? film.turns.get(`${what} ${state.group[i]}`) ?? [] : film.marks[what];
     const next = times[countUntil(times, state.now)] ?? Infinity;
     if (next < best) [best, side] = [next, i];
   });
@@ -94,7 +94,8 @@ export function jump(what) {
     // The step in which it happened, not the last one of that moment.
     const kinds = { election: "state", commit: "state", fault: "", violation: "broken" };
     for (let i = countUntil(film.stepTimes, best - 0.5); i < film.steps.length && film.steps[i].t === best; i++) {
-      if (film.steps[i].events.some((index) => film.events[index].k === kinds[what] || (what === "fault" && ["down", "act", "link", "paused"].includes(film.events[index].k)))) {
+      const group = state.group[side];
+      if (film.steps[i].events.some((index) => (film.events[index].k === kinds[what] && (what === "violation" || film.events[index].g === group)) || (what === "fault" && ["down", "act", "link", "paused"].includes(film.events[index].k)))) {
         selectStep(film.steps[i], side);
         break;
       }

@@ -41,7 +41,7 @@ export function leaveLive() {
 /** Offers the live view if there is a cluster to look at. */
 export async function offerLive() {
   try {
-    const answer = await fetch("/api/live");
-    byId("views").hidden = answer.status === 404;
+    const about = await (await fetch("/api/about")).json();
+    byId("views").hidden = !about.live;
   } catch { /* A server that does not answer has no cluster to show. */ }
 }

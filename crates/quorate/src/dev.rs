@@ -299,6 +299,8 @@ impl Cluster {
             }
             Event::Ended(n, status) => {
                 let member = &mut self.members[n];
+                // Somebody else's, from now on.
+                member.pid = 0;
                 let how = match status {
                     Ok(status) => match (status.signal(), status.code()) {
                         (Some(9), _) => "was killed (signal 9)".to_string(),
@@ -404,7 +406,7 @@ impl Cluster {
     /// Ends all members: in order if their data is kept, at once if not.
     async fn stop(&mut self, happened: &mut mpsc::UnboundedReceiver<Event>) {
         use rustix::process::{Pid, Signal, kill_process};
-        let mut up: BTreeSet<usize> = (0..self.members.len()).collect();
+        let mut up: BTreeSet<usize> = (0..self.members.len()).filter(|n| self.members[*n].pid != 0).collect();
         let kill = |members: &[Member], up: &BTreeSet<usize>, signal| {
             for n in up {
                 let pid = i32::try_from(members[*n].pid).ok().and_then(Pid::from_raw);

@@ -60,7 +60,8 @@ fn shown(bytes: &[u8], max: usize) -> Value {
 
 fn entry(kv: &KeyValue, with_value: bool) -> Value {
     json!({
-        "key": shown(&kv.key, 1 << 10),
+        // Whole: it is what the page asks by.
+        "key": shown(&kv.key, usize::MAX),
         "value": with_value.then(|| shown(&kv.value, VALUE_BYTES_MAX)),
         "create": kv.create_revision,
         "mod": kv.mod_revision,

@@ -1,5 +1,7 @@
 //! How each member stands.
 
+use std::time::Duration;
+
 use quorate_client::{
     rpc::{ClusterClient, MaintenanceClient},
     wire::etcdserverpb::{
@@ -7,9 +9,13 @@ use quorate_client::{
     },
 };
 use serde_json::{Value, json};
+use tokio::time::timeout;
 use tonic::Status;
 
 use super::{Refused, User};
+
+/// How long one member may take to say how it stands.
+const MEMBER_PATIENCE: Duration = Duration::from_secs(1);
 
 /// All members: those that the cluster lists, and how each endpoint of the Lab's answers.
 pub(super) async fn members(user: &User<'_>) -> Result<Value, Refused> {
@@ -17,7 +23,12 @@ pub(super) async fn members(user: &User<'_>) -> Result<Value, Refused> {
         .channels()
         .map(|channel| {
             let request = user.request(StatusRequest {});
-            tokio::spawn(async move { MaintenanceClient::new(channel).status(request).await })
+            // One that hangs must not hide the others.
+            tokio::spawn(async move {
+                let mut member = MaintenanceClient::new(channel);
+                let asked = timeout(MEMBER_PATIENCE, member.status(request)).await;
+                asked.unwrap_or_else(|_| Err(Status::deadline_exceeded("no answer within a second")))
+            })
         })
         .collect();
     let mut statuses = Vec::new();
@@ -57,6 +68,8 @@ pub(super) async fn members(user: &User<'_>) -> Result<Value, Refused> {
             }
             Err(status) => rows.push(json!({
                 "endpoint": endpoint, "id": null, "name": endpoint, "role": "down", "error": status.message(),
+                // It runs, and wants to know who asks.
+                "refused": Refused::from(status.clone()).needs_user,
             })),
         }
     }
