@@ -55,6 +55,7 @@ export function nodeActions(film, side, h, ms) {
   }
   if (learner || spare) add(t("groupMembers"), t("aPromote", { a }), `promote host=${h}`);
   add(t("groupMembers"), t("aRemove", { a }), `remove who=${h}`);
+  if (!down) add(t("groupDisk"), t("aSnapshot", { a }), `snapshot who=${h}`);
   add(t("groupDisk"), t("aLoseDisk", { a, ms }), `lose-disk who=${h} down_ms=${ms}`);
   add(t("groupDisk"), t("aRot", { a, ms }), `rot who=${h} down_ms=${ms}`);
   add(t("groupDisk"), t("aDiskSlow", { a, ms }), `disk-slow who=${h} more_ms=20 ms=${ms}`);

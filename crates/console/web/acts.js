@@ -4,7 +4,7 @@ import { t, time } from "./i18n.js";
 
 /** @type {Record<string, import("./i18n.js").Key>} */
 const SENTENCES = {
-  crash: "aCrash", kill: "aKill", start: "aStart", pause: "aPause", "lose-disk": "aLoseDisk", rot: "aRot", "disk-slow": "aDiskSlow", "disk-hang": "aDiskHang",
+  crash: "aCrash", kill: "aKill", snapshot: "aSnapshot", start: "aStart", pause: "aPause", "lose-disk": "aLoseDisk", rot: "aRot", "disk-slow": "aDiskSlow", "disk-hang": "aDiskHang",
   "disk-full": "aDiskFull", "disk-fail": "aDiskFail", jump: "aJump", isolate: "aIsolate", deaf: "aDeaf", mute: "aMute", cut: "aCut", mend: "aMend",
   sever: "aSever", flap: "aFlap", heal: "aHeal", split: "aSplit", "one-way": "aOneWay", bridge: "aBridge", transfer: "aTransfer", "add-learner": "aLearner",
   "add-voter": "aVoter", promote: "aPromote", remove: "aRemove", replace: "aReplace", style: "aStyle", drift: "aDriftBy", lose: "aLoseFrame",

@@ -215,6 +215,7 @@ export const en = {
   aKillStays: "Kill the process of {a} (stays down)",
   aStart: "Start {a} now",
   aPause: "Pause {a} for {ms} ms",
+  aSnapshot: "Take a snapshot on {a}",
   aLoseDisk: "Lose the disk of {a} (back after {ms} ms)",
   aRot: "Crash {a}; a bit on its disk flips (back after {ms} ms)",
   aDiskSlow: "Slow disk on {a} (+20 ms a sync, for {ms} ms)",

@@ -216,6 +216,7 @@ export const zh = {
   aKillStays: "杀死 {a} 的进程（不再自行恢复）",
   aStart: "立即启动 {a}",
   aPause: "暂停 {a} {ms} 毫秒",
+  aSnapshot: "{a} 立即做快照",
   aLoseDisk: "{a} 丢失磁盘（{ms} 毫秒后恢复）",
   aRot: "{a} 断电，磁盘上有一位翻转（{ms} 毫秒后恢复）",
   aDiskSlow: "{a} 的磁盘变慢（每次同步多 20 毫秒，持续 {ms} 毫秒）",

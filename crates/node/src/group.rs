@@ -69,6 +69,8 @@ pub(crate) struct Group {
     pub(crate) log_bytes: u64,
     pub(crate) state_bytes: u64,
     pub(crate) snapshot_under_way: bool,
+    /// Somebody asked for one.
+    pub(crate) snapshot_wanted: bool,
     /// The last one found no room.
     pub(crate) snapshot_not_before: Option<Instant>,
     /// Marks along the log: (index, bytes fed up to it since the start), for compaction by bytes.
@@ -125,6 +127,7 @@ impl Group {
             log_bytes: 0,
             state_bytes: 0,
             snapshot_under_way: false,
+            snapshot_wanted: false,
             snapshot_not_before: None,
             marks: VecDeque::new(),
             fed_bytes: 0,

@@ -87,6 +87,11 @@ pub enum NodeInput {
         /// The wanted leader.
         to: Option<NodeId>,
     },
+    /// A snapshot of the group's state is to be taken now, whatever its log has grown to; ignored if one is under way, or nothing was applied since the last.
+    TakeSnapshot {
+        /// The group.
+        group: GroupId,
+    },
     /// The cluster's records have a group that this node is not configured with: it is to run it, from what the journal has of it, or else from its birth.
     ///
     /// Nothing happens if it runs already. The state half says so again in each life, and tells the same birth each time, the one that every other member is told:

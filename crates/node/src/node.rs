@@ -203,6 +203,9 @@ impl Node {
                     group.step(Input::TransferLeadership { to }, around)
                 });
             }
+            NodeInput::TakeSnapshot { group } => {
+                self.with(group, now, out, |group, _| group.snapshot_wanted = true)
+            }
             NodeInput::Desired { group, version, membership, more } => {
                 let desired = Desired { version, membership, more };
                 self.step(group, now, out, |group, around| group.wish(desired, around));

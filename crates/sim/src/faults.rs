@@ -133,6 +133,8 @@ actions! {
     Forge "forge" { from: u64, to: u64, meta: u64 },
     /// A host that is down starts now.
     Start "start" { who: Who },
+    /// A host takes a snapshot of the keys.
+    Snapshot "snapshot" { who: Who },
     /// What one host sends does not reach another.
     Cut "cut" { from: u64, to: u64 },
     /// What one host sends reaches another again.

@@ -91,6 +91,10 @@ impl World {
                     self.start(host);
                 }
             }
+            Action::Snapshot { who } => {
+                let host = self.resolve(who);
+                self.input(host, NodeInput::TakeSnapshot { group: KEYS });
+            }
             Action::Cut { from, to } => self.network.cut(from as usize, to as usize),
             Action::Mend { from, to } => self.network.mend(from as usize, to as usize),
             Action::Request { who, call, key, value } => {

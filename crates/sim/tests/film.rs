@@ -156,6 +156,24 @@ fn a_cut_in_one_direction_a_start_by_hand_and_what_stays_away() {
 }
 
 #[test]
+fn a_snapshot_is_taken_when_it_is_asked_for_and_the_log_before_it_goes() {
+    for engine in [EngineKind::Raft, EngineKind::Zab] {
+        let mut actions: Vec<Planned> = (0..30).map(|n| put(1_000 + n * 20, Who::Leader, 100 + n)).collect();
+        actions.push(at_ms(2_000, Action::Snapshot { who: Who::Host(1) }));
+        let film = film(&scene(engine), actions);
+        let base = |host| {
+            let of = |happened: &Happened| match &happened.what {
+                What::Log { group, base, .. } if group.0 == 2 && happened.host == Some(host) => Some(base.0),
+                _ => None,
+            };
+            film.events.iter().filter_map(of).max()
+        };
+        assert!(base(1) > Some(10), "{engine:?}: {:?}", base(1));
+        assert_eq!(base(0), Some(0), "{engine:?}: the others keep theirs");
+    }
+}
+
+#[test]
 fn a_scene_beyond_its_limits_is_refused_with_what_it_may_be() {
     let refused = |scene: Scene| film_of_scene(&scene, Vec::new()).unwrap_err().to_string();
     assert_eq!(

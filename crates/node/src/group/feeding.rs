@@ -71,7 +71,9 @@ impl Group {
         let due = !self.snapshot_under_way
             && self.snapshot_not_before.is_none_or(|at| at <= now)
             && !self.restoring
-            && self.log_bytes > limits.snapshot_log_bytes_min.max(self.state_bytes);
+            && (self.log_bytes > limits.snapshot_log_bytes_min.max(self.state_bytes)
+                || self.snapshot_wanted && self.log_bytes > 0);
+        self.snapshot_wanted &= !due;
         self.snapshot_under_way |= due;
         due
     }

@@ -30,6 +30,7 @@ impl Node {
             | NodeInput::Cancel { .. }
             | NodeInput::ChangeMembership { .. }
             | NodeInput::TransferLeadership { .. }
+            | NodeInput::TakeSnapshot { .. }
             | NodeInput::Relay { .. }
             | NodeInput::State(_)
             | NodeInput::PeerLost(_)
@@ -46,6 +47,7 @@ impl Node {
             | NodeInput::Disk(_)
             | NodeInput::Cancel { .. }
             | NodeInput::TransferLeadership { .. }
+            | NodeInput::TakeSnapshot { .. }
             | NodeInput::Desired { .. }
             | NodeInput::Relay { .. }
             | NodeInput::Open(_)

@@ -151,7 +151,8 @@ impl Scene {
             clients_end: end,
             end,
             snapshot_log_bytes: self.snapshot_bytes,
-            catch_up_log_bytes: self.snapshot_bytes / 4,
+            // Little: who looks wants to see the log go.
+            catch_up_log_bytes: (self.snapshot_bytes / 4).min(256),
             sync_us: 500,
             engine: self.engine,
             raft,
