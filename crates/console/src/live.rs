@@ -2,6 +2,7 @@
 
 mod keys;
 mod members;
+mod znodes;
 
 use std::{
     collections::BTreeMap,
@@ -60,13 +61,21 @@ type Tokens = BTreeMap<(String, String), (String, Instant)>;
 pub struct Live {
     client: Client,
     tokens: Arc<Mutex<Tokens>>,
+    /// Where the cluster serves ZooKeeper's clients; none if it does not.
+    zookeeper: Arc<[String]>,
 }
 
 impl Live {
     /// Watches the cluster behind this client.
     #[must_use]
     pub fn new(client: Client) -> Live {
-        Live { client, tokens: Arc::default() }
+        Live { client, tokens: Arc::default(), zookeeper: Arc::default() }
+    }
+
+    /// The same cluster, with its tree: these addresses, `host:port`, serve ZooKeeper's clients.
+    #[must_use]
+    pub fn with_zookeeper(self, addresses: Vec<String>) -> Live {
+        Live { zookeeper: addresses.into(), ..self }
     }
 
     /// Answers what the page asks below `/api/live`.
@@ -76,6 +85,12 @@ impl Live {
         query: &str,
         headers: &HeaderMap,
     ) -> Result<Value, Refused> {
+        // Another API, with users of its own.
+        match path {
+            "/znodes" => return znodes::znode(&self.zookeeper, &Query::read(query)).await,
+            "/zookeeper" => return znodes::servers(&self.zookeeper).await,
+            _ => {}
+        }
         let asked = async {
             let user = User { live: self, token: self.token(headers).await? };
             let query = Query::read(query);

@@ -163,6 +163,9 @@ async function start() {
     const kept = localStorage.getItem("lab-theme");
     theme = THEMES.find((one) => one === kept) ?? "auto";
   } catch { /* The system's theme it is. */ }
+  applyTheme();
+  // The frame of the page is seen before its parts are made.
+  await new Promise((drawn) => requestAnimationFrame(() => setTimeout(drawn)));
   wire();
   startDetail();
   startRings();

@@ -13,6 +13,11 @@ import { t } from "./i18n.js";
  * @typedef {{revision: number, found: Entry|null}} Found
  * @typedef {{versions: Entry[], ends: string}} Versions
  * @typedef {{id: string, granted: number, left: number, keys: Shown[], count: number}} Lease
+ * @typedef {{czxid: number, mzxid: number, pzxid: number, version: number, cversion: number, aversion: number, ephemeralOwner: string|null,
+ *   numChildren: number, dataLength: number, ctime: number, mtime: number}} Stat
+ * @typedef {{path: string, children: {name: string}[], more: boolean, data: Shown, stat: Stat}} Znode
+ * @typedef {{address: string, state?: string, connections?: number|null, watches?: number|null, znodes?: number|null, ephemerals?: number|null,
+ *   sessions?: number|null, error?: string}} ZkServer
  */
 
 /** What the server did not give, and why. */
@@ -71,7 +76,17 @@ export async function ask(path, query = {}, header = user?.header) {
 /** A text as the server wants bytes; `\x00` stands for a byte. @param {string} typed */
 export function rawOf(typed) {
   const bytes = typed.split(/(\\x[0-9a-fA-F]{2})/).flatMap((part) => (/^\\x..$/.test(part) ? [parseInt(part.slice(2), 16)] : [...new TextEncoder().encode(part)]));
-  return base64(Uint8Array.from(bytes)).replace(/\+/g, "-").replace(/\//g, "_").replace(/=+$/, "");
+  return inUrl(Uint8Array.from(bytes));
+}
+
+/** A path as the server wants it, sign for sign. @param {string} path */
+export function rawPath(path) {
+  return inUrl(new TextEncoder().encode(path));
+}
+
+/** @param {Uint8Array} bytes */
+function inUrl(bytes) {
+  return base64(bytes).replace(/\+/g, "-").replace(/\//g, "_").replace(/=+$/, "");
 }
 
 /** @param {Shown} shown */

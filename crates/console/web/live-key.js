@@ -9,6 +9,18 @@ import { w } from "./live-words.js";
 
 /** @typedef {import("./live-api.js").Entry} Entry */
 
+/** A value for people, with what can be done to it. @param {import("./live-api.js").Shown} value @param {boolean} pretty @param {() => void} turn */
+export function valueOf(value, pretty, turn) {
+  const shown = readable(value, pretty);
+  return el("section", {},
+    el("div", { class: "row value-head" }, el("h3", {}, w("keyValue")),
+      json(value) !== null && el("button", { type: "button", class: "chip", "data-hold": "json", "aria-pressed": String(pretty), onclick: turn }, w("keyJson")),
+      value.bytes > 0 && el("button", { type: "button", class: "chip", "data-hold": "copy", onclick: async () => say(await copy(shown) ? t("copied") : t("copyFailed")) }, w("keyCopy"))),
+    value.text === null && el("p", { class: "muted" }, w("keyHex")),
+    value.bytes === 0 ? el("p", { class: "empty" }, w("keyNoValue")) : boxed(w("keyValue"), shown),
+    value.cut && el("p", { class: "muted" }, w("keyCut", { n: 64 << 10 })));
+}
+
 export class KeyPanel {
   /** @param {{lease: (id: string) => void, failed: (error: unknown) => string}} page */
   constructor(page) {
@@ -86,7 +98,7 @@ export class KeyPanel {
       this.error && el("p", { class: "fault" }, `✕ ${this.error}`),
       this.gone && el("p", { class: "event bad" }, newest ? w("keyGone") : w("keyNotThere")),
       newest && this.facts(newest),
-      newest?.value && this.value(newest.value),
+      newest?.value && valueOf(newest.value, this.pretty, () => { this.pretty = !this.pretty; this.draw(); }),
       newest && versions && this.history(versions),
     ].filter((one) => one instanceof Node));
     if (held) /** @type {HTMLElement|null} */ (this.body.querySelector(`[data-hold="${held}"]`))?.focus({ preventScroll: true });
@@ -104,18 +116,6 @@ export class KeyPanel {
       [w("keySize"), w("keyBytes", { n: entry.value?.bytes ?? 0 })],
     ];
     return el("dl", { class: "key-facts" }, ...rows.map(([name, value]) => el("div", {}, el("dt", {}, name), el("dd", {}, value))));
-  }
-
-  /** @param {import("./live-api.js").Shown} value */
-  value(value) {
-    const shown = readable(value, this.pretty);
-    return el("section", {},
-      el("div", { class: "row value-head" }, el("h3", {}, w("keyValue")),
-        json(value) !== null && el("button", { type: "button", class: "chip", "data-hold": "json", "aria-pressed": String(this.pretty), onclick: () => { this.pretty = !this.pretty; this.draw(); } }, w("keyJson")),
-        value.bytes > 0 && el("button", { type: "button", class: "chip", "data-hold": "copy", onclick: async () => say(await copy(shown) ? t("copied") : t("copyFailed")) }, w("keyCopy"))),
-      value.text === null && el("p", { class: "muted" }, w("keyHex")),
-      value.bytes === 0 ? el("p", { class: "empty" }, w("keyNoValue")) : boxed(w("keyValue"), shown),
-      value.cut && el("p", { class: "muted" }, w("keyCut", { n: 64 << 10 })));
   }
 
   /** @param {import("./live-api.js").Versions} answer */

@@ -8,18 +8,20 @@ import { Refused, ask, signIn, signOut, userName } from "./live-api.js";
 import { ClusterPage } from "./live-cluster.js";
 import { KeysPage } from "./live-keys.js";
 import { LeasesPage } from "./live-leases.js";
+import { ZnodesPage } from "./live-znodes.js";
 import { clock, w } from "./live-words.js";
 
 const EVERY_MS = 1000;
-const TABS = /** @type {const} */ (["cluster", "keys", "leases"]);
-const TAB_KEYS = { cluster: "cluster", keys: "liveKeys", leases: "liveLeases" };
+const TABS = /** @type {const} */ (["cluster", "keys", "leases", "znodes"]);
+const TAB_KEYS = { cluster: "cluster", keys: "liveKeys", leases: "liveLeases", znodes: "liveZnodes" };
 
 /** @typedef {typeof TABS[number]} Tab */
 
 const cluster = new ClusterPage();
 const keys = new KeysPage({ lease: (id) => openLease(id), failed });
 const leases = new LeasesPage({ key: (key) => { openTab("keys"); void keys.choose(key, true); }, failed });
-const pages = { cluster, keys, leases };
+const znodes = new ZnodesPage({ offered: offerZnodes, failed });
+const pages = { cluster, keys, leases, znodes };
 /** @type {Map<Tab, HTMLElement>} */
 const tabs = new Map();
 const summary = el("p", { class: "live-summary" });
@@ -79,6 +81,8 @@ function build() {
   for (const tab of TABS) {
     const button = el("button", { type: "button", role: "tab", id: `live-tab-${tab}`, "aria-controls": `live-page-${tab}`, "data-t": TAB_KEYS[tab], onclick: () => openTab(tab) });
     tabs.set(tab, button);
+    // Shown when a server has said that there is a tree.
+    button.hidden = tab === "znodes";
     list.append(button);
     const { page } = pages[tab];
     page.id = `live-page-${tab}`;
@@ -100,8 +104,16 @@ function rove(event) {
   const step = event.key === "ArrowRight" ? 1 : event.key === "ArrowLeft" ? -1 : 0;
   if (!step) return;
   event.preventDefault();
-  openTab(TABS[(TABS.indexOf(chosen) + step + TABS.length) % TABS.length]);
+  const shown = TABS.filter((tab) => !tabs.get(tab)?.hidden);
+  openTab(shown[(shown.indexOf(chosen) + step + shown.length) % shown.length]);
   tabs.get(chosen)?.focus();
+}
+
+/** A cluster without ZooKeeper's tree has no tab for it. @param {boolean} has */
+function offerZnodes(has) {
+  const button = tabs.get("znodes");
+  if (button) button.hidden = !has;
+  if (!has && chosen === "znodes") openTab("cluster");
 }
 
 /** @param {string} id */
@@ -128,6 +140,7 @@ function openTab(tab) {
 function refresh() {
   if (chosen === "keys") void keys.load();
   else if (chosen === "leases") void leases.load();
+  else if (chosen === "znodes") void znodes.load();
 }
 
 /** Shows the view. @param {string} tab */
@@ -135,6 +148,7 @@ export async function show(tab) {
   await styles();
   if (!built) build();
   openTab(TABS.find((one) => one === tab) ?? "cluster");
+  void znodes.stand();
   await ask_();
 }
 
@@ -182,6 +196,7 @@ async function ask_() {
   asking = false;
   if (!state.live) return;
   if (chosen === "leases") leases.tick();
+  else if (chosen === "znodes") znodes.tick();
   draw();
   clearTimeout(timer);
   if (!document.hidden) timer = setTimeout(ask_, Math.max(150, EVERY_MS - (performance.now() - began)));

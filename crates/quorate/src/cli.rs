@@ -372,7 +372,8 @@ is in the page's address, so a link holds all of it. Examples:
 
   quorate lab                                  then open the address that it prints
   quorate lab --engine zab --seed 7            the end of a seed of `quorate sim`
-  quorate lab --endpoints 127.0.0.1:2379       beside the runs, a cluster that serves, to look at";
+  quorate lab --endpoints 127.0.0.1:2379       beside the runs, a cluster that serves, to look at
+  quorate lab --endpoints 127.0.0.1:2379 --zookeeper 127.0.0.1:2181      and its tree of znodes";
 
 #[derive(Debug, Args)]
 pub(crate) struct Lab {
@@ -391,6 +392,9 @@ pub(crate) struct Lab {
     /// Plant this bug in that seed's run (only in builds with planted bugs)
     #[arg(long, value_name = "ID")]
     pub(crate) plant: Option<String>,
+    /// Where that cluster serves ZooKeeper's clients: the page then shows its znodes, too
+    #[arg(long, value_name = "HOST:PORT,…", value_delimiter = ',')]
+    pub(crate) zookeeper: Vec<String>,
     /// The cluster that the page shows, if --endpoints or QUORATE_ENDPOINTS names one
     #[command(flatten)]
     pub(crate) remote: Remote,

@@ -84,12 +84,13 @@ pub(crate) async fn dev(given: Dev) -> Result<ExitCode, Failed> {
         .collect();
     let (events, happened) = mpsc::unbounded_channel();
     let engines = [("keys-engine", given.keys_engine), ("tree-engine", given.tree_engine)];
-    let lab = crate::lab::beside(
-        members.iter().map(|member| format!("127.0.0.1:{}", member.ports.client)).collect(),
-    )
-    .await;
     let mut cluster =
-        Cluster { members, data, log_level: given.log_level, engines, events, lab, leader: None };
+        Cluster { members, data, log_level: given.log_level, engines, events, lab: None, leader: None };
+    let at = |port: fn(&Ports) -> u16| -> Vec<String> {
+        cluster.members.iter().map(|member| format!("127.0.0.1:{}", port(&member.ports))).collect()
+    };
+    let trees = if cluster.has_tree() { at(|ports| ports.zookeeper) } else { Vec::new() };
+    cluster.lab = crate::lab::beside(at(|ports| ports.client), trees).await;
     cluster.run(happened).await
 }
 
@@ -226,7 +227,11 @@ impl Cluster {
         {
             command.env_remove(name);
         }
-        let zookeeper = has_tree.then(|| format!("--listen-zookeeper=127.0.0.1:{}", member.ports.zookeeper));
+        let zookeeper = has_tree.then(|| {
+            // The Lab shows what mntr counts.
+            let listen = format!("--listen-zookeeper=127.0.0.1:{}", member.ports.zookeeper);
+            [listen, "--zookeeper-words=srvr,ruok,mntr".to_owned()]
+        });
         let mut child: Child = command
             .arg("serve")
             .arg(format!("--parent={}", std::process::id()))
@@ -236,7 +241,7 @@ impl Cluster {
             .arg(format!("--listen-peer=127.0.0.1:{}", member.ports.peer))
             .arg(format!("--initial-cluster={}", cluster.join(",")))
             .args(self.engines.iter().map(|(key, engine)| format!("--{key}={engine}")))
-            .args(zookeeper)
+            .args(zookeeper.into_iter().flatten())
             .arg("--initial-cluster-token=quorate-dev")
             .arg(format!("--log-level={}", self.log_level))
             // A terminal's Ctrl-C goes to this process alone, which then ends them in order.

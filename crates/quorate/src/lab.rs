@@ -25,7 +25,7 @@ pub(crate) async fn lab(wanted: Lab) -> Result<ExitCode, Failed> {
     };
     let listener = TcpListener::bind((wanted.listen, wanted.port)).await.map_err(failed)?;
     let address = listener.local_addr().map_err(failed)?;
-    let live = live(&wanted.remote)?;
+    let live = live(&wanted.remote, wanted.zookeeper)?;
     let mut text = format!("The Lab is at http://{address}/\n");
     if let Some(seed) = wanted.seed {
         text.push_str(&format!(
@@ -47,16 +47,21 @@ pub(crate) async fn lab(wanted: Lab) -> Result<ExitCode, Failed> {
 }
 
 /// The cluster that the page shows beside its runs.
-fn live(remote: &cli::Remote) -> Result<Option<Live>, Failed> {
+fn live(remote: &cli::Remote, zookeeper: Vec<String>) -> Result<Option<Live>, Failed> {
     let named = !remote.endpoints.is_empty() || std::env::var_os(ENDPOINTS_VARIABLE).is_some();
-    named.then(|| connect(remote).map(Live::new)).transpose()
+    if !named && !zookeeper.is_empty() {
+        let message =
+            "--zookeeper adds the tree to a cluster that is watched; name the cluster with --endpoints";
+        return Err(Failed { code: 2, message: message.to_owned() });
+    }
+    named.then(|| connect(remote).map(|client| Live::new(client).with_zookeeper(zookeeper))).transpose()
 }
 
 /// Where the page is found, unless it is asked for elsewhere.
 const PORT: u16 = 7070;
 
-/// Serves the Lab beside the cluster with these endpoints, at its usual port or at a free one. None, if this machine gives no port at all.
-pub(crate) async fn beside(endpoints: Vec<String>) -> Option<SocketAddr> {
+/// Serves the Lab beside the cluster with these endpoints, and these addresses of ZooKeeper's if it has a tree, at its usual port or at a free one. None, if this machine gives no port at all.
+pub(crate) async fn beside(endpoints: Vec<String>, zookeeper: Vec<String>) -> Option<SocketAddr> {
     let usual = TcpListener::bind((Ipv4Addr::LOCALHOST, PORT)).await;
     let listener = match usual {
         Ok(listener) => listener,
@@ -64,7 +69,8 @@ pub(crate) async fn beside(endpoints: Vec<String>) -> Option<SocketAddr> {
     };
     let address = listener.local_addr().ok()?;
     let client = quorate_client::Client::connect(endpoints, quorate_client::Options::default()).ok();
-    tokio::spawn(quorate_console::serve(listener, client.map(Live::new)));
+    let live = client.map(|client| Live::new(client).with_zookeeper(zookeeper));
+    tokio::spawn(quorate_console::serve(listener, live));
     Some(address)
 }
 

@@ -59,7 +59,7 @@ const FLOORS: &[(u8, &str, &[&str])] = &[
         "zookeeper",
         &["tls", "server", "service", "wire", "node", "keyspace", "placement", "znodes", "consensus"],
     ),
-    (6, "console", &["sim", "client", "consensus"]),
+    (6, "console", &["sim", "client", "wire", "consensus"]),
     (
         7,
         "quorate",

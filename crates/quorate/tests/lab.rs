@@ -16,6 +16,7 @@ use std::{
 
 use serde_json::Value;
 use support::{
+    Client,
     dev::{Dev, Killed, eventually, ok},
     process::QUORATE,
 };
@@ -37,7 +38,7 @@ fn address(text: &str) -> String {
 }
 
 #[test]
-fn beside_a_cluster_the_lab_shows_its_members_keys_and_their_history() {
+fn beside_a_cluster_the_lab_shows_its_members_keys_with_their_history_and_znodes() {
     let dev = Dev::start(&[]);
     let lab = address(dev.seen.iter().find(|line| line.contains("the Lab")).expect("it is named"));
     let endpoint = dev.endpoints[0].clone();
@@ -65,6 +66,23 @@ fn beside_a_cluster_the_lab_shows_its_members_keys_and_their_history() {
     assert_eq!((values, &history["ends"]), (vec!["three", "two", "one"], &"created".into()));
     assert_eq!(get(&lab, "/api/live/leases").1["count"], 0);
     assert_eq!(get(&lab, "/api/live/key?key=!").0, 400);
+    let servers = dev.zookeepers();
+    let port = servers[0].rsplit_once(':').and_then(|(_, port)| port.parse().ok()).expect("a port");
+    Client::connect(port).create("/door", "open");
+    // In base64: / and /door. The page may ask another server, which hears of it a moment later.
+    eventually("the znode is among the root's children", || {
+        let root = get(&lab, "/api/live/znodes?path=Lw").1;
+        root["children"].as_array().is_some_and(|all| all.iter().any(|child| child["name"] == "door"))
+    });
+    let (status, znode) = get(&lab, "/api/live/znodes?path=L2Rvb3I");
+    assert_eq!((status, &znode["path"], &znode["data"]["text"]), (200, &"/door".into(), &"open".into()));
+    assert_eq!((&znode["stat"]["dataLength"], &znode["stat"]["ephemeralOwner"]), (&4.into(), &Value::Null));
+    assert_eq!(get(&lab, "/api/live/znodes?path=L25vbmU").0, 404);
+    eventually("all three servers say how they stand", || {
+        let standing = get(&lab, "/api/live/zookeeper").1;
+        let counts = |server: &&Value| server["watches"].is_u64() && server["connections"].is_u64();
+        standing["servers"].as_array().is_some_and(|all| all.iter().filter(counts).count() == 3)
+    });
 }
 
 #[test]

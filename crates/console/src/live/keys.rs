@@ -17,7 +17,7 @@ const KEYS_MAX: i64 = 200;
 /// Versions of a key that are looked for.
 const VERSIONS_MAX: usize = 20;
 /// Bytes of a value that are shown.
-const VALUE_BYTES_MAX: usize = 64 << 10;
+pub(super) const VALUE_BYTES_MAX: usize = 64 << 10;
 /// Leases that are asked for one by one.
 const LEASES_MAX: usize = 100;
 
@@ -42,7 +42,7 @@ fn prefix_end(prefix: &[u8]) -> Vec<u8> {
 }
 
 /// Bytes for people, and as they are.
-fn shown(bytes: &[u8], max: usize) -> Value {
+pub(super) fn shown(bytes: &[u8], max: usize) -> Value {
     let cut = bytes.len() > max;
     let part = &bytes[..bytes.len().min(max)];
     let readable = |c: char| !c.is_control() || matches!(c, '\n' | '\t' | '\r');
