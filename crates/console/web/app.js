@@ -16,7 +16,7 @@ import { startRings } from "./ring.js";
 import { firstRun } from "./run.js";
 import { openSetup, switchEngine } from "./setup.js";
 import { hashOf, readHash } from "./share.js";
-import { beginning, branch, changes, films, selectStep, state, watch } from "./store.js";
+import { beginning, branch, changes, films, selectStep, showGroupOf, state, watch } from "./store.js";
 import { startTimeline } from "./timeline.js";
 import { say } from "./toast.js";
 import { goLive, leaveLive, offerLive } from "./views.js";
@@ -95,6 +95,7 @@ function showViolation() {
     const first = film.raw.violations[0];
     const step = first && film.steps.find((one) => one.events.includes(first.event));
     if (!step) return;
+    showGroupOf(first.text, side);
     selectStep(step, side);
     openTab("invariants");
     lookAt(step.t - 180_000, step.t + 60_000, true);

@@ -3,7 +3,7 @@
 import { el, text } from "./dom.js";
 import { pick, t, time } from "./i18n.js";
 import { badge } from "./detail.js";
-import { films, selectStep, state, watch } from "./store.js";
+import { films, selectStep, showGroupOf, state, watch } from "./store.js";
 
 /** @param {HTMLElement} page */
 export function startInvariants(page) {
@@ -31,6 +31,7 @@ export function startInvariants(page) {
       const fault = broken.get(id);
       const jump = fault && (() => {
         const step = films()[fault.side]?.steps.find((one) => one.events.includes(fault.event));
+        showGroupOf(fault.text, fault.side);
         if (step) selectStep(step, fault.side);
       });
       return el("li", { class: fault ? "bad" : "good" },

@@ -98,7 +98,7 @@ class Ring {
     const centre = { x: this.width / 2, y: HEIGHT / 2 };
     attr(this.drawing, "viewBox", `0 0 ${this.width} ${HEIGHT}`);
     attr(this.panel, "aria-label", state.both ? `${t("cluster")} · ${t(engineOf(film, this.side) === "zab" ? "zab" : "raft")}` : t("cluster"));
-    const across = count === 1 ? 0 : Math.min(190, this.width / 2 - 126);
+    const across = count === 1 ? 0 : Math.min(190, this.width / 2 - 158);
     const down = count === 1 ? 0 : 122;
     this.places = Array.from({ length: count }, (_, h) => {
       const angle = (h / count) * 2 * Math.PI - Math.PI / 2;

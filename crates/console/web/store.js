@@ -110,6 +110,14 @@ export function selectStep(step, side = state.selected.side) {
   changes("select");
 }
 
+/** A judge names the group that it speaks of, as `g1: …`: that one is shown. @param {string} text @param {number} side */
+export function showGroupOf(text, side) {
+  const group = Number(/^g(\d+): /.exec(text)?.[1]);
+  if (!group || state.group[side] === group || !films()[side]?.groups.some((one) => one.id === group)) return;
+  state.group[side] = group;
+  changes("films", "time", "select");
+}
+
 /** @param {import("./types.js").Message} message @param {number} side */
 export function selectMessage(message, side) {
   state.selected = { ...state.selected, side, message };

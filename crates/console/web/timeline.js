@@ -8,7 +8,7 @@ import { branchName } from "./branches-view.js";
 import { say, whisper } from "./toast.js";
 import { headline } from "./telling.js";
 import { countUntil } from "./track.js";
-import { beginning, changes, end, films, focused, focusedGroup, goTo, selectStep, state, watch } from "./store.js";
+import { beginning, changes, end, films, focused, focusedGroup, goTo, selectStep, showGroupOf, state, watch } from "./store.js";
 import { interesting } from "./why.js";
 
 const SPEEDS = [1000, 500, 200, 100, 50, 20, 10, 5, 2, 1];
@@ -96,6 +96,8 @@ export function jump(what) {
     for (let i = countUntil(film.stepTimes, best - 0.5); i < film.steps.length && film.steps[i].t === best; i++) {
       const group = state.group[side];
       if (film.steps[i].events.some((index) => (film.events[index].k === kinds[what] && (what === "violation" || film.events[index].g === group)) || (what === "fault" && ["down", "act", "link", "paused"].includes(film.events[index].k)))) {
+        const broken = what === "violation" && film.steps[i].events.find((index) => film.events[index].k === "broken");
+        if (broken) showGroupOf(film.events[broken].text, side);
         selectStep(film.steps[i], side);
         break;
       }
