@@ -67,7 +67,7 @@ pub(super) async fn znode(addresses: &[String], query: &Query) -> Result<Value, 
         None
     };
     match timeout(PATIENCE, asked).await.ok().flatten() {
-        Some(Ok(znode)) => Ok(znode.to_json(&path)),
+        Some(Ok(znode)) => Ok(znode.into_json(&path)),
         Some(Err(number)) => Err(why_not(&path, number)),
         None => Err(refused(StatusCode::BAD_GATEWAY, format!("no server of ZooKeeper's answers ({why})"))),
     }
@@ -108,7 +108,7 @@ struct Znode {
 }
 
 impl Znode {
-    fn to_json(mut self, path: &str) -> Value {
+    fn into_json(mut self, path: &str) -> Value {
         self.children.sort_unstable();
         let more = self.children.len() > CHILDREN_MAX;
         let children: Vec<Value> =
@@ -320,7 +320,7 @@ mod tests {
     fn children_are_sorted_and_cut_and_an_owner_is_a_session() {
         let children = (0..=CHILDREN_MAX).rev().map(|n| format!("c{n:04}")).collect();
         let stat = Stat { ephemeral_owner: 0x1f, ..Stat::default() };
-        let shown = Znode { children, data: None, stat }.to_json("/a");
+        let shown = Znode { children, data: None, stat }.into_json("/a");
         assert_eq!((&shown["children"][0]["name"], &shown["more"]), (&"c0000".into(), &true.into()));
         assert_eq!(shown["children"].as_array().unwrap().len(), CHILDREN_MAX);
         assert_eq!((&shown["stat"]["ephemeralOwner"], &shown["data"]["bytes"]), (&"0x1f".into(), &0.into()));
