@@ -1,4 +1,5 @@
-//! A running cluster, looked at through its own API as the user whose name the page was given. Nothing here writes.
+//! A running cluster, looked at through its own API as the user whose name the page was given. Nothing here changes a key or a znode; who looks at a znode has a session for that
+//! moment, as every client of ZooKeeper's.
 
 mod keys;
 mod members;
@@ -6,6 +7,7 @@ mod znodes;
 
 use std::{
     collections::BTreeMap,
+    fmt,
     sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
@@ -53,8 +55,15 @@ impl From<Status> for Refused {
     }
 }
 
-/// Tokens by user and password, and when each was given.
-type Tokens = BTreeMap<(String, String), (String, Instant)>;
+/// Tokens by user and password, and when each was given. They print as their number: nobody's password belongs into a log.
+#[derive(Default)]
+struct Tokens(BTreeMap<(String, String), (String, Instant)>);
+
+impl fmt::Debug for Tokens {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} tokens", self.0.len())
+    }
+}
 
 /// The cluster that the Lab watches.
 #[derive(Clone, Debug)]
@@ -108,7 +117,7 @@ impl Live {
             };
             if answer.as_ref().is_err_and(|refused: &Refused| refused.needs_user) {
                 // The token may be of before the cluster's users changed; the next request asks for another.
-                self.tokens().clear();
+                self.tokens().0.clear();
             }
             answer
         };
@@ -133,7 +142,7 @@ impl Live {
             .and_then(|plain| plain.split_once(':'))
             .ok_or_else(|| Refused::bad("a user is named as Basic, base64 of name:password"))?;
         let key = (name.to_owned(), password.to_owned());
-        if let Some((token, given)) = self.tokens().get(&key)
+        if let Some((token, given)) = self.tokens().0.get(&key)
             && given.elapsed() < TOKEN_LIVES
         {
             return Ok(Some(token.clone()));
@@ -147,10 +156,10 @@ impl Live {
         })?;
         let token = answer.into_inner().token;
         let mut tokens = self.tokens();
-        if tokens.len() >= USERS_MAX {
-            tokens.clear();
+        if tokens.0.len() >= USERS_MAX {
+            tokens.0.clear();
         }
-        tokens.insert(key, (token.clone(), Instant::now()));
+        tokens.0.insert(key, (token.clone(), Instant::now()));
         Ok(Some(token))
     }
 

@@ -1,13 +1,13 @@
 //! What there is behind each path.
 
-use std::{net::IpAddr, sync::Arc};
+use std::{net::IpAddr, sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use http::{Method, Request, Response, StatusCode, header};
 use http_body_util::{BodyExt, Full, Limited};
 use hyper::body::Incoming;
 use serde_json::{Value, json};
-use tokio::sync::Semaphore;
+use tokio::{sync::Semaphore, time::timeout};
 
 use crate::{
     Live, json, lesson,
@@ -17,6 +17,8 @@ use crate::{
 
 /// The longest request.
 const BODY_BYTES_MAX: usize = 1 << 20;
+/// How long a request's content may take to come.
+const BODY_TIMEOUT: Duration = Duration::from_secs(10);
 /// Films that are made at a time; each takes a core and its memory.
 const FILMS_MAX: usize = 2;
 
@@ -114,7 +116,11 @@ async fn posted(
     if !is_json(&request) {
         return error(StatusCode::UNSUPPORTED_MEDIA_TYPE, "send application/json");
     }
-    let Ok(body) = Limited::new(request.into_body(), BODY_BYTES_MAX).collect().await else {
+    let body = Limited::new(request.into_body(), BODY_BYTES_MAX).collect();
+    let Ok(body) = timeout(BODY_TIMEOUT, body).await else {
+        return error(StatusCode::REQUEST_TIMEOUT, "the run did not come within ten seconds");
+    };
+    let Ok(body) = body else {
         return error(
             StatusCode::PAYLOAD_TOO_LARGE,
             "a run has at most 1 MiB; leave some of its actions out",

@@ -11,6 +11,8 @@ use serde_json::{Map, Value, json};
 
 /// The version of a run's form.
 pub(crate) const VERSION: u64 = 1;
+/// The largest number of an action, whatever it counts: eleven days, if it is milliseconds. Times of the list are held to it in microseconds.
+const NUMBER_MAX: u64 = 1_000_000_000;
 /// The most actions of a run.
 const ACTIONS_MAX: usize = 5_000;
 
@@ -102,6 +104,15 @@ impl Fields<'_> {
             .map_err(|why| BadRun(format!("the list of actions cannot be read: {why}")))?;
         if actions.len() > ACTIONS_MAX {
             return bad(format!("there are {} actions; {ACTIONS_MAX} may be", actions.len()));
+        }
+        for planned in &actions {
+            let line = planned.action.to_string();
+            let numbers = line.split(['=', ' ']).filter_map(|word| word.parse::<u64>().ok());
+            if let Some(number) = numbers.chain([planned.at / 1_000]).find(|number| *number > NUMBER_MAX) {
+                return bad(format!(
+                    "{number} in {line:?} is more than {NUMBER_MAX}, the most that an action takes"
+                ));
+            }
         }
         Ok(Some(actions))
     }
@@ -259,6 +270,10 @@ mod tests {
                 .contains("unknown action explode")
         );
         assert!(refused(json!({ "actions": "nonsense" })).contains("the first line is not"));
+        let forever = "quorate-sim actions 1\n5 kill who=1 down_ms=18446744073709551615\n";
+        assert!(refused(json!({ "actions": forever })).contains("is more than 1000000000"));
+        let late = "quorate-sim actions 1\n18446744073709551615 heal\n";
+        assert!(refused(json!({ "actions": late })).contains("is more than 1000000000"));
     }
 
     #[test]

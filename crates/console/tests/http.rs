@@ -128,3 +128,16 @@ async fn what_is_wrong_is_said_in_a_sentence() {
     .await;
     assert_eq!(picture.status, StatusCode::BAD_REQUEST);
 }
+
+/// A name that somebody else gives this machine's address is how a page from elsewhere would read what is here.
+#[tokio::test]
+async fn it_is_asked_by_an_address_or_as_localhost_and_by_no_other_name() {
+    let address = server().await;
+    let asked = |host: &str| Request::get("/api/about").header("host", host).body(Full::default()).unwrap();
+    for host in ["localhost", "localhost:7070", "127.0.0.1:7070", "[::1]:7070", "[::1]"] {
+        assert_eq!(ask(address, asked(host)).await.status, StatusCode::OK, "{host}");
+    }
+    for host in ["elsewhere.example", "localhost.elsewhere.example:7070", "127.0.0.1.elsewhere.example"] {
+        assert_eq!(ask(address, asked(host)).await.status, StatusCode::FORBIDDEN, "{host}");
+    }
+}

@@ -81,3 +81,46 @@ fn lessons_cover_every_rule_scenario_and_question() {
         .collect();
     assert!(missing.is_empty(), "no lesson shows {missing:?}");
 }
+
+/// A checker that agrees to everything would find every lesson right: of each kind of claim, what is so holds, and what is not so is refused.
+#[test]
+fn a_claim_that_is_not_so_is_found_out() {
+    let pairs = [
+        ("leader S2", "leader S1"),
+        ("leader one", "leader none"),
+        ("leaders 1", "leaders 2"),
+        ("S2 is leader", "S2 is follower"),
+        ("S3 is down", "S3 is up"),
+        ("S1 is up", "S1 is down"),
+        ("S1 epoch = 1", "S1 epoch = 2"),
+        ("S1 commit >= 3", "S1 commit >= 9"),
+        ("S1 last <= 9", "S1 last <= 2"),
+        ("S1 base = 0", "S1 base >= 1"),
+        ("S1 applied >= 3", "S1 applied = 1"),
+        ("logs agree S1 S2", "logs differ S1 S2"),
+        ("logs differ S1 S3", "logs agree S1 S3"),
+        ("S1 has k0 = 5", "S1 has k0 = 6"),
+        ("S1 lacks k0 = 6", "S1 lacks k0 = 5"),
+        ("reason committed S2", "reason committed S1"),
+        ("no reason leader_elected", "no reason committed"),
+        ("message AppendEntries", "message RequestVote"),
+        ("no message RequestVote", "no message AppendEntries"),
+        ("answer ok put k0 = 5", "answer failed put k0 = 5"),
+        ("answer ok get k0", "answer open get k0"),
+        ("told k0 = 5", "told k0 = 6"),
+        ("clean", "broken I1"),
+        ("linearizable", "not linearizable"),
+        ("records: leader one", "records: leader none"),
+    ];
+    let story = |claim: &str| {
+        let text = format!(
+            "nodes: 3\nuntil_ms: 2200\n@1000\ndo: kill who=2 down_ms=3600000\ndo: request who=0 call=0 key=0 value=5\n\
+             do-at: 1500000000 request who=0 call=1 key=0 value=0\n@2000\nexpect: {claim}\n"
+        );
+        lesson::check(&Lesson::read(&text).unwrap_or_else(|error| panic!("{claim}: {error}"))).unwrap()
+    };
+    for (so, not_so) in pairs {
+        assert_eq!(story(so), Vec::<String>::new(), "{so}");
+        assert_eq!(story(not_so).len(), 1, "{not_so} is not so");
+    }
+}

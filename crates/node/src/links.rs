@@ -74,12 +74,12 @@ impl Links {
         if address.receiver != self.node || address.sender == self.node {
             return Err(FrameRefusal::Receiver);
         }
+        if self.links.get(&address.sender).is_some_and(|link| link.removed) {
+            return Err(FrameRefusal::Removed);
+        }
         let meant = address.receiver_disk.is_none_or(|disk| disk == self.incarnation);
         if !meant && !quorate_consensus::planted!("C14") {
             return Err(FrameRefusal::ReceiverDisk);
-        }
-        if self.links.get(&address.sender).is_some_and(|link| link.removed) {
-            return Err(FrameRefusal::Removed);
         }
         match self.disks.meet(address.sender, address.incarnation) {
             Meeting::Known => Ok(Admission::Now),
@@ -121,14 +121,15 @@ impl Links {
     }
 
     fn frame(&mut self, to: NodeId, channel: Channel, write: impl FnOnce(&mut FrameWriter)) {
-        let address = Address {
-            cluster: self.cluster,
-            sender: self.node,
-            incarnation: self.incarnation,
-            receiver: to,
-            receiver_disk: self.disks.known(to),
-        };
-        let frame = self.open.entry((to, channel)).or_insert_with(|| FrameWriter::new(&address));
+        let frame = self.open.entry((to, channel)).or_insert_with(|| {
+            FrameWriter::new(&Address {
+                cluster: self.cluster,
+                sender: self.node,
+                incarnation: self.incarnation,
+                receiver: to,
+                receiver_disk: self.disks.known(to),
+            })
+        });
         write(frame);
         if frame.len() >= FRAME_BYTES_SOFT
             && let Some(frame) = self.open.remove(&(to, channel))

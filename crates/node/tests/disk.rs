@@ -8,7 +8,8 @@ use quorate_consensus::{
 };
 use quorate_journal::{GroupWrite, Identity, Journal};
 use quorate_node::{
-    Address, Answer, Fatal, FrameRefusal, FrameWriter, FromState, NodeInput, Notice, PeerMessage, ToState,
+    Address, Answer, Fatal, Frame, FrameRefusal, FrameWriter, FromState, NodeInput, Notice, PeerMessage,
+    ToState,
 };
 use support::{Disk, GROUP, World, config};
 
@@ -158,8 +159,29 @@ fn c14_what_was_said_to_the_disk_before_is_not_heard_by_the_one_after_it() {
     assert!(!heard(&other));
     let refused = Notice::FrameRefused { sender: Some(NodeId(3)), why: FrameRefusal::ReceiverDisk };
     assert!(other.out.notices.contains(&refused));
-    // But that it is not believed it hears.
-    let refusal = told(Some(own + 1), &PeerMessage::Refused(FrameRefusal::Incarnation));
-    let by = Notice::RefusedBy { peer: NodeId(3), why: FrameRefusal::Incarnation };
-    assert!(refusal.out.notices.contains(&by));
+    // But that it is not believed it hears; and from such a frame nothing that would end it.
+    let by = |why| Notice::RefusedBy { peer: NodeId(3), why };
+    let refused = |why| told(Some(own + 1), &PeerMessage::Refused(why));
+    assert!(refused(FrameRefusal::Incarnation).out.notices.contains(&by(FrameRefusal::Incarnation)));
+    let removed = refused(FrameRefusal::Removed);
+    assert!(!removed.out.notices.contains(&by(FrameRefusal::Removed)) && removed.node.stopped().is_none());
+}
+
+/// C14, the other side: what a node says to a peer whose disk it knows is said to that disk.
+#[test]
+fn c14_a_node_says_to_which_disk_it_speaks() {
+    let mut world = World::new(Disk::default());
+    world.settle(Duration::from_secs(1));
+    let speaks_to = |world: &mut World| {
+        world.out.frames.clear();
+        let (to, bytes) = (Some(NodeId(3)), Bytes::from_static(b"word"));
+        world.node.handle(world.now, NodeInput::Relay { group: GROUP, to, bytes }, &mut world.out);
+        world.settle(Duration::from_millis(1));
+        let (_, _, frame) = world.out.frames.first().expect("a frame").clone();
+        Frame::parse(frame).expect("whole").address.receiver_disk
+    };
+    assert_eq!(speaks_to(&mut world), None, "it has not met it yet");
+    world.node.handle(world.now, hello(3, 0xa), &mut world.out);
+    world.settle(Duration::from_millis(1));
+    assert_eq!(speaks_to(&mut world), Some(Incarnation(0xa)));
 }

@@ -88,12 +88,13 @@ impl World {
             }
         }
         self.checker.after_run(host, &self.hosts, &self.origins, &mut self.marks);
-        let (hosts, groups) = (&self.hosts, self.shape.groups());
+        let (hosts, groups, cuts) = (&self.hosts, self.shape.groups(), &self.network);
         self.trace.film(|film| {
             if recovered {
                 film.add(now, Some(host), What::Runs);
             }
             film.looks(now, host, &hosts[host], groups);
+            film.links(now, cuts.cuts());
         });
         self.welcome_tree();
         self.split_when_joint(host);

@@ -56,6 +56,11 @@ impl Trace {
         }
     }
 
+    /// Does the film keep nothing more?
+    pub(crate) fn is_film_full(&self) -> bool {
+        self.film.as_ref().is_some_and(|film| film.is_cut())
+    }
+
     pub(crate) fn take_lines(&mut self) -> Vec<String> {
         std::mem::take(&mut self.lines).into()
     }

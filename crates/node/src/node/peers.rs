@@ -21,7 +21,7 @@ impl Node {
             Ok(Admission::WhenKept) => return self.links.disks.wait(bytes),
             Err(why) => {
                 if why == FrameRefusal::ReceiverDisk {
-                    self.hear_refusals(from, frame, out);
+                    self.hear_that_it_is_not_believed(from, frame, out);
                 }
                 return self.refuse(Some(from), why, out);
             }
@@ -46,12 +46,12 @@ impl Node {
         }
     }
 
-    /// Of what was said to another disk under this id, one thing is for this one all the same: that it is not believed.
-    fn hear_refusals(&mut self, from: NodeId, frame: Frame, out: &mut Outputs) {
-        for (_, message) in frame.messages().unwrap_or_default() {
-            if let PeerMessage::Refused(why) = message {
-                self.refused_by(from, why, out);
-            }
+    /// Of what was said to another disk under this id, one thing is for this one all the same: that it is not believed. People are told; nothing else comes of it, for who
+    /// says so has not been looked at as the sender of a frame that is heard.
+    fn hear_that_it_is_not_believed(&mut self, from: NodeId, frame: Frame, out: &mut Outputs) {
+        let not_believed = PeerMessage::Refused(FrameRefusal::Incarnation);
+        if frame.messages().unwrap_or_default().iter().any(|(_, message)| *message == not_believed) {
+            self.refused_by(from, FrameRefusal::Incarnation, out);
         }
     }
 

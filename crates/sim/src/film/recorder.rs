@@ -76,7 +76,10 @@ struct Seen {
 #[derive(Debug)]
 pub(crate) struct Recorder {
     from: Time,
-    now: Time,
+    /// Something has been recorded.
+    begun: bool,
+    /// Who is down.
+    down: BTreeMap<usize, What>,
     messages: u64,
     seen: BTreeMap<(usize, GroupId), Seen>,
     links: Vec<(usize, usize)>,
@@ -90,7 +93,8 @@ impl Recorder {
     pub(crate) fn new(from: Time) -> Recorder {
         Recorder {
             from,
-            now: 0,
+            begun: false,
+            down: BTreeMap::new(),
             messages: 0,
             seen: BTreeMap::new(),
             links: Vec::new(),
@@ -101,9 +105,20 @@ impl Recorder {
     }
 
     pub(crate) fn add(&mut self, now: Time, host: Option<usize>, what: What) {
-        self.now = now;
+        match (host, &what) {
+            (Some(host), What::Down { .. }) => _ = self.down.insert(host, what.clone()),
+            (Some(host), What::Start { .. }) => _ = self.down.remove(&host),
+            _ => {}
+        }
         if now < self.from {
             return;
+        }
+        if !std::mem::replace(&mut self.begun, true) {
+            // Who was down when the film begins stands in no event of it.
+            let before = self.down.iter().filter(|(place, _)| host != Some(**place));
+            let told =
+                before.map(|(place, what)| Happened { at: now, host: Some(*place), what: what.clone() });
+            self.events.extend(told);
         }
         if self.events.len() >= EVENTS_MAX {
             self.cut = true;
@@ -112,6 +127,7 @@ impl Recorder {
         self.events.push(Happened { at: now, host, what });
     }
 
+    /// Which directed links are cut now: said where it is not as before.
     pub(crate) fn links(&mut self, now: Time, cut: Vec<(usize, usize)>) {
         if now >= self.from && cut != self.links {
             self.links.clone_from(&cut);
@@ -247,6 +263,11 @@ impl Recorder {
         self.add(now, None, what);
     }
 
+    /// It has filled up.
+    pub(crate) fn is_cut(&self) -> bool {
+        self.cut
+    }
+
     pub(crate) fn ends(&mut self, now: Time, host: usize, how: End, text: String) {
         self.add(now, Some(host), What::Down { how, text });
     }
@@ -298,5 +319,28 @@ impl Seen {
             Label { epoch, text: "…".to_owned(), kind: EntryKind::Other }
         };
         Some(What::Log { group, base, from, entries: (from.0..=last.0).map(label).collect() })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_film_that_begins_in_the_middle_says_who_is_down_and_which_links_are_cut() {
+        let mut recorder = Recorder::new(10);
+        let down = || What::Down { how: End::Kill, text: String::new() };
+        let start = || What::Start { node: quorate_consensus::NodeId(1), life: 2 };
+        recorder.add(1, Some(0), down());
+        recorder.add(2, Some(1), down());
+        recorder.add(3, Some(0), start());
+        recorder.links(4, vec![(0, 1)]);
+        recorder.add(12, Some(2), What::Runs);
+        recorder.links(12, vec![(0, 1)]);
+        recorder.links(13, vec![(0, 1)]);
+        let told = |host, what| Happened { at: 12, host, what };
+        let links = What::Links { cut: vec![(0, 1)] };
+        let expected = [told(Some(1), down()), told(Some(2), What::Runs), told(None, links)];
+        assert_eq!(recorder.finish().0, expected);
     }
 }

@@ -22,6 +22,8 @@ use crate::{
 
 /// The longest scene, in milliseconds.
 const UNTIL_MS_MAX: u64 = 120_000;
+/// How often it is asked whether a film is full.
+const SLICE: Time = 50 * MILLIS;
 /// How long before a violation the film of a seed begins.
 const BEFORE: Time = 3 * SECONDS;
 /// How much a search for an order may cost.
@@ -179,7 +181,14 @@ pub fn film_of_scene(scene: &Scene, mut actions: Vec<Planned>) -> Result<Film, B
     world.client_loss = 0;
     world.operator.places_are_ids = true;
     let end = shape.end;
-    Ok(film(world, shape, 0, &mut |world| world.run_until(end)))
+    // In slices: what comes after a film that is full is seen by nobody.
+    Ok(film(world, shape, 0, &mut |world| {
+        let mut until = 0;
+        while until < end && !world.trace.is_film_full() {
+            until = (until + SLICE).min(end);
+            world.run_until(until);
+        }
+    }))
 }
 
 /// Plays a seed of the campaign, with its own actions or these instead, and records its end: the last seconds before what broke, or before the end.
@@ -216,7 +225,7 @@ fn film(mut world: World, shape: Shape, from: Time, play: &mut dyn FnMut(&mut Wo
     Film {
         groups: shape.groups().iter().map(|group| (*group, shape.engine_of(*group))).collect(),
         actions: actions_to_text(&world.actions),
-        end: if violations.is_empty() { shape.end } else { world.now() },
+        end: if violations.is_empty() && !cut { shape.end } else { world.now() },
         from,
         events,
         cut,
