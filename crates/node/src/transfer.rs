@@ -189,6 +189,7 @@ mod tests {
         assert_eq!(numbers(transfer.read(2, Bytes::new(), false)), []);
         assert_eq!(numbers(transfer.read(1, Bytes::new(), false)), [1, 2]);
         assert_eq!(numbers(transfer.read(2, Bytes::new(), false)), []);
+        assert!(transfer.early.is_empty(), "what has been sent is not kept");
         transfer.acked(4, later);
         assert_eq!(numbers(transfer.read(4, Bytes::new(), true)), [4], "3 has arrived otherwise");
     }

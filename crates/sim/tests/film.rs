@@ -155,6 +155,17 @@ fn a_cut_in_one_direction_a_start_by_hand_and_what_stays_away() {
     assert_eq!((starts(3), starts(4)), (2, 1));
 }
 
+/// A network that splits by itself, as soon as a membership is joint: no action of that moment says so.
+#[test]
+fn links_that_no_action_cuts_are_shown_as_well() {
+    let scene = Scene { nodes: 3, spares: 1, ..scene(EngineKind::Raft) };
+    let actions =
+        vec![at_ms(500, Action::Part { mask: 1, ms: 3_000 }), at_ms(600, Action::AddVoter { host: 3 })];
+    let film = film(&scene, actions);
+    let cut = |happened: &Happened| matches!(&happened.what, What::Links { cut } if cut.contains(&(0, 1)));
+    assert!(film.events.iter().any(cut));
+}
+
 #[test]
 fn a_snapshot_is_taken_when_it_is_asked_for_and_the_log_before_it_goes() {
     for engine in [EngineKind::Raft, EngineKind::Zab] {
