@@ -25,6 +25,7 @@ pub mod catalogue;
 mod claims;
 mod clients;
 mod clock;
+mod crashes;
 mod disk;
 mod etcd;
 mod faults;
