@@ -2,7 +2,7 @@
 
 use std::{
     mem,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError},
 };
 
 use bytes::Bytes;
@@ -10,6 +10,7 @@ use quorate_consensus::{NodeId, Role, RoleChange};
 use quorate_service::{
     KeysNews, KeysSink,
     keyspace::{Event, EventKind, News},
+    placement::shards::ShardMap,
 };
 use tokio::sync::Notify;
 
@@ -31,6 +32,8 @@ struct Inner {
     applied: Applied,
     told_of_leases: Notify,
     known: Known,
+    /// How the keys are divided, once they are.
+    shards: OnceLock<Arc<ShardMap>>,
 }
 
 /// What has happened to the keys since this node began to apply: what its log brings again when it starts counts again.
@@ -133,6 +136,7 @@ impl Feed {
                 self.tell_of_leases(OfLeases::Lost);
                 self.changes().newest = revision;
             }
+            KeysNews::Founded(map) => _ = self.0.shards.set(map),
             KeysNews::Role(change) => {
                 self.leases().leads = change.role == Role::Leader;
                 return self.tell_of_leases(OfLeases::Role(change));
@@ -180,6 +184,17 @@ impl Feed {
         }
         drop(leases);
         self.0.told_of_leases.notify_one();
+    }
+
+    /// How the keys are divided into shards, once they are.
+    pub(crate) fn shard_map(&self) -> Option<&ShardMap> {
+        self.0.shards.get().map(|map| &**map)
+    }
+
+    /// Are the keys divided into shards, as far as this node has heard?
+    #[must_use]
+    pub fn is_divided(&self) -> bool {
+        self.shard_map().is_some()
     }
 
     pub(crate) fn known(&self) -> &Known {

@@ -15,7 +15,7 @@ use quorate_service::{
     HeaderBase, KEYS, META, Reply, answer_error, cluster,
     keyspace::View as KeysView,
     node::{Outcome, SessionTag},
-    placement::View as MetaView,
+    placement::{View as MetaView, shards::ShardMap},
     watch,
 };
 use quorate_tls::Tls;
@@ -205,6 +205,11 @@ impl<B: Backend> Serving<B> {
         self.0.front.feed.revision()
     }
 
+    /// How the keys are divided into shards, once they are.
+    pub(crate) fn shard_map(&self) -> Option<&ShardMap> {
+        self.0.front.feed.shard_map()
+    }
+
     pub(crate) fn no_leader_after(&self) -> Duration {
         self.0.front.no_leader_after
     }
@@ -261,9 +266,12 @@ impl<B: Backend> Serving<B> {
         let reply = if serializable { backend.read_local(KEYS).await } else { backend.read(KEYS).await };
         match reply.map_err(|error| call_error(&error))? {
             Reply::KeysView(view) => Ok(view),
-            Reply::Keys(_) | Reply::Meta(_) | Reply::MetaView(_) | Reply::Tree(_) | Reply::TreeView(_) => {
-                Err(wrong_reply())
-            }
+            Reply::Keys(_)
+            | Reply::Undone(_)
+            | Reply::Meta(_)
+            | Reply::MetaView(_)
+            | Reply::Tree(_)
+            | Reply::TreeView(_) => Err(wrong_reply()),
         }
     }
 
@@ -272,9 +280,12 @@ impl<B: Backend> Serving<B> {
         let reply = if serializable { backend.read_local(META).await } else { backend.read(META).await };
         match reply.map_err(|error| call_error(&error))? {
             Reply::MetaView(view) => Ok(view),
-            Reply::Keys(_) | Reply::Meta(_) | Reply::KeysView(_) | Reply::Tree(_) | Reply::TreeView(_) => {
-                Err(wrong_reply())
-            }
+            Reply::Keys(_)
+            | Reply::Undone(_)
+            | Reply::Meta(_)
+            | Reply::KeysView(_)
+            | Reply::Tree(_)
+            | Reply::TreeView(_) => Err(wrong_reply()),
         }
     }
 

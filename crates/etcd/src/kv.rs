@@ -1,12 +1,14 @@
 //! The service KV.
 
 use futures_util::stream;
+use quorate_consensus::GroupId;
 use quorate_service::{
     KEYS, Reply, keyspace,
     keyspace::{Alarm, AlarmAction, AlarmKind, AlarmMember, Ask, Command, KeyspaceError, Operation},
     keyspace_error, kv,
     kv::{Plan, Query},
     node::SessionTag,
+    shards, undone_error,
 };
 use quorate_wire::etcdserverpb as pb;
 use tonic::{Request, Response, Status, codegen::BoxStream};
@@ -168,12 +170,24 @@ impl<B: Backend> Serving<B> {
         command: &Command,
         session: Option<SessionTag>,
     ) -> Result<(Result<keyspace::Reply, KeyspaceError>, u64), Status> {
-        let reply = self.backend().propose(KEYS, session, |to| to.raw(&command.encode())).await;
-        let Reply::Keys(outcome) = reply.map_err(|error| call_error(&error))? else {
-            return Err(wrong_reply());
+        let reply = match self.shard_of(command, session.is_some()) {
+            Some(group) => self.backend().propose(group, None, |to| shards::turn(command, to)).await,
+            None => self.backend().propose(KEYS, session, |to| to.raw(&command.encode())).await,
+        };
+        let outcome = match reply.map_err(|error| call_error(&error))? {
+            Reply::Keys(outcome) => outcome,
+            Reply::Undone(undone) => return Err(status(&undone_error(undone))),
+            _ => return Err(wrong_reply()),
         };
         let keyspace::Response { revision, result } = done(outcome)?;
         Ok((result, revision))
+    }
+
+    /// The group of the shard that does the command alone. What is to be done once only is remembered by the order, which has all of a client's commands.
+    fn shard_of(&self, command: &Command, once: bool) -> Option<GroupId> {
+        let map = self.shard_map().filter(|_| !once)?;
+        let owner = shards::sole_owner(command, map)?;
+        map.get(owner).map(|entry| entry.group)
     }
 
     /// What the client is told of a command that costs so much, and what follows from it for this member.

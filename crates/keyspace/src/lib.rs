@@ -82,7 +82,7 @@ pub use response::{
 };
 pub use shard::{Shard, Weight};
 pub use snapshot::Snapshot;
-pub use view::{Changes, HashKv, View};
+pub use view::{Changes, HashKv, Owners, View};
 
 /// What a stored version counts besides its key and its value, in bytes: etcd's constant for the cost of a put, and about what our
 /// trees and records take.

@@ -65,10 +65,9 @@ impl Store {
         }
     }
 
-    /// Would this command reach the quota?
-    pub(crate) fn would_exceed(&self, cost_bytes: u64) -> bool {
-        cost_bytes > 0
-            && self.quota_bytes.is_some_and(|quota| self.size_bytes.saturating_add(cost_bytes) >= quota)
+    /// Would a command with this cost reach the quota, where `size_bytes` are stored? Those of all shards together, if there are several: the quota is theirs.
+    pub(crate) fn would_exceed(&self, size_bytes: u64, cost_bytes: u64) -> bool {
+        cost_bytes > 0 && self.quota_bytes.is_some_and(|quota| size_bytes.saturating_add(cost_bytes) >= quota)
     }
 
     /// Do the alarms and the quota let this command through?
@@ -77,6 +76,11 @@ impl Store {
     /// that writes; what is left of a lease may be noted, as in etcd, or it would live longer for it. Past the quota a put is refused and changes nothing. (etcd applies it and reports the error nevertheless; a
     /// client that believes the error would be wrong.)
     pub(crate) fn admits(&self, command: &Command) -> Result<(), KeyspaceError> {
+        self.admits_with(self.size_bytes, command)
+    }
+
+    /// The same where `size_bytes` are stored in all.
+    pub(crate) fn admits_with(&self, size_bytes: u64, command: &Command) -> Result<(), KeyspaceError> {
         let writes = match command {
             Command::Put(_)
             | Command::DeleteRange(_)
@@ -92,13 +96,13 @@ impl Store {
             | Command::Auth(_)
             | Command::Authenticate(_)
             | Command::Sweep => false,
-            Command::As(command) => return self.admits(&command.command),
+            Command::As(command) => return self.admits_with(size_bytes, &command.command),
         };
         if writes && !self.alarms.is_empty() && self.has_alarm(AlarmKind::Corrupt) {
             return Err(KeyspaceError::Corrupt);
         }
         let cost = command.cost_bytes();
-        if cost > 0 && (self.has_alarm(AlarmKind::NoSpace) || self.would_exceed(cost)) {
+        if cost > 0 && (self.has_alarm(AlarmKind::NoSpace) || self.would_exceed(size_bytes, cost)) {
             return Err(KeyspaceError::NoSpace);
         }
         Ok(())

@@ -38,11 +38,11 @@ impl Store {
     }
 
     /// The same for a range of a transaction: there a revision below zero is not the latest one but compacted, as in etcd.
-    pub(crate) fn check_revision_in_txn(&self, revision: i64) -> Result<(), KeyspaceError> {
+    pub(crate) fn check_revision_in_txn(&self, revision: i64, current: u64) -> Result<(), KeyspaceError> {
         if revision < 0 {
             return Err(KeyspaceError::Compacted { compacted: self.compacted });
         }
-        self.check_revision(revision, self.revision).map(|_| ())
+        self.check_revision(revision, current).map(|_| ())
     }
 
     /// The keys of `span` that live, in order.

@@ -58,6 +58,16 @@ impl Record {
         Record::put(key, Bytes::new(), rev, 0, 0, LeaseId::NONE)
     }
 
+    /// The same under another number within its revision.
+    pub(crate) fn numbered(record: &Arc<Record>, sub: u32) -> Arc<Record> {
+        if record.rev.sub == sub {
+            return Arc::clone(record);
+        }
+        let Record { key, value, rev, create, version, lease, .. } = &**record;
+        let rev = Rev { sub, ..*rev };
+        Arc::new(Record::put(key.clone(), value.clone(), rev, *create, *version, *lease))
+    }
+
     pub(crate) fn is_live(&self) -> bool {
         self.version > 0
     }

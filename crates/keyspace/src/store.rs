@@ -185,11 +185,16 @@ impl Store {
     /// A digest of all of the state: every record and every lease through `sum`, everything else by itself. `log` and `attachments`
     /// follow from these. Without leases and users it is what it was before there were any: snapshots of that time carry it.
     pub(crate) fn digest(&self) -> u64 {
+        self.digest_as_of(self.revision)
+    }
+
+    /// The same if the last revision is this one, of which the store need not have been told.
+    pub(crate) fn digest_as_of(&self, revision: u64) -> u64 {
         let quota = self.quota_bytes.map_or([0, 0], |bytes| [1, bytes]);
         let words = [
             self.sum,
             self.size_bytes,
-            self.revision,
+            revision,
             self.compacted,
             self.sweep_at.main,
             u64::from(self.sweep_at.sub),

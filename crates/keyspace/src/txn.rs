@@ -8,7 +8,7 @@ use crate::span::Span;
 use crate::store::{Change, Store};
 use crate::{
     Compare, CompareResult, CompareTarget, DeleteRange, DeleteRangeReply, EventKind, KeyspaceError, LeaseId,
-    News, Operation, OperationReply, Put, PutReply, Range, Reply, Txn, TxnReply,
+    News, Operation, OperationReply, Put, PutReply, Range, RangeReply, Reply, Txn, TxnReply,
 };
 
 /// Which branch each transaction on the way takes, in the order in which execution comes to them.
@@ -85,11 +85,14 @@ impl Store {
     /// Does a comparison hold? For a range, if it holds for every key in it; for no key at all, as for one with zeros everywhere,
     /// except that no value is neither equal nor unequal to anything.
     fn holds(&self, compare: &Compare) -> bool {
+        self.holds_for_keys(compare).unwrap_or_else(|| holds_for(compare, None))
+    }
+
+    /// Does a comparison hold for every key that it names? None: there is no such key here.
+    pub(crate) fn holds_for_keys(&self, compare: &Compare) -> Option<bool> {
         let mut keys = self.live_in(Span::new(&compare.key, &compare.range_end), At::Latest).peekable();
-        if keys.peek().is_none() {
-            return holds_for(compare, None);
-        }
-        keys.all(|record| holds_for(compare, Some(record)))
+        keys.peek()?;
+        Some(keys.all(|record| holds_for(compare, Some(record))))
     }
 
     /// Checks all that `path` will do against the state before it, and finds out whether it changes anything. What a put gets wrong is said before what a
@@ -119,7 +122,7 @@ impl Store {
                 Operation::Empty => return Err(KeyspaceError::KeyNotFound),
                 Operation::Range(range) => {
                     if !quorate_consensus::planted!("M02")
-                        && let Err(error) = self.check_revision_in_txn(range.revision)
+                        && let Err(error) = self.check_revision_in_txn(range.revision, self.revision)
                     {
                         unreadable.get_or_insert(error);
                     }
@@ -140,30 +143,41 @@ impl Store {
 
     /// The answer to a transaction that only reads.
     pub(crate) fn read_only_txn(&self, txn: &Txn) -> Result<TxnReply, KeyspaceError> {
-        if !txn.is_read_only() {
-            return Err(KeyspaceError::NotReadOnly);
-        }
-        let succeeded = txn.compare.iter().all(|compare| self.holds(compare));
-        let ranges = branch(txn, succeeded).iter().filter_map(|operation| match operation {
-            Operation::Range(range) => Some(range),
-            Operation::Empty | Operation::Put(_) | Operation::DeleteRange(_) | Operation::Txn(_) => None,
-        });
-        let responses = ranges
-            .map(|range| {
-                self.check_revision_in_txn(range.revision)?;
-                let reply = Reply::Range(self.range(range, self.revision)?);
-                Ok(OperationReply { revision: self.revision, reply })
-            })
-            .collect::<Result<_, KeyspaceError>>()?;
-        Ok(TxnReply { succeeded, responses })
+        let range = |range: &Range| {
+            self.check_revision_in_txn(range.revision, self.revision)?;
+            self.range(range, self.revision)
+        };
+        read_only_txn(txn, self.revision, |compare| self.holds(compare), range)
     }
+}
+
+/// The answer to a transaction that only reads, of one store or of several that stand at `revision`: they say which comparisons hold, and answer the ranges.
+pub(crate) fn read_only_txn(
+    txn: &Txn,
+    revision: u64,
+    holds: impl Fn(&Compare) -> bool,
+    answer: impl Fn(&Range) -> Result<RangeReply, KeyspaceError>,
+) -> Result<TxnReply, KeyspaceError> {
+    if !txn.is_read_only() {
+        return Err(KeyspaceError::NotReadOnly);
+    }
+    let succeeded = txn.compare.iter().all(holds);
+    let ranges = branch(txn, succeeded).iter().filter_map(|operation| match operation {
+        Operation::Range(range) => Some(range),
+        Operation::Empty | Operation::Put(_) | Operation::DeleteRange(_) | Operation::Txn(_) => None,
+    });
+    let responses = ranges
+        .map(|range| Ok(OperationReply { revision, reply: Reply::Range(answer(range)?) }))
+        .collect::<Result<_, KeyspaceError>>()?;
+    Ok(TxnReply { succeeded, responses })
 }
 
 fn branch(txn: &Txn, succeeded: bool) -> &[Operation] {
     if succeeded { &txn.success } else { &txn.failure }
 }
 
-fn holds_for(compare: &Compare, record: Option<&Arc<Record>>) -> bool {
+/// Does it hold for this key, or for none?
+pub(crate) fn holds_for(compare: &Compare, record: Option<&Arc<Record>>) -> bool {
     let number = |of: fn(&Record) -> u64| record.map_or(0, |record| of(record) as i64);
     let ordering = match &compare.target {
         CompareTarget::Version(right) => number(|record| record.version).cmp(right),

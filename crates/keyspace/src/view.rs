@@ -1,4 +1,10 @@
 //! A stable picture of the keyspace, for readers.
+//!
+//! One idea a file: here what can be asked; `shards` how several stores answer; `log` their changes in one order; `whole` one store out of them.
+
+mod log;
+mod shards;
+mod whole;
 
 use std::ops::Bound;
 use std::sync::Arc;
@@ -15,11 +21,23 @@ use crate::tree::Iter;
 use crate::{
     AlarmMember, Command, Event, KeyValue, KeyspaceError, Lease, LeaseId, Range, RangeReply, Txn, TxnReply,
 };
+use log::Log;
+pub use shards::Owners;
+use shards::Shards;
 
 /// The keyspace as it stood when the view was taken. Cheap to copy, safe to keep, readable from any thread; the writer never waits for
 /// it. An old view keeps what has been overwritten since in memory.
+///
+/// It shows one store, or several that are the shards of one keyspace ([`View::of_shards`]); who reads it need not know which.
 #[derive(Clone, Debug)]
-pub struct View(Arc<Store>);
+pub struct View(Kind);
+
+/// What a view shows.
+#[derive(Clone, Debug)]
+enum Kind {
+    One(Arc<Store>),
+    Many(Arc<Shards>),
+}
 
 /// The hash of the keyspace up to a revision; see [`View::hash_kv`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -34,19 +52,61 @@ pub struct HashKv {
 
 impl View {
     pub(crate) fn new(store: Store) -> View {
-        View(Arc::new(store))
+        View(Kind::One(Arc::new(store)))
+    }
+
+    /// Several shards as one keyspace, as it stood at `revision`. Each key is in one part, the one that `owners` names; what is global (leases, alarms, the quota, users and roles,
+    /// the compacted revision) is the same in all.
+    ///
+    /// A part may have been told of revisions up to a lower one only, but all that it has up to `revision` must be in it. The changes of one revision that lie in several
+    /// parts are numbered part by part, in the order of `parts`.
+    ///
+    /// # Panics
+    /// If there is no part, if one is itself of several shards, or if one is ahead of `revision`. Its methods panic if `owners` names a part that is not there.
+    #[must_use]
+    pub fn of_shards(revision: u64, parts: Vec<View>, owners: Arc<dyn Owners>) -> View {
+        let stores = parts.into_iter().map(|part| match part.0 {
+            Kind::One(store) => store,
+            Kind::Many(_) => panic!("a part of a view of shards is one store"),
+        });
+        View(Kind::Many(Arc::new(Shards::new(revision, stores.collect(), owners))))
+    }
+
+    /// A store that knows everything that is global.
+    fn global(&self) -> &Store {
+        match &self.0 {
+            Kind::One(store) => store,
+            Kind::Many(shards) => shards.first(),
+        }
+    }
+
+    /// The store that has this key, if there is one.
+    fn of_key(&self, key: &[u8]) -> &Store {
+        match &self.0 {
+            Kind::One(store) => store,
+            Kind::Many(shards) => shards.of_key(key),
+        }
+    }
+
+    /// Can changes from this revision on be read?
+    fn check_changes(&self, from_revision: u64) -> Result<(), KeyspaceError> {
+        let compacted = self.compacted();
+        if from_revision < compacted { Err(KeyspaceError::Compacted { compacted }) } else { Ok(()) }
     }
 
     /// The last revision.
     #[must_use]
     pub fn revision(&self) -> u64 {
-        self.0.revision
+        match &self.0 {
+            Kind::One(store) => store.revision,
+            Kind::Many(shards) => shards.revision,
+        }
     }
 
     /// The oldest revision that can be read; zero if there was no compaction.
     #[must_use]
     pub fn compacted(&self) -> u64 {
-        self.0.compacted
+        self.global().compacted
     }
 
     /// Answers a range. It should have passed [`check_range`](crate::check_range); an empty key is read as the key that it is, and
@@ -55,7 +115,10 @@ impl View {
     /// # Errors
     /// [`Compacted`](KeyspaceError::Compacted), [`FutureRevision`](KeyspaceError::FutureRevision).
     pub fn range(&self, range: &Range) -> Result<RangeReply, KeyspaceError> {
-        self.0.range(range, self.0.revision)
+        match &self.0 {
+            Kind::One(store) => store.range(range, store.revision),
+            Kind::Many(shards) => shards.range(range),
+        }
     }
 
     /// Answers a transaction that only reads ([`Txn::is_read_only`]).
@@ -63,13 +126,16 @@ impl View {
     /// # Errors
     /// Those of [`View::range`], and [`NotReadOnly`](KeyspaceError::NotReadOnly).
     pub fn read_only_txn(&self, txn: &Txn) -> Result<TxnReply, KeyspaceError> {
-        self.0.read_only_txn(txn)
+        match &self.0 {
+            Kind::One(store) => store.read_only_txn(txn),
+            Kind::Many(shards) => shards.read_only_txn(txn),
+        }
     }
 
     /// The key-value of `key`.
     #[must_use]
     pub fn get(&self, key: &[u8]) -> Option<KeyValue> {
-        self.0.live(key).map(|record| record.key_value())
+        self.of_key(key).live(key).map(|record| record.key_value())
     }
 
     /// The key-value of `key` as it was after `revision`.
@@ -77,8 +143,8 @@ impl View {
     /// # Errors
     /// [`Compacted`](KeyspaceError::Compacted), [`FutureRevision`](KeyspaceError::FutureRevision).
     pub fn get_at(&self, key: &[u8], revision: u64) -> Result<Option<KeyValue>, KeyspaceError> {
-        let store = &self.0;
-        store.check_revision(i64::try_from(revision.max(1)).unwrap_or(i64::MAX), store.revision)?;
+        let store = self.of_key(key);
+        store.check_revision(i64::try_from(revision.max(1)).unwrap_or(i64::MAX), self.revision())?;
         Ok(store
             .keys
             .get(key)
@@ -92,10 +158,13 @@ impl View {
     /// # Errors
     /// [`Compacted`](KeyspaceError::Compacted) if changes before the compacted revision are asked for; those *at* it are there.
     pub fn changes(&self, from_revision: u64) -> Result<Changes<'_>, KeyspaceError> {
-        if from_revision < self.0.compacted {
-            return Err(KeyspaceError::Compacted { compacted: self.0.compacted });
-        }
-        Ok(Changes(self.0.log.iter_from(Bound::Included(&Rev::first_of(from_revision)))))
+        self.check_changes(from_revision)?;
+        Ok(Changes(match &self.0 {
+            Kind::One(store) => {
+                Source::One(store.log.iter_from(Bound::Included(&Rev::first_of(from_revision))))
+            }
+            Kind::Many(shards) => Source::Many(shards.log_from(from_revision)),
+        }))
     }
 
     /// The changes of one key from `from_revision` on, as [`View::changes`] shows those of all.
@@ -107,15 +176,16 @@ impl View {
         key: &[u8],
         from_revision: u64,
     ) -> Result<impl Iterator<Item = Event> + use<'_>, KeyspaceError> {
-        if from_revision < self.0.compacted {
-            return Err(KeyspaceError::Compacted { compacted: self.0.compacted });
-        }
-        let records = self.0.keys.get(key).into_iter().flat_map(move |versions| {
+        self.check_changes(from_revision)?;
+        let records = self.of_key(key).keys.get(key).into_iter().flat_map(move |versions| {
             let older = versions.older.iter_from(Bound::Included(&Rev::first_of(from_revision)));
             let newest = Some(&versions.newest).filter(|newest| newest.rev.main >= from_revision);
             older.map(|dated| &dated.record).chain(newest)
         });
-        Ok(records.map(|record| record.event(None)))
+        Ok(records.map(|record| match &self.0 {
+            Kind::One(_) => record.event(None),
+            Kind::Many(shards) => shards.number(record.event(None)),
+        }))
     }
 
     /// What `prev` of an event shows: the key-value at the revision before the event's. None for the put that creates a key, and
@@ -124,28 +194,31 @@ impl View {
     pub fn previous(&self, event: &Event) -> Option<KeyValue> {
         let kv = &event.kv;
         let before = kv.mod_revision.checked_sub(1)?;
-        if kv.create_revision == kv.mod_revision || before < self.0.compacted {
+        if kv.create_revision == kv.mod_revision || before < self.compacted() {
             return None;
         }
-        self.0.keys.get(&kv.key[..])?.live_at(before).map(|record| record.key_value())
+        self.of_key(&kv.key).keys.get(&kv.key[..])?.live_at(before).map(|record| record.key_value())
     }
 
     /// The alarms that are raised, in order.
     pub fn alarms(&self) -> impl Iterator<Item = AlarmMember> + '_ {
-        self.0.alarms.iter().copied()
+        self.global().alarms.iter().copied()
     }
 
     /// The quota, if there is one, in bytes.
     #[must_use]
     pub fn quota_bytes(&self) -> Option<u64> {
-        self.0.quota_bytes
+        self.global().quota_bytes
     }
 
     /// The size of all versions that are stored, in bytes: [`RECORD_BYTES`](crate::RECORD_BYTES) and the key and the value of each;
     /// and [`LEASE_BYTES`](crate::LEASE_BYTES) for each lease.
     #[must_use]
     pub fn size_bytes(&self) -> u64 {
-        self.0.size_bytes
+        match &self.0 {
+            Kind::One(store) => store.size_bytes,
+            Kind::Many(shards) => shards.size_bytes(),
+        }
     }
 
     /// Would this command reach the quota? To be asked before it is proposed; if so, the answer is
@@ -158,7 +231,7 @@ impl View {
     /// The same of what a command [costs](Command::cost_bytes).
     #[must_use]
     pub fn has_no_room_for(&self, cost_bytes: u64) -> bool {
-        self.0.would_exceed(cost_bytes)
+        self.global().would_exceed(self.size_bytes(), cost_bytes)
     }
 
     /// Do the alarms and the quota let this command through as things stand? Asked before it is proposed, it spares the log an entry
@@ -167,35 +240,44 @@ impl View {
     /// # Errors
     /// [`NoSpace`](KeyspaceError::NoSpace), [`Corrupt`](KeyspaceError::Corrupt).
     pub fn admits(&self, command: &Command) -> Result<(), KeyspaceError> {
-        self.0.admits(command)
+        self.global().admits_with(self.size_bytes(), command)
     }
 
     /// The lease with this id, if it was granted and has not ended.
     #[must_use]
     pub fn lease(&self, id: LeaseId) -> Option<Lease> {
-        self.0.leases.get(&id).copied()
+        self.global().leases.get(&id).copied()
     }
 
     /// The leases, in the order of their ids.
     pub fn leases(&self) -> impl Iterator<Item = Lease> + '_ {
-        self.0.leases.iter().copied()
+        self.global().leases.iter().copied()
     }
 
     /// How many leases there are.
     #[must_use]
     pub fn lease_count(&self) -> u64 {
-        self.0.leases.weight() as u64
+        self.global().leases.weight() as u64
     }
 
     /// The keys that hang on a lease, in order.
     pub fn lease_keys(&self, id: LeaseId) -> impl Iterator<Item = Bytes> + '_ {
-        self.0.lease_keys(id).cloned()
+        let (one, many) = match &self.0 {
+            Kind::One(store) => (Some(store.lease_keys(id).cloned()), Vec::new()),
+            Kind::Many(shards) => {
+                let mut keys: Vec<Bytes> =
+                    shards.parts.iter().flat_map(|store| store.lease_keys(id)).cloned().collect();
+                keys.sort_unstable();
+                (None, keys)
+            }
+        };
+        one.into_iter().flatten().chain(many)
     }
 
     /// Users and roles.
     #[must_use]
     pub fn auth(&self) -> &Arc<Auth> {
-        &self.0.auth
+        &self.global().auth
     }
 
     /// May the caller do this, as things stand?
@@ -203,66 +285,78 @@ impl View {
     /// # Errors
     /// Those of [`Auth::permits`].
     pub fn permits(&self, caller: &Caller, ask: Ask<'_>) -> Result<(), AuthError> {
-        self.0.auth.verdict(caller, ask, &*self.0)
+        match &self.0 {
+            Kind::One(store) => store.auth.verdict(caller, ask, &**store),
+            Kind::Many(shards) => shards.first().auth.verdict(caller, ask, &**shards),
+        }
     }
 
     /// How many keys live.
     #[must_use]
     pub fn key_count(&self) -> u64 {
-        self.0.keys.weight() as u64
+        match &self.0 {
+            Kind::One(store) => store.keys.weight() as u64,
+            Kind::Many(shards) => shards.key_count(),
+        }
     }
 
     /// Is there something left to remove from the last compaction? While there is, [`Command::Sweep`] makes progress.
     #[must_use]
     pub fn compaction_pending(&self) -> bool {
-        self.0.sweep_backlog() > 0
+        self.compaction_backlog() > 0
     }
 
     /// How many changes the last compaction has still to look at.
     #[must_use]
     pub fn compaction_backlog(&self) -> u64 {
-        self.0.sweep_backlog() as u64
+        let backlog = match &self.0 {
+            Kind::One(store) => store.sweep_backlog(),
+            Kind::Many(shards) => shards.sweep_backlog(),
+        };
+        backlog as u64
     }
 
     /// The whole state as bytes, in chunks; [`StateMachine::restore`](quorate_consensus::StateMachine::restore) reads them.
+    ///
+    /// Of several shards, it is that of one keyspace which has all keys, made in O(n) here and now. What a compaction has still to remove is then left out.
     #[must_use]
     pub fn snapshot(&self) -> Snapshot {
-        Snapshot::of(&self.0)
+        match &self.0 {
+            Kind::One(store) => Snapshot::of(store),
+            Kind::Many(shards) => shards.snapshot(),
+        }
     }
 
     /// The digest of the whole state, as [`StateMachine::digest`](quorate_consensus::StateMachine::digest).
+    ///
+    /// Of several shards, a digest of theirs: equal where the same shards came to the same, and not that of the one keyspace which [`View::snapshot`] makes of them.
     #[must_use]
     pub fn digest(&self) -> u64 {
-        self.0.digest()
+        match &self.0 {
+            Kind::One(store) => store.digest(),
+            Kind::Many(shards) => shards.digest(),
+        }
     }
 
     /// A hash of every version at or below `revision` (zero and below: the last) that a compaction left readable, the tombstones at
     /// the compacted revision apart. Equal on replicas that have applied different lengths of one log, if their compacted revisions
     /// are equal; not etcd's function. Takes O(n).
     ///
+    /// Of several shards, it is that of the one keyspace which [`View::snapshot`] makes of them. That is the hash of a keyspace which always had all the keys as long as no revision
+    /// below the compacted one changed keys of several shards: of those, each shard's own numbers are hashed.
+    ///
     /// # Errors
     /// [`Compacted`](KeyspaceError::Compacted), [`FutureRevision`](KeyspaceError::FutureRevision).
     pub fn hash_kv(&self, revision: i64) -> Result<HashKv, KeyspaceError> {
-        let store = &self.0;
-        let revision = match store.check_revision(revision, store.revision)? {
-            At::Latest => store.revision,
+        let revision = match self.global().check_revision(revision, self.revision())? {
+            At::Latest => self.revision(),
             At::Revision(revision) => revision,
         };
-        let compacted = store.compacted;
-        let mut sum = 0u64;
-        for versions in store.keys.iter() {
-            let kept = versions.live_at(compacted);
-            let older = versions
-                .older
-                .iter_from(Bound::Excluded(&Rev::last_of(compacted)))
-                .map(|dated| &dated.record);
-            let newest = Some(&versions.newest).filter(|newest| newest.rev.main > compacted);
-            for record in kept.into_iter().chain(older).chain(newest) {
-                if record.rev.main <= revision {
-                    sum = sum.wrapping_add(record.hash);
-                }
-            }
-        }
+        let compacted = self.compacted();
+        let sum = match &self.0 {
+            Kind::One(store) => readable_sum(store, revision),
+            Kind::Many(shards) => shards.readable_sum(revision),
+        };
         let hash = hash_words(0, &[sum, compacted, revision]);
         Ok(HashKv {
             hash: (hash ^ (hash >> 32)) as u32,
@@ -272,14 +366,40 @@ impl View {
     }
 }
 
+/// The sum of the hashes of all versions that can be read, at or below `revision`.
+fn readable_sum(store: &Store, revision: u64) -> u64 {
+    let compacted = store.compacted;
+    let mut sum = 0u64;
+    for versions in store.keys.iter() {
+        let kept = versions.live_at(compacted);
+        let older =
+            versions.older.iter_from(Bound::Excluded(&Rev::last_of(compacted))).map(|dated| &dated.record);
+        let newest = Some(&versions.newest).filter(|newest| newest.rev.main > compacted);
+        for record in kept.into_iter().chain(older).chain(newest) {
+            if record.rev.main <= revision {
+                sum = sum.wrapping_add(record.hash);
+            }
+        }
+    }
+    sum
+}
+
 /// Changes, in order; see [`View::changes`].
-pub struct Changes<'a>(Iter<'a, Dated>);
+pub struct Changes<'a>(Source<'a>);
+
+enum Source<'a> {
+    One(Iter<'a, Dated>),
+    Many(Log<'a>),
+}
 
 impl Iterator for Changes<'_> {
     type Item = Event;
 
     fn next(&mut self) -> Option<Event> {
-        self.0.next().map(|dated| dated.record.event(None))
+        match &mut self.0 {
+            Source::One(log) => log.next().map(|dated| dated.record.event(None)),
+            Source::Many(log) => log.next().map(|numbered| numbered.event()),
+        }
     }
 }
 

@@ -99,6 +99,11 @@ impl<S: StateMachine> Replica<S> {
         &self.machine
     }
 
+    /// The state machine, for one that is driven by more than its log: what comes of that must not be in what the log alone makes of it.
+    pub fn machine_mut(&mut self) -> &mut S {
+        &mut self.machine
+    }
+
     /// The last applied entry.
     #[must_use]
     pub fn applied(&self) -> Position {

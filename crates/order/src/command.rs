@@ -6,7 +6,7 @@
 //! begin   = 2 · count · shard…
 //! decide  = 3 · transaction · 0                                   void
 //!                           · 1 · branch · changes · count · (shard · turns · changes)…
-//! forget  = 4 · shard · turns
+//! forget  = 4 · shard · slices
 //! admit   = 5 · shard
 //! ```
 
@@ -33,12 +33,12 @@ pub enum Command {
         /// What.
         outcome: Outcome,
     },
-    /// A shard has compacted its log up to this turn: no replica will ask again what came before.
+    /// Every replica of a shard has a durable snapshot behind so many of its slices: none will ask for them again.
     Forget {
         /// Which.
         shard: ShardId,
-        /// Turns.
-        turns: u64,
+        /// Slices, of all that there ever were.
+        slices: u64,
     },
     /// A new shard, without a turn.
     Admit(ShardId),
@@ -121,10 +121,10 @@ impl Command {
                     }
                 }
             }
-            Command::Forget { shard, turns } => {
+            Command::Forget { shard, slices } => {
                 to.u8(4);
                 to.varint(u64::from(shard.0));
-                to.varint(*turns);
+                to.varint(*slices);
             }
             Command::Admit(shard) => {
                 to.u8(5);
@@ -167,7 +167,7 @@ impl Command {
                 };
                 Command::Decide { txn, outcome }
             }
-            4 => Command::Forget { shard: read_shard(&mut from)?, turns: from.varint()? },
+            4 => Command::Forget { shard: read_shard(&mut from)?, slices: from.varint()? },
             5 => Command::Admit(read_shard(&mut from)?),
             value => return Err(DecodeError::Unknown { what: "order command", value: value.into() }),
         };

@@ -50,6 +50,7 @@
 mod command;
 mod error;
 mod lane;
+mod lane_codec;
 mod orderer;
 mod placer;
 mod scribe;
@@ -62,7 +63,7 @@ pub use command::{Command, Outcome, TRANSACTION_SHARDS_MAX};
 pub use error::OrderError;
 pub use lane::{Lane, LaneEntry, Step};
 pub use orderer::{Open, Orderer, Part, SLICES_MAX, TRANSACTIONS_MAX};
-pub use placer::{Placement, Placer, Turn};
+pub use placer::{Place, Placement, Placer, Turn};
 pub use scribe::{Report, Scribe, ScribeConfig, Verdict};
 pub use slice::{Slice, Slices};
 

@@ -127,8 +127,8 @@ impl Orderer {
             Command::Cut(marks) => self.cut(marks).map(|()| None),
             Command::Begin(shards) => self.begin(shards).map(Some),
             Command::Decide { txn, outcome } => self.decide(*txn, outcome).map(|()| None),
-            Command::Forget { shard, turns } => {
-                self.shard(*shard)?.slices.forget(*turns);
+            Command::Forget { shard, slices } => {
+                self.shard(*shard)?.slices.forget(*slices);
                 Ok(None)
             }
             Command::Admit(shard) => {

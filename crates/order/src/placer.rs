@@ -36,23 +36,57 @@ pub enum Placement {
     },
 }
 
+/// How far a replica has placed its shard: what its snapshot says, so that it goes on from there when it is restored.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Place {
+    /// What is placed.
+    pub placed: Mark,
+    /// Slices that lie whole before the next turn, of all that there ever were.
+    pub slice: u64,
+    /// Changes of the next slice that are placed already.
+    pub inside: u64,
+}
+
 /// Waits for turns on the one side and for slices of the order on the other, and gives each turn its number once both are there.
 #[derive(Clone, Debug)]
 pub struct Placer {
     shard: ShardId,
     placed: Mark,
     evaluated: VecDeque<Turn>,
+    /// Those that are not placed to their ends.
     slices: VecDeque<Slice>,
+    /// Changes of the first of them that are placed.
+    inside: u64,
     /// Slices that there were before the one that is asked for next.
     seen: u64,
 }
 
 impl Placer {
-    /// Of a replica that has placed what `slices` does not remember: nothing yet, or what its snapshot holds.
+    /// Of a replica that has placed what `slices` does not remember: nothing yet.
     #[must_use]
     pub fn new(shard: ShardId, slices: Slices) -> Placer {
         let seen = slices.first + slices.list.len() as u64;
-        Placer { shard, placed: slices.from, evaluated: VecDeque::new(), slices: slices.list, seen }
+        Placer {
+            shard,
+            placed: slices.from,
+            evaluated: VecDeque::new(),
+            slices: slices.list,
+            inside: 0,
+            seen,
+        }
+    }
+
+    /// Of a replica that was restored; it has seen no slice yet, see [`follow`](Self::follow).
+    #[must_use]
+    pub fn resumed(shard: ShardId, place: Place) -> Placer {
+        Placer {
+            shard,
+            placed: place.placed,
+            evaluated: VecDeque::new(),
+            slices: VecDeque::new(),
+            inside: place.inside,
+            seen: place.slice,
+        }
     }
 
     /// Whose it is.
@@ -65,6 +99,12 @@ impl Placer {
     #[must_use]
     pub fn placed(&self) -> Mark {
         self.placed
+    }
+
+    /// From where a replica goes on that has placed just as much.
+    #[must_use]
+    pub fn place_now(&self) -> Place {
+        Place { placed: self.placed, slice: self.seen - self.slices.len() as u64, inside: self.inside }
     }
 
     /// How far the shard is evaluated, placed or not: what a leader reports.
@@ -94,35 +134,38 @@ impl Placer {
     /// Up to this revision all of this shard has its number. None: as far as the order has come.
     #[must_use]
     pub fn reached(&self) -> Option<u64> {
-        self.slices.iter().find_map(|slice| match slice {
-            Slice::Turns { upto, before } => (upto.turns > self.placed.turns).then_some(*before),
-            Slice::Txn { revision, changes, .. } => Some(revision - u64::from(*changes)),
-        })
+        self.slices.iter().zip([self.inside].into_iter().chain(std::iter::repeat(0))).find_map(
+            |(slice, inside)| match slice {
+                Slice::Turns { upto, before } => (upto.turns > self.placed.turns).then_some(*before + inside),
+                Slice::Txn { revision, changes, .. } => Some(revision - u64::from(*changes)),
+            },
+        )
     }
 
     /// Places what comes next, if both sides have come so far.
     pub fn place(&mut self) -> Option<Placement> {
         loop {
-            match self.slices.front_mut()? {
-                Slice::Turns { upto, .. } if upto.turns == self.placed.turns => {
-                    self.slices.pop_front();
-                }
+            let placed = match self.slices.front()? {
+                Slice::Turns { upto, .. } if upto.turns == self.placed.turns => None,
                 Slice::Turns { before, .. } => {
                     let Turn { changes } = self.evaluated.pop_front()?;
                     self.placed.turns += 1;
-                    if changes {
-                        self.placed.changes += 1;
-                        // The slice goes on from here.
-                        *before += 1;
-                    }
-                    return Some(Placement::Turn { turn: self.placed.turns, revision: *before, changes });
+                    self.placed.changes += u64::from(changes);
+                    self.inside += u64::from(changes);
+                    let revision = before + self.inside;
+                    return Some(Placement::Turn { turn: self.placed.turns, revision, changes });
                 }
-                Slice::Txn { txn, branch, revision, changes } => {
-                    let placed =
-                        Placement::Txn { txn: *txn, branch: *branch, revision: *revision, changes: *changes };
-                    self.slices.pop_front();
-                    return Some(placed);
-                }
+                Slice::Txn { txn, branch, revision, changes } => Some(Placement::Txn {
+                    txn: *txn,
+                    branch: *branch,
+                    revision: *revision,
+                    changes: *changes,
+                }),
+            };
+            self.slices.pop_front();
+            self.inside = 0;
+            if placed.is_some() {
+                return placed;
             }
         }
     }

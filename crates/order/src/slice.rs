@@ -68,17 +68,21 @@ impl Slices {
         self.list.is_empty()
     }
 
-    /// Forgets the slices whose turns are all among the first `turns`, with the transactions between them.
-    ///
-    /// What stands behind the last of those turns stays: {a transaction stands there}: its place in the log is behind them, and may not be compacted.
-    pub(crate) fn forget(&mut self, turns: u64) {
-        let ends = |slice: &Slice| matches!(slice, Slice::Turns { upto, .. } if upto.turns <= turns);
-        let Some(last) = self.list.iter().rposition(ends) else { return };
-        self.first += last as u64 + 1;
-        for slice in self.list.drain(..=last) {
+    /// Forgets the first slices that there ever were, up to so many.
+    pub(crate) fn forget(&mut self, slices: u64) {
+        while self.first < slices
+            && let Some(slice) = self.list.pop_front()
+        {
+            self.first += 1;
             if let Slice::Turns { upto, .. } = slice {
                 self.from = upto;
             }
         }
+    }
+
+    /// So many were forgotten.
+    #[must_use]
+    pub fn forgotten(&self) -> u64 {
+        self.first
     }
 }

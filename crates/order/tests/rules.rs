@@ -5,7 +5,7 @@
 use bytes::Bytes;
 use quorate_consensus::{Duration, Instant};
 use quorate_order::{
-    Command, Lane, LaneEntry, Mark, OrderError, Orderer, Outcome, Part, Placement, Placer, Report,
+    Command, Lane, LaneEntry, Mark, OrderError, Orderer, Outcome, Part, Place, Placement, Placer, Report,
     SLICES_MAX, Scribe, ScribeConfig, ShardId, Step, Turn, TxnId, Verdict,
 };
 
@@ -253,7 +253,7 @@ fn what_cannot_be_is_refused_whole() {
         (Command::Begin(vec![]), OrderError::Shards),
         (Command::Begin(vec![A, A]), OrderError::Shards),
         (Command::Begin(vec![A, ShardId(9)]), OrderError::UnknownShard(ShardId(9))),
-        (Command::Forget { shard: ShardId(9), turns: 1 }, OrderError::UnknownShard(ShardId(9))),
+        (Command::Forget { shard: ShardId(9), slices: 1 }, OrderError::UnknownShard(ShardId(9))),
         (Command::Admit(A), OrderError::KnownShard(A)),
         (Command::Cut(vec![(B, mark(u64::MAX, u64::MAX))]), OrderError::Exhausted),
     ] {
@@ -272,7 +272,7 @@ fn what_a_shard_has_compacted_away_is_forgotten_and_nothing_else() {
     order.apply(&done(T, &[(A, mark(3, 3)), (B, mark(0, 0))])).unwrap();
     order.apply(&Command::Cut(vec![(A, mark(4, 4))])).unwrap();
     let mut lags = Placer::new(A, Orderer::new(1, [A]).slices(A).unwrap().clone());
-    order.apply(&Command::Forget { shard: A, turns: 3 }).unwrap();
+    order.apply(&Command::Forget { shard: A, slices: 3 }).unwrap();
     assert_eq!(
         (order.slices(A).unwrap().from(), order.slices(A).unwrap().len()),
         (mark(3, 3), 2),
@@ -282,7 +282,7 @@ fn what_a_shard_has_compacted_away_is_forgotten_and_nothing_else() {
     assert_eq!(order.part(A, T), Part::Done { branch: true });
     let t = Placement::Txn { txn: T, branch: true, revision: 5, changes: true };
     assert_eq!(placed(&order, A, &[true]), [t, turn(4, 6, true)]);
-    order.apply(&Command::Forget { shard: A, turns: 4 }).unwrap();
+    order.apply(&Command::Forget { shard: A, slices: 5 }).unwrap();
     assert!(order.slices(A).unwrap().is_empty());
 }
 
@@ -307,7 +307,7 @@ fn a_shard_that_does_not_compact_waits_and_nobody_else_does() {
     }
     assert_eq!(scribe.due(Instant::START, &order), []);
     assert_eq!(scribe.due(Instant::START + config.void_after, &order), [void(T)]);
-    order.apply(&Command::Forget { shard: A, turns: full }).unwrap();
+    order.apply(&Command::Forget { shard: A, slices: full }).unwrap();
     order.apply(&done(T, &barriers)).unwrap();
 }
 
@@ -327,5 +327,34 @@ fn bytes_that_are_no_command_are_refused() {
     }
     for bytes in [&[2, 5, 1][..], &[1, 9], &[1, 5, 1, 0], &[1, 1, 2, 2, 0, 0, 1, 0, 0], &[1, 1, 1, 1, 1, 2]] {
         Command::decode(&Bytes::copy_from_slice(bytes)).unwrap_err();
+    }
+}
+
+#[test]
+fn a_replica_that_is_restored_goes_on_where_its_snapshot_stands() {
+    let mut order = Orderer::new(1, [A, B]);
+    order.apply(&Command::Cut(vec![(A, mark(3, 2)), (B, mark(1, 1))])).unwrap();
+    order.apply(&Command::Begin(vec![A, B])).unwrap();
+    order.apply(&done(T, &[(A, mark(4, 3)), (B, mark(1, 1))])).unwrap();
+    order.apply(&Command::Cut(vec![(A, mark(6, 4))])).unwrap();
+    let turns = [true, false, true, true, false, true];
+    let whole = placed(&order, A, &turns);
+    for stop in 0..=whole.len() {
+        let mut first = Placer::new(A, order.slices(A).unwrap().clone());
+        turns.iter().for_each(|changes| first.evaluated(Turn { changes: *changes }));
+        let mut out: Vec<Placement> = (0..stop).map(|_| first.place().unwrap()).collect();
+        let place: Place = first.place_now();
+        let mut next = Placer::resumed(A, place);
+        assert_eq!(next.placed(), first.placed());
+        for changes in &turns[place.placed.turns as usize..] {
+            next.evaluated(Turn { changes: *changes });
+        }
+        // What it has placed may be forgotten.
+        let mut later = order.clone();
+        later.apply(&Command::Forget { shard: A, slices: place.slice }).unwrap();
+        assert!(next.follow(later.slices(A).unwrap()), "after {stop}");
+        assert_eq!(next.reached(), first.reached(), "after {stop}");
+        out.extend(std::iter::from_fn(|| next.place()));
+        assert_eq!(out, whole, "after {stop}");
     }
 }

@@ -340,6 +340,9 @@ pub(crate) struct Dev {
     /// What replicates etcd's keys; a kept cluster keeps the engine that it was founded with
     #[arg(long, value_name = "ENGINE", default_value = "raft", value_parser = ["raft", "zab"])]
     pub(crate) keys_engine: String,
+    /// Among how many groups etcd's keys are divided, likewise
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=128))]
+    pub(crate) shards: u16,
     /// What replicates ZooKeeper's tree, likewise; off: there is none
     #[arg(long, value_name = "ENGINE", default_value = "zab", value_parser = ["zab", "raft", "off"])]
     pub(crate) tree_engine: String,

@@ -73,6 +73,7 @@ pub(crate) struct Settings {
     pub(crate) token: String,
     pub(crate) join: Vec<String>,
     pub(crate) keys_engine: EngineKind,
+    pub(crate) keys_shards: u16,
     /// `None`: the cluster has no tree.
     pub(crate) tree_engine: Option<EngineKind>,
     pub(crate) heartbeat_interval: Duration,
@@ -220,6 +221,7 @@ impl Sources {
             token: self.filled("initial-cluster-token")?,
             join,
             keys_engine,
+            keys_shards: u16::try_from(self.count("keys-shards")?).unwrap_or(u16::MAX),
             tree_engine,
             heartbeat_interval,
             election_timeout_min,

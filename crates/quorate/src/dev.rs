@@ -84,8 +84,8 @@ pub(crate) async fn dev(given: Dev) -> Result<ExitCode, Failed> {
         .collect();
     let (events, happened) = mpsc::unbounded_channel();
     let engines = [("keys-engine", given.keys_engine), ("tree-engine", given.tree_engine)];
-    let mut cluster =
-        Cluster { members, data, log_level: given.log_level, engines, events, lab: None, leader: None };
+    let (log_level, shards) = (given.log_level, given.shards);
+    let mut cluster = Cluster { members, data, log_level, engines, shards, events, lab: None, leader: None };
     let at = |port: fn(&Ports) -> u16| -> Vec<String> {
         cluster.members.iter().map(|member| format!("127.0.0.1:{}", port(&member.ports))).collect()
     };
@@ -140,6 +140,7 @@ struct Cluster {
     data: Data,
     log_level: String,
     engines: [(&'static str, String); 2],
+    shards: u16,
     events: mpsc::UnboundedSender<Event>,
     /// Where the Lab is.
     lab: Option<SocketAddr>,
@@ -241,6 +242,7 @@ impl Cluster {
             .arg(format!("--listen-peer=127.0.0.1:{}", member.ports.peer))
             .arg(format!("--initial-cluster={}", cluster.join(",")))
             .args(self.engines.iter().map(|(key, engine)| format!("--{key}={engine}")))
+            .arg(format!("--keys-shards={}", self.shards))
             .args(zookeeper.into_iter().flatten())
             .arg("--initial-cluster-token=quorate-dev")
             .arg(format!("--log-level={}", self.log_level))

@@ -10,11 +10,11 @@ use std::{
 use quorate_consensus::{GroupId, Role};
 use quorate_etcd::{Feed, Front, Jwt, Serves};
 use quorate_server::{CallError, Handle, Network, Options, Security, Stopped, Storage, systemd};
-use quorate_service::{Identity, KEYS, Reply, State, TREE, keyspace};
+use quorate_service::{Founding, Identity, KEYS, Reply, State, TREE, keyspace, shards::TICK, shards_tick};
 use quorate_tls::{Members, Tls};
 use tokio::{
     signal::unix::{Signal, SignalKind, signal},
-    sync::watch,
+    sync::{oneshot, watch},
 };
 
 use crate::{
@@ -170,7 +170,8 @@ async fn run(settings: &Settings, for_dev: bool) -> Result<ExitCode, Failed> {
             client_urls: settings.advertise_clients.clone(),
         };
         let state = State::new(identity, start.bootstrap.clone()).with_keys_sink(feed.sink());
-        state.with_tree(Some(tree_sink))
+        let founding = Founding { shards: settings.keys_shards, engine: settings.keys_engine };
+        state.with_tree(Some(tree_sink)).with_founding(start.bootstrap.as_ref().map(|_| founding))
     })
     .map_err(|error| failed(format!("{} does not start: {error}", settings.name)))?;
 
@@ -197,7 +198,13 @@ async fn run(settings: &Settings, for_dev: bool) -> Result<ExitCode, Failed> {
     front.jwt = jwt;
     front.auth_token_ttl = settings.auth_token_ttl;
     front.bcrypt_cost = settings.bcrypt_cost;
-    let front = serve_etcd(client_listeners, front, stopping)?;
+    let divided = divided(handle.clone(), settings.keys_shards, front.feed.clone());
+    let (serving, served) = oneshot::channel();
+    let divided = async move {
+        divided.await;
+        let _ = serving.send(());
+    };
+    let front = serve_etcd(client_listeners, front, divided, stopping)?;
     let clients_of_tree = tree_listeners.clients.is_some() || tree_listeners.secure.is_some();
     let zookeeper = tree::serve(settings, tree_listeners, tree_front, &handle, stop.subscribe())?;
     let (directory, engines) = (settings.data_dir.clone(), engines(settings));
@@ -207,7 +214,8 @@ async fn run(settings: &Settings, for_dev: bool) -> Result<ExitCode, Failed> {
     let lead = tokio::spawn(lead);
     let compaction = tokio::spawn(compaction::compact(handle.clone(), settings.retention));
     let agreement = tokio::spawn(agreement::compare(handle.clone(), settings.corrupt_check_time));
-    let ready = tokio::spawn(say_ready(handle.clone(), settings.name.clone(), serves));
+    let ready = tokio::spawn(say_ready(handle.clone(), settings.name.clone(), serves, served));
+    let shards = tokio::spawn(tick_shards(handle.clone()));
 
     let stopped = tokio::select! {
         why = handle.stopped() => Some(why),
@@ -243,6 +251,7 @@ async fn run(settings: &Settings, for_dev: bool) -> Result<ExitCode, Failed> {
     lead.abort();
     compaction.abort();
     agreement.abort();
+    shards.abort();
     Ok(code)
 }
 
@@ -267,6 +276,7 @@ fn listen_failed(error: io::Error) -> Failed {
 fn serve_etcd(
     sockets: Vec<(TcpListener, Listen)>,
     front: Front,
+    divided: impl Future<Output = ()> + Send + 'static,
     mut stopping: watch::Receiver<bool>,
 ) -> Result<tokio::task::JoinHandle<()>, Failed> {
     let in_tokio = |(socket, at): (TcpListener, Listen)| {
@@ -277,6 +287,10 @@ fn serve_etcd(
     let listeners =
         sockets.into_iter().map(in_tokio).collect::<io::Result<Vec<_>>>().map_err(listen_failed)?;
     Ok(tokio::spawn(async move {
+        tokio::select! {
+            () = divided => {}
+            _ = stopping.wait_for(|stop| *stop) => return,
+        }
         let stop = async move {
             let _ = stopping.wait_for(|stop| *stop).await;
         };
@@ -286,8 +300,29 @@ fn serve_etcd(
     }))
 }
 
+/// Waits until the keys of a new cluster are divided, if they are to be: what is written before that cannot be.
+async fn divided(handle: Handle<Reply>, shards: u16, feed: Feed) {
+    const LOOK_EVERY: Duration = Duration::from_millis(20);
+    while shards > 1 && !feed.is_divided() && handle.why_stopped().is_none() {
+        if let Ok(Reply::KeysView(view)) = handle.read_local(KEYS).await
+            && view.revision() > 1
+            && !feed.is_divided()
+        {
+            return tracing::warn!(
+                "keys-shards = {shards}: the cluster was founded with one group of keys, and written to; it stays as it is"
+            );
+        }
+        tokio::time::sleep(LOOK_EVERY).await;
+    }
+}
+
 /// Says that clients are served, once they are: somebody leads, and this member knows who.
-async fn say_ready(handle: Handle<Reply>, name: String, (group, serves): (GroupId, String)) {
+async fn say_ready(
+    handle: Handle<Reply>,
+    name: String,
+    (group, serves): (GroupId, String),
+    served: oneshot::Receiver<()>,
+) {
     // A read goes the way of all requests: once it is answered, everyone on that way knows the leader, the front ends too.
     while handle.leader(group).await.is_err() || handle.read(group).await.is_err() {
         if handle.why_stopped().is_some() {
@@ -295,11 +330,24 @@ async fn say_ready(handle: Handle<Reply>, name: String, (group, serves): (GroupI
         }
         tracing::warn!("no leader yet: a majority of the members must be up and reach each other");
     }
+    if served.await.is_err() {
+        return;
+    }
     // The words that those look for who wait for an etcd.
     tracing::info!("ready to serve client requests");
     crate::output::print(format!("{READY}{name} {serves}, member {:x}\n", handle.node().0).as_bytes());
     if let Err(error) = systemd::notify(systemd::ServiceState::Ready) {
         tracing::warn!("systemd does not take the message that this member is ready: {error}");
+    }
+}
+
+/// Tells the state half how time passes, for what it says and proposes again.
+async fn tick_shards(handle: Handle<Reply>) {
+    let mut ticks = tokio::time::interval(TICK);
+    ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    while handle.why_stopped().is_none() {
+        ticks.tick().await;
+        let _ = handle.input(shards_tick(handle.node()));
     }
 }
 

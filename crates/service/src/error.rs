@@ -4,7 +4,9 @@ use quorate_consensus::{ChangeRefusal, Refusal};
 use quorate_keyspace::{AuthError, KeyspaceError};
 use quorate_node::Answer;
 use quorate_placement::PlacementError;
-use quorate_wire::{ApiError, EtcdError, OtherError};
+use quorate_wire::{ApiError, Code, EtcdError, OtherError};
+
+use crate::shards::Undone;
 
 /// What the keyspace says against a request.
 #[must_use]
@@ -32,6 +34,22 @@ pub fn keyspace_error(error: KeyspaceError) -> ApiError {
     }
 }
 
+/// Why a command on divided keys was not done.
+#[must_use]
+pub fn undone_error(undone: Undone) -> ApiError {
+    let unavailable = |text: &str| ApiError::Other(OtherError::new(Code::Unavailable, text.to_owned()));
+    match undone {
+        Undone::Undivided(why) => {
+            ApiError::Other(OtherError::new(Code::InvalidArgument, format!("quorate: {why}")))
+        }
+        Undone::Busy => EtcdError::TooManyRequests.into(),
+        Undone::Silent => unavailable(
+            "quorate: a shard that this concerns has no leader, or did not answer in time; nothing was done, and it may be asked again",
+        ),
+        Undone::Unknown => EtcdError::Timeout.into(),
+    }
+}
+
 /// What users and roles say against a request, or its caller.
 #[must_use]
 pub fn auth_error(error: AuthError) -> ApiError {
@@ -52,10 +70,9 @@ pub fn auth_error(error: AuthError) -> ApiError {
         AuthError::AuthNotEnabled => EtcdError::AuthNotEnabled.into(),
         AuthError::PermissionDenied => EtcdError::PermissionDenied.into(),
         AuthError::InvalidAuthToken => EtcdError::InvalidAuthToken.into(),
-        AuthError::TooLarge => ApiError::Other(OtherError::new(
-            quorate_wire::Code::ResourceExhausted,
-            format!("quorate: {error}"),
-        )),
+        AuthError::TooLarge => {
+            ApiError::Other(OtherError::new(Code::ResourceExhausted, format!("quorate: {error}")))
+        }
     }
 }
 

@@ -30,14 +30,15 @@ pub mod zookeeper;
 use quorate_consensus::GroupId;
 
 pub use agreement::agreement_tick;
-pub use error::{answer_error, auth_error, keyspace_error, placement_error};
+pub use error::{answer_error, auth_error, keyspace_error, placement_error, undone_error};
 pub use quorate_keyspace as keyspace;
 pub use quorate_node as node;
 pub use quorate_placement as placement;
 pub use quorate_wire as wire;
 pub use quorate_znodes as znodes;
 pub use state::{
-    Bootstrap, Identity, KeysNews, KeysSink, Reply, State, TOUCHES_MAX, TreeNews, TreeSink, touch, tree_word,
+    Bootstrap, FOUNDED_MAX, Founding, Identity, KeysNews, KeysSink, Reply, State, TOUCHES_MAX, TreeNews,
+    TreeSink, shards_tick, touch, tree_word,
 };
 
 /// The group that keeps the cluster's own records: members, groups, identities of disks.

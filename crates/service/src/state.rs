@@ -16,18 +16,21 @@ use quorate_placement::{Command as MetaCommand, Placement, View as MetaView};
 use crate::{
     KEYS, META, TREE,
     agreement::{Agreement, Word},
+    shards::{Keys, NodeShards, ShardsOut, Undone},
 };
 
 mod added;
 mod compared;
 mod keys;
 mod records;
+mod sharded;
 mod tree;
 
 use added::Added;
 pub use added::tree_word;
 use keys::Listener;
 pub use keys::{KeysNews, KeysSink};
+pub use sharded::{FOUNDED_MAX, Founding, shards_tick};
 use tree::Tree;
 pub use tree::{TOUCHES_MAX, TreeNews, TreeSink, touch};
 
@@ -36,6 +39,8 @@ pub use tree::{TOUCHES_MAX, TreeNews, TreeSink, touch};
 pub enum Reply {
     /// A command on the keys came to this.
     Keys(Outcome<quorate_keyspace::Response>),
+    /// A command on the keys was not done, for a reason that the keyspace does not know of.
+    Undone(Undone),
     /// The keys, as of the read.
     KeysView(KeysView),
     /// A change of the cluster's records came to this; if it changed members, every group has followed.
@@ -80,7 +85,10 @@ pub struct State {
     identity: Identity,
     bootstrap: Option<MetaCommand>,
     meta: Replica<Placement>,
-    keys: Replica<Keyspace>,
+    keys: Replica<Keys>,
+    /// The shards of the keys, once they are founded.
+    shards: Option<NodeShards>,
+    founding: Option<Founding>,
     keys_listener: Listener,
     agreement: Agreement,
     tree: Option<Tree>,
@@ -98,7 +106,7 @@ pub struct State {
     /// The read of the records under way that says what they want.
     confirming: Option<Ticket>,
     meta_applied: Applied<Placement>,
-    keys_applied: Applied<Keyspace>,
+    keys_applied: Applied<Keys>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -116,7 +124,9 @@ impl State {
         let (node, life) = (identity.node, identity.life);
         State {
             meta: Replica::new(Placement::new(), birth.clone(), node, life),
-            keys: Replica::new(Keyspace::new(), birth.clone(), node, life),
+            keys: Replica::new(Keys::Alone(Keyspace::new()), birth.clone(), node, life),
+            shards: None,
+            founding: None,
             keys_listener: Listener::default(),
             agreement: Agreement::default(),
             tree: None,
@@ -137,7 +147,7 @@ impl State {
 
     /// The keys, for checkers.
     #[must_use]
-    pub fn keys(&self) -> &Replica<Keyspace> {
+    pub fn keys(&self) -> &Replica<Keys> {
         &self.keys
     }
 
@@ -167,6 +177,10 @@ impl State {
                     self.keys.apply(entry, &mut self.keys_applied);
                     self.keys_reached(out);
                     observe(self, KEYS);
+                    if self.keys.machine().order().is_some() {
+                        self.open_shards(out);
+                        self.keys_answers(out);
+                    }
                 }
                 self.keys_done(false, out);
             }
@@ -181,18 +195,23 @@ impl State {
                 }
                 self.followed(out);
             }
-            _ => {}
+            group => self.shard_entries(group, entries, out),
         }
     }
 
     fn keys_done(&mut self, jumped: bool, out: &mut StateOutputs<Reply>) {
         let applied = &mut self.keys_applied;
         self.keys.release_reads(applied);
-        // Before anybody is answered: whoever is told of a write finds it in what the front end has heard of.
-        self.keys_listener.applied(&self.keys, &mut applied.events, jumped);
-        out.replies.extend(applied.replies.drain(..).map(|(ticket, outcome)| (ticket, Reply::Keys(outcome))));
-        let own = std::mem::take(&mut applied.own);
+        match self.keys.machine().alone() {
+            // Before anybody is answered: whoever is told of a write finds it in what the front end has heard of.
+            Ok(keyspace) => self.keys_listener.applied(keyspace, &mut applied.events, jumped),
+            // What had changed before the founding changes nothing for those who listen: it founds what is new.
+            Err(_) => applied.events.clear(),
+        }
+        self.keys_answers(out);
+        let own = std::mem::take(&mut self.keys_applied.own);
         Self::serve_keys(&self.keys, &mut self.keys_applied, out);
+        self.order_done(jumped, out);
         out.core.push(Self::report(KEYS, &self.keys, own, jumped));
         self.followed(out);
     }
@@ -219,8 +238,8 @@ impl State {
     }
 
     /// One view for all reads of a batch: taking it costs nothing, but the writer pays for every one that is still held.
-    fn serve_keys(keys: &Replica<Keyspace>, applied: &mut Applied<Keyspace>, out: &mut StateOutputs<Reply>) {
-        if !applied.reads.is_empty() {
+    fn serve_keys(keys: &Replica<Keys>, applied: &mut Applied<Keys>, out: &mut StateOutputs<Reply>) {
+        if !applied.reads.is_empty() && keys.machine().alone().is_ok() {
             let view = keys.machine().view();
             out.replies.extend(applied.reads.drain(..).map(|ticket| (ticket, Reply::KeysView(view.clone()))));
         }
@@ -349,12 +368,23 @@ impl State {
                         Some(tree) => tree.restore(&meta, chunks, out),
                         None => return,
                     },
-                    _ => return,
+                    _ => {
+                        let (Some(order), Some(shards)) = (self.keys.machine().order(), &mut self.shards)
+                        else {
+                            return;
+                        };
+                        let mut done = ShardsOut::default();
+                        let restored = shards.restore(group, &meta, chunks, order, &mut done);
+                        restored.map(|report| {
+                            out.core.extend(report.map(NodeInput::State));
+                            self.advance_shards(done, out);
+                        })
+                    }
                 };
                 match restored {
                     Ok(()) if group == META => self.meta_done(true, out),
-                    Ok(()) if group == TREE => self.followed(out),
-                    Ok(()) => self.keys_done(true, out),
+                    Ok(()) if group == KEYS => self.keys_done(true, out),
+                    Ok(()) => self.followed(out),
                     Err(error) => {
                         let why = error.to_string();
                         out.core.push(NodeInput::State(FromState::RestoreFailed { group, why }));
@@ -374,6 +404,7 @@ impl State {
                         self.keys.read_at(index, ticket, &mut self.keys_applied);
                     }
                     Self::serve_keys(&self.keys, &mut self.keys_applied, out);
+                    self.serve_order_reads(out);
                 }
                 TREE => {
                     if let Some(tree) = &mut self.tree {
@@ -384,6 +415,7 @@ impl State {
             },
             ToState::ReadLocal { group, ticket } => match group {
                 META => out.replies.push((ticket, Reply::MetaView(self.meta.machine().view()))),
+                KEYS if self.shards.is_some() => self.read_shards_here(ticket, out),
                 KEYS => out.replies.push((ticket, Reply::KeysView(self.keys.machine().view()))),
                 TREE => {
                     let view = self.tree.as_ref().map(|tree| tree.replica.machine().view());
@@ -405,7 +437,10 @@ impl State {
                         Some(tree) => tree.snapshot(),
                         None => return,
                     },
-                    _ => return,
+                    group => match self.shards.as_mut().and_then(|shards| shards.snapshot(group)) {
+                        Some(snapshot) => snapshot,
+                        None => return,
+                    },
                 };
                 out.core.push(NodeInput::State(snapshot));
             }
@@ -418,6 +453,9 @@ impl State {
             ToState::Relayed { group: KEYS, from, bytes } if Word::is_one(&bytes) => {
                 self.hear_of_agreement(from, bytes, out);
             }
+            ToState::Relayed { group: KEYS, from, bytes } if crate::shards::Word::is_one(&bytes) => {
+                self.hear_of_shards(from, bytes, out);
+            }
             ToState::Relayed { group: KEYS, from, bytes } => {
                 self.keys_listener.tell(KeysNews::Word { from, bytes });
             }
@@ -426,7 +464,9 @@ impl State {
                 if group == KEYS {
                     self.agreement.new_lead(change.leader);
                     self.keys_listener.tell(KeysNews::Role(change));
+                    self.found(change.role == Role::Leader, out);
                 }
+                self.shards_role(group, change, out);
                 if group == META {
                     self.leads_meta = change.role == Role::Leader;
                     self.added.new_lead();

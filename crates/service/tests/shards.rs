@@ -14,7 +14,6 @@ use quorate_service::{
         self, Command, Compare, CompareResult, CompareTarget, DeleteRange, Event, Keyspace, News, Operation,
         Put, Range, Reply, Shard, SortOrder, SortTarget, Txn,
     },
-    node::Ticket,
     placement::shards::{Command as MapCommand, ShardMap, Shards, Token},
     shards::{Asked, Numbered, Parts, Sequence, ShardReplica},
 };
@@ -51,6 +50,7 @@ struct Node {
     order: Orderer,
     order_at: usize,
     replicas: BTreeMap<ShardId, (ShardReplica, usize)>,
+    /// All up to here was placed in one of them when it was restored.
     sequence: Sequence,
     out: Vec<Numbered>,
 }
@@ -58,22 +58,28 @@ struct Node {
 impl Node {
     fn new() -> Node {
         let order = Orderer::new(1, SHARDS);
-        let replica = |id: ShardId| {
-            (id, (ShardReplica::new(id, Shard::new(Keyspace::new()), order.slices(id).unwrap().clone()), 0))
-        };
+        let replica = |id: ShardId| (id, (ShardReplica::new(id, Shard::new(Keyspace::new())), 0));
         let replicas = SHARDS.map(replica).into();
         Node { order, order_at: 0, replicas, sequence: Sequence::new(1), out: vec![] }
     }
 
-    fn gather(&mut self, placed: Vec<Numbered>) {
-        placed.into_iter().for_each(|numbered| self.sequence.add(numbered));
-        let revision = self.order.revision();
-        let reached = self.replicas.values().map(|(replica, _)| replica.reached(revision)).min().unwrap();
+    fn gather(&mut self) {
         let read = self.sequence.revision();
-        let out = self.sequence.advance(reached);
+        let mut replicas: Vec<&mut ShardReplica> =
+            self.replicas.values_mut().map(|(replica, _)| replica).collect();
+        let out = self.sequence.advance(self.order.revision(), &mut replicas);
         // A revision that could be read is there whole.
         assert!(out.iter().all(|numbered| !numbered.changes || numbered.revision > read), "{read}: {out:?}");
         self.out.extend(out);
+    }
+
+    /// A replica begins anew from its snapshot, which says what was read of the log and is not placed.
+    fn restores(&mut self, shard: ShardId) {
+        let (replica, _) = self.replicas.get_mut(&shard).unwrap();
+        let state = Keyspace::restore(&mut replica.machine().snapshot()).unwrap();
+        *replica = ShardReplica::restored(replica.head(), state).unwrap();
+        assert!(replica.follow(&self.order), "nothing is forgotten");
+        self.gather();
     }
 }
 
@@ -86,6 +92,8 @@ struct World {
     order_log: Vec<OrderCommand>,
     /// The tickets of transactions, in the order in which they began.
     begun: Vec<usize>,
+    /// Whose entry of a shard's log it is.
+    tickets: BTreeMap<(ShardId, u64), usize>,
     /// Where the store stood at the beginning of each, once its entry was applied.
     known: BTreeMap<TxnId, u64>,
     nodes: Vec<Node>,
@@ -104,6 +112,7 @@ impl World {
             logs: SHARDS.map(|shard| (shard, vec![])).into(),
             order_log: vec![],
             begun: vec![],
+            tickets: BTreeMap::new(),
             known: BTreeMap::new(),
             nodes: vec![Node::new(), Node::new()],
             scribe: Scribe::new(ScribeConfig::default(), Instant::START),
@@ -233,9 +242,10 @@ impl World {
         }
     }
 
-    fn asked(&self, command: &Command, ticket: usize, known: u64, shard: ShardId) -> Asked {
-        let at = Position::new(1, self.logs[&shard].len() as u64 + 1);
-        Asked { at, command: command.encode(), known, ticket: Some(Ticket(ticket as u64)) }
+    fn asked(&mut self, command: &Command, ticket: usize, known: u64, shard: ShardId) -> Asked {
+        let entry = self.logs[&shard].len() as u64 + 1;
+        self.tickets.insert((shard, entry), ticket);
+        Asked { at: Position::new(1, entry), command: command.encode(), known, entry }
     }
 
     /// The shard's leader logs the barrier of the next transaction that touches it.
@@ -283,9 +293,8 @@ impl World {
         let (replica, at) = this.replicas.get_mut(&shard).unwrap();
         let Some(entry) = self.logs[&shard].get(*at) else { return false };
         *at += 1;
-        let mut placed = vec![];
-        replica.take(entry.clone(), &mut placed);
-        this.gather(placed);
+        replica.take(entry.clone());
+        this.gather();
         true
     }
 
@@ -296,11 +305,10 @@ impl World {
         if let Ok(Some(txn)) = this.order.apply(command) {
             self.known.insert(txn, this.order.revision());
         }
-        let mut placed = vec![];
         for (replica, _) in this.replicas.values_mut() {
-            assert!(replica.follow(&this.order, &mut placed), "nothing is forgotten");
+            assert!(replica.follow(&this.order), "nothing is forgotten");
         }
-        this.gather(placed);
+        this.gather();
         if node == 0 {
             self.scribe.settled(command);
         }
@@ -328,6 +336,7 @@ impl World {
             30..35 => self.reports(node, shard),
             35..39 => self.orders(),
             _ if self.chance(8) && node == 1 => self.nodes[1] = Node::new(),
+            _ if self.chance(2) => self.nodes[node].restores(shard),
             // A shard is silent for so long that transactions are void.
             _ if self.silent && self.chance(16) => self.now = self.now + Duration::from_millis(2_100),
             // The order group's leader changes: the next one has been told nothing.
@@ -395,7 +404,7 @@ fn in_order(out: &[Numbered]) -> Vec<Numbered> {
         "a revision comes after a later one"
     );
     let mut out = out.to_vec();
-    out.sort_by_key(|numbered| (place(numbered), numbered.ticket, numbered.shard));
+    out.sort_by_key(|numbered| (place(numbered), numbered.txn, numbered.shard, numbered.entry));
     out
 }
 
@@ -419,7 +428,7 @@ fn check(world: &World, seen: &mut Seen) {
         let count = rest.iter().take_while(of).count().max(1);
         let (items, after) = rest.split_at(count);
         rest = after;
-        let ticket = first.ticket.expect("each has one").0 as usize;
+        let ticket = world.tickets[&(first.shard, first.entry)];
         assert!(answered.insert(ticket), "answered once");
         let request = &world.requests[ticket];
         // Asked when revision `seen` was there to be read: it comes after that.
@@ -465,8 +474,10 @@ fn check(world: &World, seen: &mut Seen) {
     for at in [0, (revision / 2) as i64, revision as i64] {
         let all =
             Range { key: "a".into(), range_end: "\0".into(), revision: at, limit: 5, ..Range::default() };
-        let views =
-            one.replicas.values().map(|(replica, _)| replica.view(revision).range(&all.part()).unwrap());
+        let views = one
+            .replicas
+            .values()
+            .map(|(replica, _)| replica.machine().view(revision).range(&all.part()).unwrap());
         assert_eq!(all.merge(views), alone.view().range(&all).unwrap());
     }
 }

@@ -126,7 +126,7 @@ impl World {
         let leads = self.checker.keys().status(host).role == Role::Leader;
         if let (Told::Reply(reply), false) = (&told, leads) {
             match reply {
-                Reply::Keys(_) | Reply::Meta(_) | Reply::Tree(_) => {
+                Reply::Keys(_) | Reply::Meta(_) | Reply::Tree(_) | Reply::Undone(_) => {
                     self.marks.hit(Mark::WriteThroughFollower)
                 }
                 Reply::KeysView(_) | Reply::MetaView(_) | Reply::TreeView(_) => {

@@ -258,10 +258,10 @@ impl Client {
                 }
                 Ok(outcome)
             }
-            // Of the cluster's records and the tree no client asks.
-            Told::Reply(Reply::Meta(_) | Reply::MetaView(_) | Reply::Tree(_) | Reply::TreeView(_)) => {
-                Err(Move::Ignore)
-            }
+            // Of the cluster's records and the tree no client asks, and the keys are not divided.
+            Told::Reply(
+                Reply::Meta(_) | Reply::MetaView(_) | Reply::Tree(_) | Reply::TreeView(_) | Reply::Undone(_),
+            ) => Err(Move::Ignore),
             Told::Answer(Answer::Unknown | Answer::Stopped) => {
                 current.in_doubt = true;
                 if current.call.is_write() && current.tag.is_none() && !planted!("X01") {

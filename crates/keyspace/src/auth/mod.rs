@@ -30,6 +30,7 @@ pub(crate) use codec::{read_as, read_authenticate, read_change, write_as, write_
 pub use command::{As, Authenticate, Change, PasswordHash, Permission, PermissionKind, TokenDigest};
 pub use error::AuthError;
 use spans::Spans;
+pub(crate) use verdict::Attached;
 pub use verdict::{Ask, Caller};
 
 /// The user that nobody can do without while auth is on, and the role that may everything.

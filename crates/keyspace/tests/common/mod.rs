@@ -4,6 +4,7 @@
 
 pub mod generate;
 mod leases;
+pub mod shards;
 pub mod shell;
 
 use std::collections::BTreeMap;

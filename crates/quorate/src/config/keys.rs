@@ -364,6 +364,13 @@ pub(super) const KEYS: &[Key] = &[
         "What replicates etcd's keys; decided when the cluster is founded, the same on each member",
     ),
     key(
+        "keys-shards",
+        Kind::Count(1, quorate_service::FOUNDED_MAX as u64),
+        "1",
+        "N",
+        "Among how many groups etcd's keys are divided, likewise; each may be led by another member, and all have one order",
+    ),
+    key(
         "tree-engine",
         Kind::Word(&["zab", "raft", "off"]),
         "zab",

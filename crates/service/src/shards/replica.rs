@@ -1,26 +1,50 @@
 //! A shard's replica on this node: its log on the one side, the order on the other.
+//!
+//! ```text
+//!   entries ─► Lane ─► steps ─ evaluate ─► Placer ◄─ slices of the order
+//!                        │                   │ numbered: it has its revision
+//!                        └────── place ◄─────┘ once all shards of the node have come as far
+//! ```
 
 use std::collections::VecDeque;
 
 use bytes::Bytes;
-use quorate_consensus::{Position, ShardId};
-use quorate_keyspace::{News, Response, Shard, View, Weight};
-use quorate_node::Ticket;
-use quorate_order::{
-    Lane, LaneEntry, Mark, Orderer, Placement, Placer, Report, Slices, Step, Turn, TxnId, Verdict,
-};
+use quorate_consensus::{DecodeError, Position, Reader, ShardId, Writer};
+use quorate_keyspace::{Keyspace, News, Response, Shard, Weight};
+use quorate_order::{Lane, LaneEntry, Orderer, Place, Placement, Placer, Report, Step, Turn, TxnId, Verdict};
 
 /// What is asked of a shard by an entry of its log.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Asked {
-    /// Where the entry stands.
+    /// Where it stands: a command of this shard alone in its log; its part of a transaction in the order's, where the transaction began, so that all parts
+    /// come to the same (the id of a lease, the epoch of who ends one).
     pub at: Position,
     /// A command of the keyspace.
     pub command: Bytes,
     /// For this shard's part of a transaction: where the store stood when it began.
     pub known: u64,
-    /// Who waits for it on this node.
-    pub ticket: Option<Ticket>,
+    /// The index of the entry in this shard's log.
+    pub entry: u64,
+}
+
+impl Asked {
+    /// Writes it.
+    pub fn encode(&self, to: &mut Writer) {
+        to.varint(self.at.epoch.0);
+        to.varint(self.at.index.0);
+        to.bytes(&self.command);
+        to.varint(self.known);
+        to.varint(self.entry);
+    }
+
+    /// Reads what [`Asked::encode`] wrote.
+    ///
+    /// # Errors
+    /// Truncated or malformed input.
+    pub fn decode(from: &mut Reader) -> Result<Asked, DecodeError> {
+        let at = Position::new(from.varint()?, from.varint()?);
+        Ok(Asked { at, command: from.bytes()?, known: from.varint()?, entry: from.varint()? })
+    }
 }
 
 /// What has its revision.
@@ -34,8 +58,8 @@ pub struct Numbered {
     pub changes: bool,
     /// It is this shard's part of a transaction, of which this branch was taken.
     pub txn: Option<(TxnId, bool)>,
-    /// Who waits for it on this node.
-    pub ticket: Option<Ticket>,
+    /// The index of its entry in the shard's log; for a part of a transaction, that of the barrier.
+    pub entry: u64,
     /// What it came to.
     pub response: Response,
     /// What changed, in order.
@@ -45,39 +69,69 @@ pub struct Numbered {
 /// A replica of one shard.
 ///
 /// Architecture Invariant: nothing leaves it without a revision. {a put is committed, evaluated, and in no cut}: nobody is answered, nothing is read, no watcher told.
+///
+/// Architecture Invariant: nothing is placed before all shards of the node have placed what stands before it ([`ShardReplica::place_up_to`]). So at any moment the
+/// stores of a node's shards are one store, as it was at one revision. {B's log is late, A has revision 60 and B may have 59}: A waits with it, and evaluates on.
 #[derive(Debug)]
 pub struct ShardReplica {
     shard: ShardId,
     machine: Shard,
     lane: Lane<Asked>,
     placer: Placer,
-    /// Given by the lane and not evaluated: the first one waits for a revision that is open.
+    /// Given by the lane and not placed, oldest first.
     steps: VecDeque<Step<Asked>>,
-    /// Who waits for what is evaluated and has no revision, oldest first.
-    waiting: VecDeque<Option<Ticket>>,
+    /// So many of them are evaluated; the next one waits for a revision that is open.
+    evaluated: usize,
+    /// Turns, and branches of transactions, that are evaluated and have no revision.
+    unnumbered: usize,
+    /// What has its revision and is not placed, and from where a replica goes on that has placed it.
+    numbered: VecDeque<(Placement, Place)>,
+    /// What is placed.
+    place: Place,
     /// What it says at the barrier at which it stands.
     weight: Option<(TxnId, Weight)>,
+    /// The same of the last barrier, also behind it.
+    weighed: Option<(TxnId, Weight)>,
     /// The order has placed a transaction, and what became of it is not in this log yet.
     held: Option<Placement>,
-    /// Who waits for the transaction at whose barrier it stands.
-    asks: Option<Ticket>,
 }
 
+const VERSION: u8 = 1;
+
 impl ShardReplica {
-    /// A replica whose state is that of the end of what `slices` have forgotten: the beginning, or a snapshot's.
+    /// A replica at the beginning of its log.
     #[must_use]
-    pub fn new(shard: ShardId, machine: Shard, slices: Slices) -> ShardReplica {
+    pub fn new(shard: ShardId, machine: Shard) -> ShardReplica {
+        ShardReplica::of(shard, machine, Lane::default(), VecDeque::new(), Place::default())
+    }
+
+    fn of(
+        shard: ShardId,
+        machine: Shard,
+        lane: Lane<Asked>,
+        steps: VecDeque<Step<Asked>>,
+        place: Place,
+    ) -> ShardReplica {
         ShardReplica {
             shard,
             machine,
-            lane: Lane::default(),
-            placer: Placer::new(shard, slices),
-            steps: VecDeque::new(),
-            waiting: VecDeque::new(),
+            lane,
+            placer: Placer::resumed(shard, place),
+            steps,
+            evaluated: 0,
+            unnumbered: 0,
+            numbered: VecDeque::new(),
+            place,
             weight: None,
+            weighed: None,
             held: None,
-            asks: None,
         }
+    }
+
+    /// Which shard.
+    #[must_use]
+    pub fn shard(&self) -> ShardId {
+        self.shard
     }
 
     /// The placed state, to look at.
@@ -98,16 +152,16 @@ impl ShardReplica {
         self.lane.newest()
     }
 
-    /// What this shard's part of the transaction comes to, at whose barrier it stands.
+    /// Entries that wait behind the barrier.
     #[must_use]
-    pub fn weight(&self) -> Option<(TxnId, Weight)> {
-        self.weight
+    pub fn waiting(&self) -> usize {
+        self.lane.waiting()
     }
 
-    /// A picture as of `revision`, up to which all shards have their numbers here.
+    /// What this shard's part of the transaction came to, if its barrier is the last one that was taken.
     #[must_use]
-    pub fn view(&self, revision: u64) -> View {
-        self.machine.view(revision)
+    pub fn weighed(&self, txn: TxnId) -> Option<Weight> {
+        self.weighed.filter(|(weighed, _)| *weighed == txn).map(|(_, weight)| weight)
     }
 
     /// Up to this revision everything of this shard has its number here; `order` is the revision that the order has come to.
@@ -130,76 +184,158 @@ impl ShardReplica {
         Report { shard: self.shard, upto: self.placer.evaluated_to(), verdict }
     }
 
-    /// How far it is placed.
+    /// What is placed.
     #[must_use]
-    pub fn placed(&self) -> Mark {
-        self.placer.placed()
+    pub fn place(&self) -> Place {
+        self.place
     }
 
     /// Takes the next committed entry of the shard's log.
-    pub fn take(&mut self, entry: LaneEntry<Asked>, out: &mut Vec<Numbered>) {
+    pub fn take(&mut self, entry: LaneEntry<Asked>) {
         let mut steps = Vec::new();
         self.lane.take(entry, &mut steps);
         self.steps.extend(steps);
-        self.go_on(out);
     }
 
     /// Takes what is new in the order. False: some of that was forgotten, and the replica needs a snapshot.
     #[must_use]
-    pub fn follow(&mut self, order: &Orderer, out: &mut Vec<Numbered>) -> bool {
-        let there = order.slices(self.shard).is_some_and(|slices| self.placer.follow(slices));
-        self.go_on(out);
-        there
+    pub fn follow(&mut self, order: &Orderer) -> bool {
+        order.slices(self.shard).is_some_and(|slices| self.placer.follow(slices))
     }
 
-    /// Evaluates and places, as far as both the log and the order have come. Either may let the other go on.
-    fn go_on(&mut self, out: &mut Vec<Numbered>) {
-        while self.evaluate_one() || self.place_one(out) {}
+    /// Evaluates, and gives revisions, as far as both the log and the order have come.
+    pub fn advance(&mut self) {
+        while self.evaluate_one() {}
+        while self.number_one() {}
     }
 
     /// False: nothing is left, or the next one waits for a revision that is open.
     fn evaluate_one(&mut self) -> bool {
-        let Some(step) = self.steps.front() else { return false };
+        let Some(step) = self.steps.get(self.evaluated) else { return false };
         match step {
             Step::Turn(asked) => {
                 let Some(changes) = self.machine.evaluate(asked.at, &asked.command) else { return false };
                 self.placer.evaluated(Turn { changes });
-                self.waiting.push_back(asked.ticket);
+                self.unnumbered += 1;
             }
             Step::Ask(txn, asked) => {
                 let weight = self.machine.weigh(asked.at, &asked.command, asked.known);
                 let Some(weight) = weight else { return false };
-                (self.weight, self.asks) = (Some((*txn, weight)), asked.ticket);
+                self.weight = Some((*txn, weight));
+                self.weighed = self.weight;
             }
             Step::Branch(_, branch) => {
                 self.machine.decide(Some(*branch));
                 self.weight = None;
-                self.waiting.push_back(self.asks.take());
+                self.unnumbered += 1;
             }
             Step::Void(_) => {
                 self.machine.decide(None);
-                (self.weight, self.asks) = (None, None);
+                self.weight = None;
             }
         }
-        self.steps.pop_front();
+        self.evaluated += 1;
+        self.drop_void();
         true
     }
 
-    fn place_one(&mut self, out: &mut Vec<Numbered>) -> bool {
+    fn number_one(&mut self) -> bool {
         let Some(placement) = self.held.take().or_else(|| self.placer.place()) else { return false };
-        let (revision, changes, txn) = match placement {
-            Placement::Turn { revision, changes, .. } => (revision, changes, None),
-            // Its branch is logged behind the barrier, and may not have come yet.
-            Placement::Txn { .. } if self.waiting.is_empty() => {
-                self.held = Some(placement);
-                return false;
-            }
-            Placement::Txn { txn, branch, revision, changes } => (revision, changes, Some((txn, branch))),
-        };
-        let placed = self.machine.place(revision);
-        let ticket = self.waiting.pop_front().expect("what is placed was evaluated");
-        let (response, news) = (placed.response, placed.events);
-        out.push(Numbered { shard: self.shard, revision, changes, txn, ticket, response, news });
+        // Its branch is logged behind the barrier, and may not have come yet.
+        if matches!(placement, Placement::Txn { .. }) && self.unnumbered == 0 {
+            self.held = Some(placement);
+            return false;
+        }
+        self.unnumbered -= 1;
+        self.numbered.push_back((placement, self.placer.place_now()));
         true
+    }
+
+    /// Places what has its revision, up to this one.
+    pub fn place_up_to(&mut self, revision: u64, out: &mut Vec<Numbered>) {
+        while let Some((placement, place)) = self.numbered.front().copied() {
+            let (at, changes, txn) = match placement {
+                Placement::Turn { revision, changes, .. } => (revision, changes, None),
+                Placement::Txn { txn, branch, revision, changes } => (revision, changes, Some((txn, branch))),
+            };
+            if at > revision {
+                return;
+            }
+            self.numbered.pop_front();
+            self.place = place;
+            let entry = self.drop_placed();
+            let placed = self.machine.place(at);
+            let (response, news) = (placed.response, placed.events);
+            out.push(Numbered { shard: self.shard, revision: at, changes, txn, entry, response, news });
+        }
+    }
+
+    /// The first steps are placed, and need not be told to whoever is restored; the index of their entry.
+    fn drop_placed(&mut self) -> u64 {
+        let first = self.steps.pop_front();
+        self.evaluated -= 1;
+        let entry = match first {
+            Some(Step::Turn(asked)) => asked.entry,
+            Some(Step::Ask(_, asked)) => {
+                let branch = self.steps.pop_front();
+                debug_assert!(
+                    matches!(branch, Some(Step::Branch(..))),
+                    "a transaction that is placed was decided"
+                );
+                self.evaluated -= 1;
+                asked.entry
+            }
+            other => unreachable!("what is placed begins with a turn or a barrier: {other:?}"),
+        };
+        self.drop_void();
+        entry
+    }
+
+    /// A transaction that came to nothing leaves nothing behind, once it is the oldest that is not placed.
+    fn drop_void(&mut self) {
+        while self.evaluated >= 2 && matches!(self.steps.get(1), Some(Step::Void(_))) {
+            self.steps.drain(..2);
+            self.evaluated -= 2;
+        }
+    }
+
+    /// All that a snapshot says beside the placed state: how much that is, and what was read of the log and is not placed.
+    ///
+    /// What is evaluated is evaluated again by whoever is restored: it comes to the same, however much is placed.
+    #[must_use]
+    pub fn head(&self) -> Bytes {
+        let mut to = Writer::new();
+        to.u8(VERSION);
+        to.varint(u64::from(self.shard.0));
+        to.varint(self.place.placed.turns);
+        to.varint(self.place.placed.changes);
+        to.varint(self.place.slice);
+        to.varint(self.place.inside);
+        to.varint(self.steps.len() as u64);
+        self.steps.iter().for_each(|step| step.encode(&mut to, Asked::encode));
+        self.lane.encode(&mut to, Asked::encode);
+        to.finish()
+    }
+
+    /// The replica that a snapshot describes: its head, and the placed state.
+    ///
+    /// # Errors
+    /// Truncated or malformed input, or another version's.
+    pub fn restored(head: Bytes, machine: Keyspace) -> Result<ShardReplica, DecodeError> {
+        let mut from = Reader::new(head);
+        match from.u8()? {
+            VERSION => {}
+            value => {
+                return Err(DecodeError::Unknown { what: "version of a shard's state", value: value.into() });
+            }
+        }
+        let shard = u32::try_from(from.varint()?).map_err(|_| DecodeError::Invalid { what: "shard" })?;
+        let placed = quorate_order::Mark { turns: from.varint()?, changes: from.varint()? };
+        let place = Place { placed, slice: from.varint()?, inside: from.varint()? };
+        let count = from.count(2)?;
+        let steps = (0..count).map(|_| Step::decode(&mut from, Asked::decode)).collect::<Result<_, _>>()?;
+        let lane = Lane::decode(&mut from, Asked::decode)?;
+        from.finish()?;
+        Ok(ShardReplica::of(ShardId(shard), Shard::new(machine), lane, steps, place))
     }
 }

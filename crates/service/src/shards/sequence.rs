@@ -1,21 +1,15 @@
-//! What the shards of a node have placed, as one sequence.
+//! What the shards of a node place, as one sequence.
 
-use std::collections::BTreeMap;
-
-use quorate_consensus::ShardId;
 use quorate_keyspace::News;
 
-use super::Numbered;
+use super::{Numbered, ShardReplica};
 
-/// Gathers what shards place, each at its own pace, and lets it out revision by revision.
+/// Lets the shards of a node place together, revision by revision.
 ///
-/// Architecture Invariant: a revision comes out whole, and after all those before it. {T puts into A and B at 6; A has placed it, B has not}: nothing of 6 is seen, and
-/// nothing of 7.
-#[derive(Debug, Default)]
+/// Architecture Invariant: a revision comes out whole, and after all those before it. {T puts into A and B at 6; A has it, B has not come to it}: nothing of 6 is
+/// placed, and nothing of 7.
+#[derive(Debug)]
 pub struct Sequence {
-    /// By revision; the change itself before what was told of it; then in order of arrival within a shard.
-    waiting: BTreeMap<(u64, bool, ShardId, u64), Numbered>,
-    arrived: u64,
     /// All up to here came out.
     out: u64,
 }
@@ -24,7 +18,7 @@ impl Sequence {
     /// Of a node whose state is as of `revision`.
     #[must_use]
     pub fn new(revision: u64) -> Sequence {
-        Sequence { waiting: BTreeMap::new(), arrived: 0, out: revision }
+        Sequence { out: revision }
     }
 
     /// The revision up to which everything came out: what a read on this node sees.
@@ -33,18 +27,23 @@ impl Sequence {
         self.out
     }
 
-    /// A shard has placed something.
-    pub fn add(&mut self, numbered: Numbered) {
-        self.arrived += 1;
-        let told = !numbered.changes;
-        self.waiting.insert((numbered.revision, told, numbered.shard, self.arrived), numbered);
-    }
-
-    /// All shards have placed what they have up to `reached`: the items that come out by that, in order.
-    pub fn advance(&mut self, reached: u64) -> Vec<Numbered> {
-        self.out = self.out.max(reached);
-        let rest = self.waiting.split_off(&(self.out + 1, false, ShardId(0), 0));
-        let mut out: Vec<Numbered> = std::mem::replace(&mut self.waiting, rest).into_values().collect();
+    /// Lets all shards of the node go as far as they can; `order` is the revision that the order has come to. What is placed by that, in order.
+    ///
+    /// One that is placed may decide what another waits for, in its own shard; so it goes on until nobody does. It ends: each round places something, or is the last.
+    pub fn advance(&mut self, order: u64, shards: &mut [&mut ShardReplica]) -> Vec<Numbered> {
+        let mut out = Vec::new();
+        loop {
+            shards.iter_mut().for_each(|shard| shard.advance());
+            let reached = shards.iter().map(|shard| shard.reached(order)).min().unwrap_or(order);
+            self.out = self.out.max(reached);
+            let before = out.len();
+            shards.iter_mut().for_each(|shard| shard.place_up_to(reached, &mut out));
+            if out.len() == before {
+                break;
+            }
+        }
+        // The change itself before what was told of it.
+        out.sort_by_key(|numbered| (numbered.revision, !numbered.changes, numbered.shard));
         number_changes(&mut out);
         out
     }

@@ -5,7 +5,7 @@ use std::{fmt, sync::Arc};
 use bytes::Bytes;
 use quorate_consensus::{NodeId, RoleChange, StateMachine as _};
 use quorate_keyspace::{Auth, Keyspace, News};
-use quorate_node::Replica;
+use quorate_placement::shards::ShardMap;
 
 use super::State;
 
@@ -28,6 +28,8 @@ pub enum KeysNews {
         /// Its users and roles now.
         auth: Arc<Auth>,
     },
+    /// The keys are divided into shards, as this says; what concerns one alone is best proposed to its group.
+    Founded(Arc<ShardMap>),
     /// This node's role in the group changed, or its leader did.
     Role(RoleChange),
     /// A member's front end has a word for this one's; see `NodeInput::Relay`. Outside input.
@@ -62,18 +64,13 @@ impl Listener {
         }
     }
 
-    /// The replica has applied entries, of which this came; or jumped.
-    pub(super) fn applied(
-        &mut self,
-        keys: &Replica<Keyspace>,
-        events: &mut Vec<(u64, Vec<News>)>,
-        jumped: bool,
-    ) {
-        let revision = keys.machine().number();
+    /// The one keyspace was given entries, of which this came; or jumped.
+    pub(super) fn applied(&mut self, keys: &Keyspace, events: &mut Vec<(u64, Vec<News>)>, jumped: bool) {
+        let revision = keys.number();
         let before = std::mem::replace(&mut self.told, revision);
         let news: Vec<News> = events.drain(..).flat_map(|(_, events)| events).collect();
         if jumped {
-            self.tell(KeysNews::Replaced { revision, auth: Arc::clone(keys.machine().view().auth()) });
+            self.tell(KeysNews::Replaced { revision, auth: Arc::clone(keys.view().auth()) });
         } else if !news.is_empty() {
             self.tell(KeysNews::Applied { before, revision, news });
         }

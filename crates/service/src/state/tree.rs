@@ -200,12 +200,14 @@ impl State {
     /// How far the groups that clients write to have followed the records: the one that is behind all others.
     pub(super) fn data_followed(&self) -> u64 {
         let tree = self.tree.as_ref().map_or(u64::MAX, |tree| tree.replica.followed());
-        self.keys.followed().min(tree)
+        let shards = self.shards.as_ref().map_or(u64::MAX, crate::shards::NodeShards::followed);
+        self.keys.followed().min(tree).min(shards)
     }
 
     /// The groups that become what the records want as soon as they do.
-    pub(super) fn data_groups(&self) -> impl Iterator<Item = GroupId> + use<> {
-        [crate::KEYS].into_iter().chain(self.tree.as_ref().map(|_| TREE))
+    pub(super) fn data_groups(&self) -> Vec<GroupId> {
+        let shards = self.shards.iter().flat_map(crate::shards::NodeShards::groups);
+        [crate::KEYS].into_iter().chain(self.tree.as_ref().map(|_| TREE)).chain(shards).collect()
     }
 }
 

@@ -90,6 +90,8 @@ impl Feed {
                 self.tell(OfLeases::Role(change));
             }
             KeysNews::Word { from, bytes } => self.tell(OfLeases::Word(from, bytes)),
+            // The keys are not divided here.
+            KeysNews::Founded(_) => {}
         }
     }
 

@@ -12,6 +12,7 @@ use super::{
     Ledger, Wrong,
     clocks::Moment,
     ledger::{Fate, Happened},
+    stage::Calm,
 };
 use crate::{
     marks::{Mark, Marks},
@@ -101,12 +102,12 @@ impl Leases {
         }
     }
 
-    /// Looks at what has been committed since the last time. `calm`: since when faults have been over for a while.
+    /// Looks at what has been committed since the last time. `calm`: if faults have been over for a while.
     pub(super) fn follow(
         &mut self,
         ledger: &Ledger,
         moment: &Moment,
-        calm: Option<Time>,
+        calm: Option<Calm>,
         marks: &mut Marks,
     ) -> Result<(), Wrong> {
         let happened = ledger.happened(self.followed);
@@ -158,7 +159,7 @@ impl Leases {
         lease: Lease,
         epoch: u64,
         moment: &Moment,
-        calm: Option<Time>,
+        calm: Option<Calm>,
     ) -> Result<(), Wrong> {
         let Some((host, decision)) = self.decided.get(&(lease.id, lease.granted, epoch)).cloned() else {
             return wrong(format!("{lease:?} is ended in epoch {epoch}, in which nobody decided that"));
@@ -178,7 +179,9 @@ impl Leases {
             // Nobody has asked for it since this steward began: it counts what the log said was left.
             (lead.began, left)
         };
-        let latest = (from + drifted(time)).max(calm) + SLACK;
+        // What was asked before the faults were over, the steward may hear as they end: {the leader's state half is slow, a lease is granted meanwhile, and applied
+        // there two seconds later, when all is mended}.
+        let latest = (from.max(calm.healed) + drifted(time)).max(calm.since) + SLACK;
         if decided_at > latest {
             return wrong(format!(
                 "{lease:?} ends only at {decided_at} ns: last asked for at {asked}, its steward began at {}, {left} s were left then",

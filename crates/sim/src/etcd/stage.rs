@@ -30,6 +30,15 @@ use crate::{
 /// Until a cluster that has healed is calm: as long as it has to elect.
 const CALM_AFTER: Time = 7 * SECONDS / 2;
 
+/// Faults are over.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Calm {
+    /// When all was mended.
+    pub(super) healed: Time,
+    /// Since when it has been so for a while.
+    pub(super) since: Time,
+}
+
 impl World {
     /// Lets `act` have the clients of the keys' watches and leases, if there are any, beside the world.
     fn with_etcd(&mut self, act: impl FnOnce(&mut World, &mut Etcd)) {
@@ -49,10 +58,11 @@ impl World {
         }
     }
 
-    /// Since when faults have been over for a while, if they have.
-    fn calm_since(&self) -> Option<Time> {
-        let since = self.shape.faults_end + CALM_AFTER;
-        (self.faults_over && self.now() >= since).then_some(since)
+    /// If faults have been over for a while.
+    fn calm_of_keys(&self) -> Option<Calm> {
+        let healed = self.shape.faults_end;
+        let since = healed + CALM_AFTER;
+        (self.faults_over && self.now() >= since).then_some(Calm { healed, since })
     }
 
     /// A clock is about to change, or has just changed.
@@ -64,7 +74,7 @@ impl World {
     fn moment(&mut self, etcd: &mut Etcd) -> Moment {
         let now = self.now();
         let moment = etcd.clocks.read(now, &self.hosts);
-        let calm = self.calm_since();
+        let calm = self.calm_of_keys();
         let Some(ledger) = self.checker.reference().ledger() else { return moment };
         if etcd.revisions.back().is_none_or(|(_, revision)| *revision < ledger.revision) {
             etcd.revisions.push_back((now, ledger.revision));

@@ -1,0 +1,498 @@
+//! What the group of keys is: one keyspace; or, from the entry that founds its shards on, the order over them.
+//!
+//! ```text
+//!   log of KEYS:   put · put · found(map) │ cut · lease grant · cut · txn over two shards · decide · cut …
+//!                  one keyspace           │ the order: what concerns one shard alone stands in that one's log
+//! ```
+//!
+//! The group, its leader, its reads and whatever else is asked of "the keys" stay what they were. A command that comes into its log after the founding is a transaction
+//! over the shards that it touches: correct whoever proposed it, and whatever that one knew; only slower than in its shard's own log.
+//!
+//! An entry of the order begins with a byte with which no command of the keyspace begins; before the founding it makes no sense, and does nothing.
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use bytes::Bytes;
+use quorate_consensus::{
+    DecodeError, GroupId, Placed, Position, Reader, RestoreError, ShardId, StateMachine, Writer,
+    fingerprint_of,
+};
+use quorate_keyspace::{Command, Keyspace, KeyspaceError, News, Response, Snapshot, View};
+use quorate_order::{Command as OrderCommand, OrderError, Orderer, Outcome, Part, TxnId};
+use quorate_placement::shards::{Command as MapCommand, ShardMap, Shards};
+
+use super::{Division, Undivided};
+
+/// An entry of the order, and no command of the keyspace.
+const ORDER: u8 = 0xC0;
+const FOUND: u8 = 1;
+const COMMAND: u8 = 2;
+const SNAPSHOT_VERSION: u8 = 1;
+
+/// The entry that founds the shards of a cluster of one keyspace: `found` is [`MapCommand::Found`].
+#[must_use]
+pub fn found_entry(found: &MapCommand) -> Bytes {
+    let mut to = Writer::new();
+    to.u8(ORDER);
+    to.u8(FOUND);
+    to.raw(&found.encode());
+    to.finish()
+}
+
+/// An entry of the order.
+#[must_use]
+pub fn order_entry(command: &OrderCommand) -> Bytes {
+    let mut to = Writer::new();
+    to.u8(ORDER);
+    to.u8(COMMAND);
+    to.raw(&command.encode());
+    to.finish()
+}
+
+/// What an entry of the group of keys came to.
+#[derive(Clone, Debug, PartialEq)]
+pub enum KeysResponse {
+    /// It is done, or refused.
+    Done(Response),
+    /// It is a transaction over shards, and answered when that is placed.
+    Begun(TxnId),
+    /// It was not begun.
+    Undone(Undone),
+    /// It was an entry of the order, which nobody waits for.
+    Ordered,
+}
+
+/// Why a command is not done that the keyspace has nothing against. It is certainly not done.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Undone {
+    /// It cannot be divided among shards.
+    Undivided(Undivided),
+    /// Too many transactions over shards are open.
+    Busy,
+    /// A shard did not say in time what it comes to there.
+    Silent,
+    /// It may have been done or not: a snapshot stepped over the place where it would have been seen.
+    Unknown,
+}
+
+/// A transaction over shards that some shard's log may still have to hold.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Body {
+    command: Bytes,
+    at: Position,
+    known: u64,
+}
+
+/// What a shard's leader needs to log a transaction's barrier.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Barrier {
+    /// Where it began.
+    pub at: Position,
+    /// Where the store stood then.
+    pub known: u64,
+    /// The shard's part: a command of the keyspace.
+    pub part: Bytes,
+}
+
+/// The order over the shards of keys.
+#[derive(Clone, Debug)]
+pub struct Order {
+    orderer: Orderer,
+    map: Arc<ShardMap>,
+    /// What each shard begins as: no key, and what concerns all.
+    born: View,
+    bodies: BTreeMap<TxnId, Body>,
+}
+
+/// Replicas are compared by it.
+impl PartialEq for Order {
+    fn eq(&self, other: &Order) -> bool {
+        self.head() == other.head() && self.born.digest() == other.born.digest()
+    }
+}
+
+impl Order {
+    /// The order that begins with a founding; none if this cannot be one.
+    fn found(found: &MapCommand, keyspace: &Keyspace) -> Option<Order> {
+        let MapCommand::Found { shards, .. } = found else { return None };
+        let first = shards.iter().find(|founder| founder.shard == ShardId(1))?;
+        let mut founding = Shards::new(first.group, first.members.clone(), first.engine).ok()?;
+        let effect = founding.evaluate(found).ok()?;
+        founding.apply(effect);
+        let view = keyspace.view();
+        // Keys would have to move, and leases with them.
+        if view.revision() != 1 || view.lease_count() != 0 {
+            return None;
+        }
+        let map = founding.map().clone();
+        let orderer = Orderer::new(view.revision(), map.shards().iter().map(|entry| entry.shard));
+        Some(Order { orderer, map: Arc::new(map), born: view, bodies: BTreeMap::new() })
+    }
+
+    /// How it stands.
+    #[must_use]
+    pub fn orderer(&self) -> &Orderer {
+        &self.orderer
+    }
+
+    /// The shards.
+    #[must_use]
+    pub fn map(&self) -> &Arc<ShardMap> {
+        &self.map
+    }
+
+    /// A shard, as it begins.
+    #[must_use]
+    pub fn birth(&self) -> Keyspace {
+        Keyspace::restore(&mut self.born.snapshot()).expect("a snapshot of one's own reads back")
+    }
+
+    /// The command of a transaction that is not decided.
+    #[must_use]
+    pub fn open_command(&self, txn: TxnId) -> Option<&Bytes> {
+        self.bodies.get(&txn).filter(|_| self.orderer.waits_for(txn)).map(|body| &body.command)
+    }
+
+    /// The transactions that a shard's log may still have to hold and that come behind this one, in order, with what the shard's leader logs.
+    pub fn barriers(&self, shard: ShardId, behind: TxnId) -> impl Iterator<Item = (TxnId, Barrier)> {
+        let later = self.bodies.range(TxnId(behind.0 + 1)..);
+        later.filter_map(move |(txn, body)| {
+            // A transaction that is void needs no barrier; where one stands already, its end is logged all the same.
+            if self.orderer.part(shard, *txn) == Part::Void {
+                return None;
+            }
+            let command = Command::decode(&body.command).ok()?;
+            let part = Division::of(&command, &self.map).ok()?.part(shard)?;
+            Some((*txn, Barrier { at: body.at, known: body.known, part }))
+        })
+    }
+
+    fn carry_out(&mut self, at: Position, bytes: &Bytes) -> KeysResponse {
+        if bytes.first() != Some(&ORDER) {
+            return self.begin(at, bytes);
+        }
+        let command = match bytes.get(1) {
+            Some(&COMMAND) => OrderCommand::decode(&bytes.slice(2..)).ok(),
+            // It is founded already.
+            _ => None,
+        };
+        // Transactions begin as commands of the keyspace, and shards come by foundings.
+        if let Some(command) = command.filter(|command| {
+            matches!(
+                command,
+                OrderCommand::Cut(_) | OrderCommand::Decide { .. } | OrderCommand::Forget { .. }
+            )
+        }) && self.orderer.apply(&command).is_ok()
+        {
+            self.forget_bodies(&command);
+        }
+        KeysResponse::Ordered
+    }
+
+    fn begin(&mut self, at: Position, bytes: &Bytes) -> KeysResponse {
+        let revision = self.orderer.revision();
+        let refuse = |error| KeysResponse::Done(Response { revision, result: Err(error) });
+        let Ok(command) = Command::decode(bytes) else { return refuse(KeyspaceError::Malformed) };
+        if let Some(asked) = compacts_at(&command)
+            && u64::try_from(asked).is_ok_and(|asked| asked > revision)
+        {
+            return refuse(KeyspaceError::FutureRevision { current: revision });
+        }
+        let division = match Division::of(&command, &self.map) {
+            Ok(division) => division,
+            Err(why) => return KeysResponse::Undone(Undone::Undivided(why)),
+        };
+        match self.orderer.apply(&OrderCommand::Begin(division.shards().collect())) {
+            Ok(Some(txn)) => {
+                self.bodies.insert(txn, Body { command: bytes.clone(), at, known: revision });
+                KeysResponse::Begun(txn)
+            }
+            Ok(None) | Err(OrderError::TooManyOpen) => KeysResponse::Undone(Undone::Busy),
+            Err(_) => refuse(KeyspaceError::Malformed),
+        }
+    }
+
+    /// What no shard's log has to hold any more: transactions that are void, and those that all shards have behind durable snapshots.
+    fn forget_bodies(&mut self, command: &OrderCommand) {
+        match command {
+            OrderCommand::Decide { txn, outcome: Outcome::Void } => _ = self.bodies.remove(txn),
+            OrderCommand::Forget { .. } => {
+                let orderer = &self.orderer;
+                let is_done = |txn| orderer.shards().any(|shard| orderer.part(shard, txn) != Part::Void);
+                self.bodies.retain(|txn, _| is_done(*txn));
+            }
+            _ => {}
+        }
+    }
+
+    fn head(&self) -> Bytes {
+        let mut to = Writer::new();
+        to.u8(SNAPSHOT_VERSION);
+        to.bytes(&self.map.encode());
+        to.bytes(&self.orderer.encode());
+        to.varint(self.bodies.len() as u64);
+        for (txn, body) in &self.bodies {
+            to.varint(txn.0);
+            to.varint(body.at.epoch.0);
+            to.varint(body.at.index.0);
+            to.varint(body.known);
+            to.bytes(&body.command);
+        }
+        to.finish()
+    }
+
+    fn restored(head: Bytes, born: View) -> Result<Order, DecodeError> {
+        let mut from = Reader::new(head);
+        match from.u8()? {
+            SNAPSHOT_VERSION => {}
+            value => {
+                return Err(DecodeError::Unknown {
+                    what: "version of an order's state",
+                    value: value.into(),
+                });
+            }
+        }
+        let map = Arc::new(ShardMap::decode(&from.bytes()?)?);
+        let orderer = Orderer::decode(&from.bytes()?)?;
+        let mut bodies = BTreeMap::new();
+        for _ in 0..from.count(5)? {
+            let txn = TxnId(from.varint()?);
+            let at = Position::new(from.varint()?, from.varint()?);
+            bodies.insert(txn, Body { at, known: from.varint()?, command: from.bytes()? });
+        }
+        from.finish()?;
+        Ok(Order { orderer, map, born, bodies })
+    }
+
+    /// About how many bytes its snapshot takes.
+    fn size_bytes(&self) -> u64 {
+        const SLICE_BYTES: usize = 16;
+        let slices = |shard| self.orderer.slices(shard).map_or(0, |slices| slices.len() * SLICE_BYTES);
+        let bodies = self.bodies.values().map(|body| body.command.len() + SLICE_BYTES);
+        self.orderer.shards().map(slices).chain(bodies).sum::<usize>() as u64
+    }
+
+    /// The group of a shard.
+    #[must_use]
+    pub fn group_of(&self, shard: ShardId) -> Option<GroupId> {
+        self.map.get(shard).map(|entry| entry.group)
+    }
+}
+
+fn compacts_at(command: &Command) -> Option<i64> {
+    match command {
+        Command::Compact(compact) => Some(compact.revision),
+        Command::As(named) => compacts_at(&named.command),
+        _ => None,
+    }
+}
+
+/// The state machine of the group of keys.
+#[derive(Debug)]
+pub enum Keys {
+    /// One keyspace.
+    Alone(Keyspace),
+    /// The order over its shards.
+    Ordered(Box<Order>),
+}
+
+/// What an entry is about to do.
+#[derive(Debug)]
+pub enum KeysEffect {
+    /// A command of the one keyspace.
+    Alone(quorate_keyspace::Effect),
+    /// The shards are founded.
+    Found(Box<Order>),
+    /// An entry of the order, or of one keyspace that cannot be founded: at this place.
+    Entry(Position, Bytes),
+}
+
+/// A snapshot being written.
+#[derive(Debug)]
+pub struct KeysSnapshot {
+    head: std::vec::IntoIter<Bytes>,
+    state: Snapshot,
+}
+
+impl Iterator for KeysSnapshot {
+    type Item = Bytes;
+
+    fn next(&mut self) -> Option<Bytes> {
+        self.head.next().or_else(|| self.state.next())
+    }
+}
+
+impl Keys {
+    /// The one keyspace, or the order over its shards.
+    ///
+    /// # Errors
+    /// It is the order.
+    pub fn alone(&self) -> Result<&Keyspace, &Order> {
+        match self {
+            Keys::Alone(keyspace) => Ok(keyspace),
+            Keys::Ordered(order) => Err(order),
+        }
+    }
+
+    /// The order, if the shards are founded.
+    #[must_use]
+    pub fn order(&self) -> Option<&Order> {
+        self.alone().err()
+    }
+}
+
+impl StateMachine for Keys {
+    type Effect = KeysEffect;
+    type Response = KeysResponse;
+    type Event = News;
+    type View = View;
+    type Snapshot = KeysSnapshot;
+
+    fn evaluate(&mut self, at: Position, command: &Bytes) -> KeysEffect {
+        match self {
+            Keys::Alone(_) if command.first() == Some(&ORDER) => {
+                let Keys::Alone(keyspace) = self else { unreachable!("just seen") };
+                let found = (command.get(1) == Some(&FOUND)).then(|| MapCommand::decode(&command.slice(2..)));
+                let order = found.and_then(Result::ok).and_then(|found| Order::found(&found, keyspace));
+                order.map_or_else(
+                    || KeysEffect::Entry(at, command.clone()),
+                    |order| KeysEffect::Found(Box::new(order)),
+                )
+            }
+            Keys::Alone(keyspace) => KeysEffect::Alone(keyspace.evaluate(at, command)),
+            Keys::Ordered(_) => KeysEffect::Entry(at, command.clone()),
+        }
+    }
+
+    fn changes(effect: &KeysEffect) -> bool {
+        match effect {
+            KeysEffect::Alone(effect) => Keyspace::changes(effect),
+            KeysEffect::Found(_) | KeysEffect::Entry(..) => false,
+        }
+    }
+
+    fn number(&self) -> u64 {
+        match self {
+            Keys::Alone(keyspace) => keyspace.number(),
+            Keys::Ordered(order) => order.orderer.revision(),
+        }
+    }
+
+    fn place(&mut self, effect: KeysEffect, number: u64) -> Placed<KeysResponse, News> {
+        let response = match (effect, self) {
+            (KeysEffect::Alone(effect), Keys::Alone(keyspace)) => {
+                let Placed { response, events } = keyspace.place(effect, number);
+                return Placed { response: KeysResponse::Done(response), events };
+            }
+            (KeysEffect::Found(order), keys) => {
+                *keys = Keys::Ordered(order);
+                KeysResponse::Ordered
+            }
+            (KeysEffect::Entry(at, bytes), Keys::Ordered(order)) => order.carry_out(at, &bytes),
+            (KeysEffect::Entry(..), Keys::Alone(_)) => KeysResponse::Ordered,
+            (KeysEffect::Alone(_), Keys::Ordered(_)) => {
+                unreachable!("what is evaluated is placed before the next is")
+            }
+        };
+        Placed { response, events: Vec::new() }
+    }
+
+    /// Of the one keyspace. The order knows no keys: their views are given by who places them.
+    fn view(&self) -> View {
+        match self {
+            Keys::Alone(keyspace) => keyspace.view(),
+            Keys::Ordered(order) => order.born.clone(),
+        }
+    }
+
+    fn snapshot(&self) -> KeysSnapshot {
+        match self {
+            Keys::Alone(keyspace) => {
+                KeysSnapshot { head: Vec::new().into_iter(), state: keyspace.snapshot() }
+            }
+            Keys::Ordered(order) => {
+                let mut head = order.head();
+                let mut length = Writer::new();
+                length.u8(ORDER);
+                length.u64(head.len() as u64);
+                let mut pieces = vec![length.finish()];
+                while !head.is_empty() {
+                    pieces.push(head.split_to(head.len().min(Self::CHUNK_BYTES_MAX)));
+                }
+                KeysSnapshot { head: pieces.into_iter(), state: order.born.snapshot() }
+            }
+        }
+    }
+
+    fn restore(chunks: &mut dyn Iterator<Item = Bytes>) -> Result<Keys, RestoreError> {
+        let first = chunks.next().ok_or(RestoreError::Incomplete)?;
+        if first.first() != Some(&ORDER) {
+            return Keyspace::restore(&mut std::iter::once(first).chain(chunks)).map(Keys::Alone);
+        }
+        let length = Reader::new(first.slice(1..)).u64()?;
+        let mut head = Vec::new();
+        while (head.len() as u64) < length {
+            head.extend_from_slice(&chunks.next().ok_or(RestoreError::Incomplete)?);
+        }
+        let born = Keyspace::restore(chunks)?.view();
+        Ok(Keys::Ordered(Box::new(Order::restored(head.into(), born)?)))
+    }
+
+    fn digest(&self) -> u64 {
+        match self {
+            Keys::Alone(keyspace) => keyspace.digest(),
+            Keys::Ordered(order) => fingerprint_of(&(&order.head()[..], order.born.digest())),
+        }
+    }
+
+    fn size_bytes(&self) -> u64 {
+        match self {
+            Keys::Alone(keyspace) => keyspace.size_bytes(),
+            Keys::Ordered(order) => order.size_bytes(),
+        }
+    }
+
+    /// What is done is written as the keyspace writes it, so that the exactly-once table of before the founding is the same; no response of that has revision 0.
+    fn encode_response(response: &KeysResponse, to: &mut Writer) {
+        match response {
+            KeysResponse::Done(response) => response.encode(to),
+            KeysResponse::Begun(txn) => {
+                to.varint(0);
+                to.u8(1);
+                to.varint(txn.0);
+            }
+            KeysResponse::Undone(undone) => {
+                to.varint(0);
+                to.u8(match undone {
+                    Undone::Undivided(Undivided::RangeCompare) => 2,
+                    Undone::Undivided(Undivided::Nested) => 3,
+                    Undone::Busy => 4,
+                    Undone::Silent => 5,
+                    Undone::Unknown => 6,
+                });
+            }
+            KeysResponse::Ordered => {
+                to.varint(0);
+                to.u8(0);
+            }
+        }
+    }
+
+    fn decode_response(from: &mut Reader) -> Result<KeysResponse, DecodeError> {
+        let mut ahead = from.clone();
+        if ahead.varint()? != 0 {
+            return Response::decode(from).map(KeysResponse::Done);
+        }
+        *from = ahead;
+        Ok(match from.u8()? {
+            0 => KeysResponse::Ordered,
+            1 => KeysResponse::Begun(TxnId(from.varint()?)),
+            2 => KeysResponse::Undone(Undone::Undivided(Undivided::RangeCompare)),
+            3 => KeysResponse::Undone(Undone::Undivided(Undivided::Nested)),
+            4 => KeysResponse::Undone(Undone::Busy),
+            5 => KeysResponse::Undone(Undone::Silent),
+            6 => KeysResponse::Undone(Undone::Unknown),
+            value => return Err(DecodeError::Unknown { what: "response of the keys", value: value.into() }),
+        })
+    }
+}

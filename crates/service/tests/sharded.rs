@@ -1,0 +1,258 @@
+//! A cluster whose keys are divided is one etcd: whatever its clients are told, one keyspace would have told them.
+#![allow(clippy::unwrap_used, reason = "tests")]
+
+#[path = "sharded/world.rs"]
+mod world;
+
+use std::collections::BTreeMap;
+
+use quorate_consensus::{Position, StateMachine as _};
+use quorate_service::{
+    keyspace::{
+        self, Command, Compact, Compare, CompareResult, CompareTarget, DeleteRange, Event, Keyspace,
+        KeyspaceError, LeaseId, Operation, Put, Range, Response, Txn, View,
+    },
+    shards::Undone,
+};
+use world::{NODES, Told, World};
+
+fn key(world: &mut World) -> String {
+    format!("k{}", world.pick(12))
+}
+
+fn end(world: &mut World) -> &'static str {
+    ["", "", "\0", "k5", "l"][world.pick(5) as usize]
+}
+
+fn put(world: &mut World) -> Put {
+    let lease = if world.chance(4) { LeaseId(1 + world.pick(3) as i64) } else { LeaseId(0) };
+    let value = format!("{}", world.pick(5)).into();
+    Put { key: key(world).into(), value, lease, prev_kv: world.chance(2), ..Put::default() }
+}
+
+fn delete(world: &mut World) -> DeleteRange {
+    DeleteRange { key: key(world).into(), range_end: end(world).into(), prev_kv: world.chance(2) }
+}
+
+fn txn(world: &mut World) -> Txn {
+    let seen = world.seen();
+    let compare = (0..world.pick(3)).map(|_| {
+        let target = match world.pick(3) {
+            0 => CompareTarget::Mod(world.pick(seen + 6) as i64),
+            1 => CompareTarget::Version(world.pick(4) as i64),
+            _ => CompareTarget::Value("1".into()),
+        };
+        let result =
+            [CompareResult::Equal, CompareResult::Greater, CompareResult::Less][world.pick(3) as usize];
+        Compare { key: key(world).into(), range_end: "".into(), result, target }
+    });
+    let compare = compare.collect();
+    let branch = |world: &mut World| {
+        let operation = |world: &mut World| match world.pick(6) {
+            0..3 => Operation::Put(put(world)),
+            3 => Operation::DeleteRange(delete(world)),
+            _ => {
+                let revision = if world.chance(3) { world.pick(seen) as i64 } else { 0 };
+                let range_end = end(world).into();
+                Operation::Range(Range { key: key(world).into(), range_end, revision, ..Range::default() })
+            }
+        };
+        (0..world.pick(4)).map(|_| operation(world)).collect()
+    };
+    Txn { compare, success: branch(world), failure: branch(world) }
+}
+
+fn asks(world: &mut World) {
+    let command = match world.pick(20) {
+        0..9 => Command::Put(put(world)),
+        9..12 => Command::DeleteRange(delete(world)),
+        12..17 => Command::Txn(txn(world)),
+        17 => Command::LeaseGrant { id: LeaseId(1 + world.pick(3) as i64), ttl_s: 10 },
+        18 => Command::LeaseRevoke { id: LeaseId(1 + world.pick(3) as i64) },
+        _ => Command::Compact(Compact {
+            revision: world.seen() as i64 - world.pick(20) as i64,
+            physical: false,
+        }),
+    };
+    // What fails by itself is refused before anything is proposed.
+    if keyspace::check(&command, &keyspace::Limits::default()).is_ok() {
+        world.asks(command);
+    }
+}
+
+/// The state after each revision; more than one, where something happened that takes none.
+struct Oracle {
+    states: BTreeMap<u64, Vec<View>>,
+}
+
+fn evaluate(view: &View, command: &Command) -> (Response, View) {
+    let mut state = Keyspace::restore(&mut view.snapshot()).unwrap();
+    let placed = state.apply(Position::new(1, 1), &command.encode());
+    (placed.response, state.view())
+}
+
+/// Leases remember the entry that granted them, which is another one here.
+fn alike(one: &Response, other: &Response) -> bool {
+    let plain = |response: &Response| {
+        let mut plain = response.clone();
+        match &mut plain.result {
+            Ok(keyspace::Reply::LeaseGrant(lease)) => lease.granted = 0,
+            // Of two leases that are missing, in two shards, either is named.
+            Err(KeyspaceError::LeaseNotFound(lease)) => *lease = LeaseId(0),
+            _ => {}
+        }
+        plain
+    };
+    plain(one) == plain(other)
+}
+
+fn takes_a_revision(before: &View, response: &Response, command: &Command) -> bool {
+    let (said, after) = evaluate(before, command);
+    after.revision() > before.revision() && alike(&said, response)
+}
+
+/// Has each answer follow from the states that the answers before it made, and says what they were.
+fn replay(world: &World) -> Oracle {
+    let mut done: Vec<(&Command, &Response)> = Vec::new();
+    for request in &world.requests {
+        if let (Some(command), Some(Told::Done(response))) = (&request.command, &request.told) {
+            assert!(response.revision >= request.seen, "asked after {} was seen: {response:?}", request.seen);
+            done.push((command, response));
+        }
+    }
+    let last = done.iter().map(|(_, response)| response.revision).max().unwrap_or(1);
+    let mut states = BTreeMap::from([(1, vec![Keyspace::new().view()])]);
+    for revision in 1..=last {
+        if revision > 1 {
+            let at = states[&(revision - 1)].clone();
+            let here = |(command, response): &(&Command, &Response)| {
+                response.revision == revision
+                    && at.iter().any(|before| takes_a_revision(before, response, command))
+            };
+            let mut places: Vec<usize> = (0..done.len()).filter(|place| here(&done[*place])).collect();
+            // {a lease's last key is deleted, and the lease revoked}: the answers do not say which of the two took the revision, but that was the deletion.
+            if places.len() > 1 {
+                places.retain(|place| !matches!(done[*place].0, Command::LeaseRevoke { .. }));
+            }
+            let [place] = places[..] else {
+                let candidates: Vec<_> = done.iter().filter(|(_, r)| r.revision == revision).collect();
+                panic!("revision {revision} was given to {}: {candidates:#?}", places.len());
+            };
+            let (command, response) = done.remove(place);
+            // Of states that differ in nothing that has a revision, the last one that comes to this.
+            let before = at.iter().rfind(|before| takes_a_revision(before, response, command)).unwrap();
+            states.insert(revision, vec![evaluate(before, command).1]);
+        }
+        // What changed nothing that has a revision may have changed leases; some order of them explains all of it.
+        let mut rest: Vec<(&Command, &Response)> = Vec::new();
+        done.retain(|told| {
+            let here = told.1.revision == revision;
+            if here {
+                rest.push(*told);
+            }
+            !here
+        });
+        while !rest.is_empty() {
+            let now = states[&revision].last().unwrap().clone();
+            let fits = |view: &View, (command, response): &(&Command, &Response)| {
+                let (said, after) = evaluate(view, command);
+                after.revision() == revision && alike(&said, response)
+            };
+            let changes =
+                |(command, _): &(&Command, &Response)| evaluate(&now, command).1.digest() != now.digest();
+            let before = rest.len();
+            rest.retain(|told| !(fits(&now, told) && !changes(told)));
+            if rest.len() == before {
+                let place = rest.iter().position(|told| fits(&now, told));
+                let Some(place) = place else { panic!("at {revision} nothing explains {rest:#?}") };
+                let (command, _) = rest.remove(place);
+                states.get_mut(&revision).unwrap().push(evaluate(&now, command).1);
+            }
+        }
+    }
+    Oracle { states }
+}
+
+fn all(view: &View, revision: u64) -> Vec<keyspace::KeyValue> {
+    let range =
+        Range { key: "k".into(), range_end: "\0".into(), revision: revision as i64, ..Range::default() };
+    view.range(&range).unwrap().kvs
+}
+
+/// The events of each revision, by key: their order within it is the shards'.
+fn by_revision(events: &[Event], since: u64) -> BTreeMap<u64, Vec<(bytes::Bytes, u64)>> {
+    let mut told: BTreeMap<u64, Vec<_>> = BTreeMap::new();
+    let mut last = (0, 0);
+    for event in events {
+        assert!(
+            (event.kv.mod_revision, event.sub) > last,
+            "since {since}: {:?}",
+            events.iter().map(|e| (e.kv.mod_revision, e.sub)).collect::<Vec<_>>()
+        );
+        last = (event.kv.mod_revision, event.sub);
+        if event.kv.mod_revision > since {
+            told.entry(event.kv.mod_revision).or_default().push((event.kv.key.clone(), event.kv.version));
+        }
+    }
+    told.values_mut().for_each(|events| events.sort());
+    told
+}
+
+#[test]
+fn a_cluster_whose_keys_are_divided_is_one_etcd() {
+    let (mut done, mut silent, mut views, mut restored) = (0, 0, 0, 0);
+    for seed in 0..300 {
+        let mut world = World::new(seed);
+        for _ in 0..1_500 {
+            if world.chance(12) {
+                asks(&mut world);
+            }
+            if world.chance(40) {
+                let serializable = world.chance(3);
+                world.asks_view(serializable);
+            }
+            world.step();
+        }
+        world.settles();
+        let oracle = replay(&world);
+        let last = *oracle.states.last_key_value().unwrap().0;
+        for request in &world.requests {
+            match request
+                .told
+                .as_ref()
+                .unwrap_or_else(|| panic!("seed {seed}: {:?} is never answered", request.command))
+            {
+                Told::Done(_) => done += 1,
+                Told::Undone(Undone::Silent | Undone::Busy | Undone::Undivided(_)) => silent += 1,
+                Told::Undone(Undone::Unknown) => panic!("nobody jumped on node {}", request.node),
+                Told::View(view) => {
+                    views += 1;
+                    assert!(view.revision() >= request.seen, "{} {}", view.revision(), request.seen);
+                    let there = oracle.states[&view.revision()].last().unwrap();
+                    assert_eq!(all(view, 0), all(there, 0), "seed {seed} at {}", view.revision());
+                }
+            }
+        }
+        let end = oracle.states[&last].last().unwrap();
+        let whole = by_revision(&world.nodes[0].heard.lock().unwrap().events, 1);
+        for node in 0..NODES {
+            let heard = world.nodes[node].heard.lock().unwrap();
+            assert_eq!(heard.revision, last, "seed {seed}: node {node}");
+            let mut expected = whole.clone();
+            expected.retain(|revision, _| *revision > heard.since);
+            assert_eq!(by_revision(&heard.events, heard.since), expected, "seed {seed}: node {node}");
+            restored += usize::from(heard.since > 1);
+            let view = world.nodes[node].state.shards().unwrap().view();
+            assert_eq!((all(&view, 0), view.revision()), (all(end, 0), last), "seed {seed}: node {node}");
+            assert_eq!(view.compacted(), end.compacted(), "seed {seed}: node {node}");
+            let leases = |view: &View| -> Vec<_> {
+                view.leases().map(|l| (l.id, view.lease_keys(l.id).collect::<Vec<_>>())).collect()
+            };
+            assert_eq!(leases(&view), leases(end), "seed {seed}: node {node}");
+        }
+    }
+    assert!(
+        done > 15_000 && silent > 100 && views > 5_000 && restored > 100,
+        "{done} {silent} {views} {restored}"
+    );
+}
