@@ -52,7 +52,7 @@ fn txn(world: &mut World) -> Txn {
             0..3 => Operation::Put(put(world)),
             3 => Operation::DeleteRange(delete(world)),
             _ => {
-                let revision = if world.chance(3) { world.pick(seen) as i64 } else { 0 };
+                let revision = if world.chance(3) { (seen - world.pick(seen.min(3))) as i64 } else { 0 };
                 let range_end = end(world).into();
                 Operation::Range(Range { key: key(world).into(), range_end, revision, ..Range::default() })
             }
@@ -66,13 +66,20 @@ fn asks(world: &mut World) {
     let command = match world.pick(20) {
         0..9 => Command::Put(put(world)),
         9..12 => Command::DeleteRange(delete(world)),
-        12..17 => Command::Txn(txn(world)),
+        12..16 => Command::Txn(txn(world)),
+        // One key, as it was at a revision of which its shard may not have heard.
+        16 => {
+            let (put, revision) = (put(world), (world.seen() - world.pick(world.seen().min(3))) as i64);
+            let range = Range { key: put.key.clone(), revision, ..Range::default() };
+            let success = vec![Operation::Range(range), Operation::Put(put)];
+            Command::Txn(Txn { success, ..Txn::default() })
+        }
         17 => Command::LeaseGrant { id: LeaseId(1 + world.pick(3) as i64), ttl_s: 10 },
         18 => Command::LeaseRevoke { id: LeaseId(1 + world.pick(3) as i64) },
-        _ => Command::Compact(Compact {
-            revision: world.seen() as i64 - world.pick(20) as i64,
-            physical: false,
-        }),
+        _ => {
+            let revision = world.seen() as i64 + 3 - world.pick(20) as i64;
+            Command::Compact(Compact { revision, physical: false })
+        }
     };
     // What fails by itself is refused before anything is proposed.
     if keyspace::check(&command, &keyspace::Limits::default()).is_ok() {
@@ -114,10 +121,14 @@ fn takes_a_revision(before: &View, response: &Response, command: &Command) -> bo
 /// Has each answer follow from the states that the answers before it made, and says what they were.
 fn replay(world: &World) -> Oracle {
     let mut done: Vec<(&Command, &Response)> = Vec::new();
+    let mut refused: Vec<(u64, &Command, &Response)> = Vec::new();
     for request in &world.requests {
         if let (Some(command), Some(Told::Done(response))) = (&request.command, &request.told) {
             assert!(response.revision >= request.seen, "asked after {} was seen: {response:?}", request.seen);
-            done.push((command, response));
+            match &response.result {
+                Ok(_) => done.push((command, response)),
+                Err(_) => refused.push((request.seen, command, response)),
+            }
         }
     }
     let last = done.iter().map(|(_, response)| response.revision).max().unwrap_or(1);
@@ -170,6 +181,14 @@ fn replay(world: &World) -> Oracle {
             }
         }
     }
+    // A refusal changes nothing, and may be told some time after it was found out.
+    for (seen, command, response) in refused {
+        let explained = states.range(seen..=response.revision).flat_map(|(_, views)| views).any(|view| {
+            let (said, _) = evaluate(view, command);
+            alike(&Response { revision: response.revision, ..said }, response)
+        });
+        assert!(explained, "nothing explains why {command:?} is refused: {response:?}, asked after {seen}");
+    }
     Oracle { states }
 }
 
@@ -217,11 +236,15 @@ fn a_cluster_whose_keys_are_divided_is_one_etcd() {
         let oracle = replay(&world);
         let last = *oracle.states.last_key_value().unwrap().0;
         for request in &world.requests {
-            match request
-                .told
-                .as_ref()
-                .unwrap_or_else(|| panic!("seed {seed}: {:?} is never answered", request.command))
-            {
+            let Some(told) = &request.told else {
+                assert!(
+                    world.has_begun_anew(request.node),
+                    "seed {seed}: {:?} is never answered",
+                    request.command
+                );
+                continue;
+            };
+            match told {
                 Told::Done(_) => done += 1,
                 Told::Undone(Undone::Silent | Undone::Busy | Undone::Undivided(_)) => silent += 1,
                 Told::Undone(Undone::Unknown) => panic!("nobody jumped on node {}", request.node),

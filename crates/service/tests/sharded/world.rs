@@ -290,6 +290,10 @@ impl World {
         self.tell_role(node, KEYS);
     }
 
+    pub(crate) fn has_begun_anew(&self, node: usize) -> bool {
+        self.nodes[node].life > 1
+    }
+
     /// A leader sends its snapshot to one who is far behind.
     fn is_sent_a_snapshot(&mut self, node: usize, group: GroupId) {
         let (leader, _) = self.leaders[&group];
@@ -301,6 +305,8 @@ impl World {
         }
         self.nodes[node].snapshots.insert(group, saved);
         self.restores(node, group);
+        // What it shows now may be less than what it showed before, unless it waits.
+        self.asks_view_of(node, true);
     }
 
     // ── what happens ────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -324,7 +330,14 @@ impl World {
 
     /// A linearizable read: confirmed by the order, wherever it stands by now.
     pub(crate) fn asks_view(&mut self, serializable: bool) {
-        let node = self.pick(NODES as u64 - 1) as usize;
+        let node = self.pick(NODES as u64) as usize;
+        self.asks_view_of(node, serializable);
+    }
+
+    fn asks_view_of(&mut self, node: usize, serializable: bool) {
+        if self.nodes[node].state.shards().is_none() {
+            return;
+        }
         let ticket = Ticket(self.requests.len() as u64);
         let seen = if serializable { 0 } else { self.seen() };
         self.requests.push(Request { command: None, seen, node, told: None });
@@ -366,8 +379,8 @@ impl World {
             88..92 => self.ticks(node),
             92 => self.elects(group),
             93 | 94 => self.give(node, ToState::SnapshotDue { group }),
-            95 => self.is_sent_a_snapshot(NODES - 1, group),
-            96 if self.chance(4) => self.begins_anew(NODES - 1),
+            95 | 96 => self.is_sent_a_snapshot(NODES - 1, group),
+            98 if self.chance(4) => self.begins_anew(NODES - 1),
             // A word comes late.
             97 => {
                 if let Some(word) = self.words.pop_front() {
