@@ -5,7 +5,7 @@ use std::{collections::BTreeSet, fmt::Write as _, fs};
 
 use crate::{
     Fallible,
-    etcd_differential::{KNOWN, NOT_COMPARED, Why},
+    etcd_differential::{KNOWN, NOT_COMPARED, UNDIVIDED, Why},
 };
 
 const PAGE: &str = "COMPATIBILITY.md";
@@ -214,6 +214,7 @@ fn page() -> Fallible<String> {
     for (_, what) in known().filter(|(why, _)| *why == Why::Deviation) {
         writeln!(page, "- {what}.")?;
     }
+    writeln!(page, "- {UNDIVIDED}.")?;
     page.push_str("\n## Where we are as a later etcd\n\nThe etcd that is compared with is Debian's 3.4; where a later one does otherwise, we do as that.\n\n");
     for (why, what) in known() {
         if let Why::Version(since) = why {

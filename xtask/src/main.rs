@@ -56,7 +56,7 @@ cargo xtask zookeeper-client [zab|raft] the zookeeper-client crate, likewise
 cargo xtask zkcli [zab|raft|zookeeper]  ZooKeeper's shell, every answer compared with ZooKeeper's own in foreign/zkcli/everyday.txt (--write: asks it anew)
 cargo xtask differential --operations N --seeds M --first-seed S   the same random operations against ours and a real ZooKeeper (needs Debian's libzookeeper-java and default-jre-headless)
 cargo xtask differential --smoke       fifteen hundred of them, not for the ledger
-cargo xtask etcd-differential --calls N --seeds M --seed S   the same random calls of etcd's to ours and a real etcd (needs Debian's etcd-server); at the end --ledger: into the ledger, --go-on: does not stop at a difference
+cargo xtask etcd-differential --calls N --seeds M --seed S --shards K   the same random calls of etcd's to ours, with its keys in K shards, and a real etcd (needs Debian's etcd-server); at the end --ledger: into the ledger, --go-on: does not stop at a difference
 cargo xtask etcd-differential --smoke  fifteen hundred of them, not for the ledger
 cargo xtask sim --engine E --seeds N --first-seed S   a campaign of the simulator; a rare state that was never reached fails it
 cargo xtask torture --kills N          kill -9 and restart real processes under load; the history is checked
@@ -114,6 +114,7 @@ fn main() -> ExitCode {
             number("--calls", 10_000),
             number("--seeds", 1),
             number("--seed", 1),
+            number("--shards", 1),
             match arguments.last().map(String::as_str) {
                 Some("--ledger") => etcd_differential::Then::Ledger,
                 Some("--go-on") => etcd_differential::Then::GoOn,

@@ -132,6 +132,16 @@ pub(crate) const KNOWN: &[Known] = &[
     },
 ];
 
+/// What keys that are divided into shards refuse, and etcd does not.
+pub(crate) const UNDIVIDED: &str = "with keys in several shards: a nested transaction whose keys lie in more than one of them, and a compare of a range whose keys do, are refused; and what changed in one revision is told shard by shard";
+
+/// Is it that?
+pub(super) fn is_undivided(ours: &Answer) -> bool {
+    let texts =
+        ["quorate: a nested transaction has keys", "quorate: a compare of the transaction is of a range"];
+    matches!(ours, Answer::Refused { text, .. } if texts.iter().any(|begin| text.starts_with(begin)))
+}
+
 /// Which of them it is, if it is one.
 pub(super) fn find(call: &Call, ours: &Answer, theirs: &Answer) -> Option<usize> {
     KNOWN.iter().position(|known| (known.is)(call, ours, theirs))

@@ -35,7 +35,7 @@ use crate::{
     ledger,
 };
 
-pub(crate) use known::{KNOWN, NOT_COMPARED, Why};
+pub(crate) use known::{KNOWN, NOT_COMPARED, UNDIVIDED, Why};
 
 /// So patient that nobody else is elected while a busy machine lets a server wait; and the shortest lease, of one and a half election timeouts, is etcd's.
 const CALM: [&str; 2] = ["--election-timeout-min=1300ms", "--election-timeout-max=2600ms"];
@@ -65,21 +65,24 @@ pub(crate) enum Then {
 /// Differences that are printed where a run goes on, at most.
 const DIFFERENCES_MAX: usize = 25;
 
-/// So many calls, split between `seeds` seeds from `first_seed` on.
-pub(crate) fn run(calls: u64, seeds: u64, first_seed: u64, then: Then) -> Fallible<()> {
+/// So many calls, split between `seeds` seeds from `first_seed` on, of a cluster whose keys are divided among so many shards.
+pub(crate) fn run(calls: u64, seeds: u64, first_seed: u64, shards: u64, then: Then) -> Fallible<()> {
     let (seeds, mut failed, mut clean) = (seeds.max(1), None, 0);
     let each = calls.div_ceil(seeds);
     let mut met = Met::new();
     let began = Instant::now();
     for seed in first_seed..first_seed + seeds {
-        failed = play(each, seed, then, &mut met).err();
+        failed = play(each, seed, shards, then, &mut met).err();
         if failed.is_some() {
             break;
         }
         clean += each;
     }
     for (at, times) in &met {
-        println!("known, {times} times: {} ({:?})", KNOWN[*at].what, KNOWN[*at].why);
+        match KNOWN.get(*at) {
+            Some(known) => println!("known, {times} times: {} ({:?})", known.what, known.why),
+            None => println!("not asked of etcd, {times} times: {UNDIVIDED}"),
+        }
     }
     let known: u64 = met.values().sum();
     let result = match &failed {
@@ -92,8 +95,9 @@ pub(crate) fn run(calls: u64, seeds: u64, first_seed: u64, then: Then) -> Fallib
     };
     println!("etcd-differential: {result}, in {:.1?}", began.elapsed());
     if then == Then::Ledger {
-        let command =
-            format!("cargo xtask etcd-differential --calls {calls} --seeds {seeds} --seed {first_seed}");
+        let command = format!(
+            "cargo xtask etcd-differential --calls {calls} --seeds {seeds} --seed {first_seed} --shards {shards}"
+        );
         ledger::add(&command, &result)?;
     }
     failed.map_or(Ok(()), Err)
@@ -101,7 +105,8 @@ pub(crate) fn run(calls: u64, seeds: u64, first_seed: u64, then: Then) -> Fallib
 
 /// Enough to see that all of it works; not for the ledger.
 pub(crate) fn smoke(seed: u64) -> Fallible<()> {
-    run(1_500, 1, seed, Then::Stop)
+    run(1_500, 1, seed, 1, Then::Stop)?;
+    run(1_500, 1, seed, 8, Then::Stop)
 }
 
 /// Where etcd's files are: in memory, if the machine has a place for that. What is compared does not depend on its disk.
@@ -123,12 +128,12 @@ impl Drop for Folder {
     }
 }
 
-fn play(calls: u64, seed: u64, then: Then, met: &mut Met) -> Fallible<()> {
+fn play(calls: u64, seed: u64, shards: u64, then: Then, met: &mut Met) -> Fallible<()> {
     let scratch = Scratch::new("etcd-differential")?;
     let folder = Folder(memory(&scratch));
     std::fs::create_dir_all(&folder.0)?;
     let real = Cluster::start(Kind::Etcd, std::slice::from_ref(&folder.0), &Options::default())?;
-    let flags = CALM.map(str::to_owned).into();
+    let flags = CALM.map(str::to_owned).into_iter().chain([format!("--keys-shards={shards}")]).collect();
     let options = Options { no_sync: true, flags, ..Options::default() };
     let cluster = Cluster::start(Kind::Quorate, &scratch.directories(3)?, &options)?;
     client::runtime()?.block_on(async {
@@ -141,6 +146,7 @@ fn play(calls: u64, seed: u64, then: Then, met: &mut Met) -> Fallible<()> {
             marked: 0,
             met,
             asked: 0,
+            shards,
             then,
             differences: 0,
             behind: Instant::now(),
@@ -157,6 +163,7 @@ struct Game<'a> {
     marked: u64,
     met: &'a mut Met,
     asked: u64,
+    shards: u64,
     then: Then,
     differences: usize,
     /// When a watcher was made that begins in the past.
@@ -199,7 +206,17 @@ impl Game<'_> {
     /// Was it granted, by etcd?
     async fn one(&mut self, call: &Call) -> Result<bool, String> {
         let at = self.world.below(self.ours.members() as u64) as usize;
-        let (ours, theirs) = tokio::join!(self.ours.ask(call, at), self.theirs.ask(call, 0));
+        let (ours, theirs) = if self.shards > 1 && matches!(call, Call::Txn(_)) {
+            let ours = self.ours.ask(call, at).await;
+            // etcd is not asked what cannot be asked of keys that are divided.
+            if known::is_undivided(&ours) {
+                *self.met.entry(KNOWN.len()).or_default() += 1;
+                return Ok(false);
+            }
+            (ours, self.theirs.ask(call, 0).await)
+        } else {
+            tokio::join!(self.ours.ask(call, at), self.theirs.ask(call, 0))
+        };
         if let Answer::Said { revision: Some(revision), .. } = &theirs {
             self.world.revision = self.world.revision.max(*revision);
             if let Call::Compact(compact) = call {
@@ -245,7 +262,9 @@ impl Game<'_> {
             loop {
                 {
                     let (mut ours, mut theirs) = (ours.told(), theirs.told());
-                    if *ours == *theirs && marked(&ours) {
+                    let alike =
+                        *ours == *theirs || self.shards > 1 && watches::are_alike_by_revision(&ours, &theirs);
+                    if alike && marked(&ours) {
                         ours.clear();
                         theirs.clear();
                         break;

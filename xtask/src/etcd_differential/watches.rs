@@ -106,6 +106,27 @@ impl Stream {
     }
 }
 
+/// Do both tell the same, but for the order of what changed in one revision? With the keys in several shards that comes shard by shard.
+pub(super) fn are_alike_by_revision(ours: &Told, theirs: &Told) -> bool {
+    let by_revision = |told: &Told| -> Told {
+        let in_order = |lines: &Vec<String>| {
+            let mut lines = lines.clone();
+            lines
+                .chunk_by_mut(|one, other| revision(one).is_some() && revision(one) == revision(other))
+                .for_each(<[String]>::sort);
+            lines
+        };
+        told.iter().map(|(id, lines)| (*id, in_order(lines))).collect()
+    };
+    by_revision(ours) == by_revision(theirs)
+}
+
+/// `m743` of the line of an event.
+fn revision(line: &str) -> Option<&str> {
+    let (event, _) = line.split_once(" before: ")?;
+    event.split(' ').rev().find(|word| word.starts_with('m'))
+}
+
 struct Listener {
     heard: Arc<Mutex<Told>>,
     answered: Arc<AtomicU64>,
