@@ -59,7 +59,7 @@ cargo xtask differential --smoke       fifteen hundred of them, not for the ledg
 cargo xtask etcd-differential --calls N --seeds M --seed S --shards K   the same random calls of etcd's to ours, with its keys in K shards, and a real etcd (needs Debian's etcd-server); at the end --ledger: into the ledger, --go-on: does not stop at a difference
 cargo xtask etcd-differential --smoke  fifteen hundred of them, not for the ledger
 cargo xtask sim --engine E --seeds N --first-seed S   a campaign of the simulator; a rare state that was never reached fails it
-cargo xtask torture --kills N          kill -9 and restart real processes under load; the history is checked
+cargo xtask torture --kills N --shards K   kill -9 and restart real processes under load; the history is checked
 cargo xtask torture --minutes M --engine raft|zab|both --seed S   real servers, each in a network and on a disk of its own (root), in every kind of trouble at once; ten workloads are checked
 cargo xtask torture --minutes M --faults kill,pause,rolling,partition,degrade,rate,clock,full-disk,fail-sync,hang-sync,power,damage,member,transfer   some of the trouble
 cargo xtask torture --controls         servers that are wrong on purpose: each must be found out; --only E07,S16: some of them

@@ -175,6 +175,15 @@ pub enum ToState {
         /// The group.
         group: GroupId,
     },
+    /// A snapshot of the group is durable here. Said by the node's owner, as its notices say it, to a state half whose groups lean on each other; the node itself does not.
+    Kept {
+        /// The group.
+        group: GroupId,
+        /// Which.
+        position: Position,
+        /// The log now begins after this entry.
+        compacted: Index,
+    },
     /// Another membership is in force (appended, not necessarily committed).
     Membership {
         /// The group.

@@ -224,9 +224,15 @@ impl<R> Core<R> {
             Notice::Reason { group, reason } => tracing::trace!(%group, ?reason, "reason"),
             Notice::SnapshotTaken { group, position, compacted } => {
                 tracing::info!(%group, %position, %compacted, "a snapshot is durable");
+                self.state.push(ToState::Kept { group: *group, position: *position, compacted: *compacted });
             }
             Notice::SnapshotInstalled { group, position } => {
                 tracing::info!(%group, %position, "the leader's snapshot is in place");
+                self.state.push(ToState::Kept {
+                    group: *group,
+                    position: *position,
+                    compacted: position.index,
+                });
             }
         }
         if let Some(sink) = &mut self.on_notice {

@@ -111,6 +111,7 @@ impl<S: StateMachine> StateHalf for Replicas<S> {
             | ToState::Role { group, .. }
             | ToState::Relayed { group, .. }
             | ToState::Confirm { group }
+            | ToState::Kept { group, .. }
             | ToState::Membership { group, .. } => *group,
         };
         // A group that is not here has nobody who waits for it.
@@ -148,6 +149,7 @@ impl<S: StateMachine> StateHalf for Replicas<S> {
             ToState::Role { .. }
             | ToState::Relayed { .. }
             | ToState::Confirm { .. }
+            | ToState::Kept { .. }
             | ToState::Membership { .. } => {}
         }
         Self::tell(group, replica, applied, on_events, out);

@@ -479,6 +479,11 @@ impl State {
                     }
                 }
             }
+            ToState::Kept { group, position, compacted } => {
+                if let Some(shards) = &mut self.shards {
+                    shards.kept(group, position.index, compacted);
+                }
+            }
             ToState::Confirm { .. } if self.confirming.is_none() => self.confirm(out),
             ToState::Confirm { .. } => {}
             // In force is not yet committed; what is committed shows when it is applied.

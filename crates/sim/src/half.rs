@@ -81,6 +81,7 @@ impl Half {
             | ToState::Role { .. }
             | ToState::Relayed { .. }
             | ToState::Confirm { .. }
+            | ToState::Kept { .. }
             | ToState::Membership { .. } => None,
         };
         let said = out.core.len();

@@ -193,6 +193,7 @@ fn one(control: &Control, planted: Option<&PathBuf>) -> Fallible<Option<Found>> 
     let kind = Kind {
         binary: planted.filter(|_| control.plant.is_some()).cloned().unwrap_or_else(binary),
         engine: control.engine,
+        shards: 1,
         no_sync: control.plant.is_none(),
         lease_reads: false,
         plant: control.plant,

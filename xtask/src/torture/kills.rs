@@ -12,10 +12,11 @@ use crate::{
     workload::{Load, read_all},
 };
 
-/// Kills and restarts servers `kills` times.
-pub(crate) fn run(kills: u64, record: bool) -> Fallible<()> {
+/// Kills and restarts servers `kills` times, whose keys are in so many shards.
+pub(crate) fn run(kills: u64, shards: u64, record: bool) -> Fallible<()> {
     let scratch = Scratch::new("torture")?;
-    let mut cluster = Cluster::start(Kind::Quorate, &scratch.directories(3)?, &Options::default())?;
+    let options = Options { flags: vec![format!("--keys-shards={shards}")], ..Options::default() };
+    let mut cluster = Cluster::start(Kind::Quorate, &scratch.directories(3)?, &options)?;
     let endpoints = cluster.endpoints();
     let load = Load::start(&endpoints, 4, 0);
     let mut random = Mixer(0x5eed);
@@ -57,7 +58,7 @@ pub(crate) fn run(kills: u64, record: bool) -> Fallible<()> {
         Err(error) => format!("{kills} kills: FAILED: {error}"),
     };
     if record {
-        ledger::add(&format!("cargo xtask torture --kills {kills}"), &result)?;
+        ledger::add(&format!("cargo xtask torture --kills {kills} --shards {shards}"), &result)?;
     } else {
         println!("torture: {result}");
     }

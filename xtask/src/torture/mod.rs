@@ -67,7 +67,7 @@ pub(crate) fn run(arguments: &[String]) -> Fallible<()> {
         return controls::run(value("--only"), value("--only").is_none());
     }
     if value("--minutes").is_none() {
-        return kills::run(number("--kills", 1000)?, true);
+        return kills::run(number("--kills", 1000)?, number("--shards", 1)?, true);
     }
     let minutes = number("--minutes", 8)?;
     let engines: &[&'static str] = match value("--engine").unwrap_or("both") {
@@ -83,7 +83,7 @@ pub(crate) fn run(arguments: &[String]) -> Fallible<()> {
         None => Fault::ALL.into_iter().collect(),
     };
     let mut command = format!("cargo xtask torture --minutes {minutes} --seed {seed}");
-    for flag in ["--engine", "--faults"] {
+    for flag in ["--engine", "--shards", "--faults"] {
         if let Some(text) = value(flag) {
             command.push_str(&format!(" {flag} {text}"));
         }
@@ -92,7 +92,7 @@ pub(crate) fn run(arguments: &[String]) -> Fallible<()> {
     let each = Duration::from_secs(minutes * 60) / u32::try_from(engines.len())?;
     let mut results = Vec::new();
     for engine in engines {
-        let totals = campaign(engine, seed, &faults, SEGMENT, Instant::now() + each);
+        let totals = campaign(engine, number("--shards", 1)?, seed, &faults, SEGMENT, Instant::now() + each);
         let failed = totals.as_ref().err().map(ToString::to_string);
         results.push(match &totals {
             Ok(totals) => format!("{engine}: {totals}"),
@@ -110,14 +110,16 @@ pub(crate) fn run(arguments: &[String]) -> Fallible<()> {
 pub(crate) fn smoke() -> Fallible<()> {
     let faults = Fault::ALL.into_iter().collect();
     for (engine, seed) in [("raft", 1), ("zab", 2)] {
-        campaign(engine, seed, &faults, SMOKE, Instant::now())?;
+        campaign(engine, 1, seed, &faults, SMOKE, Instant::now())?;
     }
-    kills::run(20, false)
+    kills::run(10, 1, false)?;
+    kills::run(10, 8, false)
 }
 
 /// Segments until this moment, one at least.
 fn campaign(
     engine: &'static str,
+    shards: u64,
     seed: u64,
     faults: &BTreeSet<Fault>,
     length: Duration,
@@ -128,7 +130,7 @@ fn campaign(
     let mut random = Mixer(seed);
     let founders = if random.once_in(3) { 3 } else { 5 };
     let lease_reads = random.once_in(3);
-    let kind = Kind { binary: binary(), engine, no_sync: false, lease_reads, plant: None };
+    let kind = Kind { binary: binary(), engine, shards, no_sync: false, lease_reads, plant: None };
     let faults = faults.iter().copied().filter(|fault| machine.can(*fault)).collect();
     let mut campaign = Campaign::start(&scratch.0, &machine, kind, founders, faults, seed)?;
     loop {

@@ -17,6 +17,8 @@ pub(crate) struct Kind {
     pub(crate) binary: PathBuf,
     /// Drives keys and tree.
     pub(crate) engine: &'static str,
+    /// Of the keys.
+    pub(crate) shards: u64,
     pub(crate) no_sync: bool,
     pub(crate) lease_reads: bool,
     /// Of a build with bugs to plant.
@@ -275,6 +277,7 @@ impl Nodes {
         }
         arguments.push(format!("--keys-engine={}", self.kind.engine));
         arguments.push(format!("--tree-engine={}", self.kind.engine));
+        arguments.push(format!("--keys-shards={}", self.kind.shards));
         if self.kind.no_sync {
             arguments.push("--unsafe-no-sync".into());
         }

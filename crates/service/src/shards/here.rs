@@ -17,12 +17,12 @@ use std::{
 
 use bytes::Bytes;
 use quorate_consensus::{
-    Duration, Entry, GroupId, Instant, NodeId, Position, RestoreError, Role, RoleChange, ShardId,
+    Duration, Entry, GroupId, Index, Instant, NodeId, Position, RestoreError, Role, RoleChange, ShardId,
     SnapshotMeta, StateMachine as _, Writer,
 };
 use quorate_keyspace::{Command, KeyspaceError, News, Owners, Reply, Response, Shard, View, Weight};
 use quorate_node::{Applied, FromState, GroupConfig, NodeInput, Replica, Ticket};
-use quorate_order::{Command as OrderCommand, Part, Scribe, ScribeConfig, TxnId};
+use quorate_order::{Command as OrderCommand, Part, SLICES_MAX, Scribe, ScribeConfig, TxnId};
 use quorate_placement::shards::ShardMap;
 
 use super::{
@@ -49,6 +49,8 @@ pub struct ShardsOut {
     pub reads: Vec<Ticket>,
     /// What happened, in order; from the first revision to the second.
     pub news: Option<(u64, u64, Vec<News>)>,
+    /// Groups of which a snapshot is wanted, so that the order may forget.
+    pub snapshots: Vec<GroupId>,
     /// The state is another one, and nobody knows what happened in between.
     pub replaced: bool,
 }
@@ -64,8 +66,10 @@ struct Group {
     leads: bool,
     /// What this leader has said and proposed, and need not again.
     said: Said,
-    /// Where the last snapshot stands that was begun, and the one before, which is durable by now.
-    snapshots: [u64; 2],
+    /// Snapshots that are not known to be durable: by the last entry, the slices that lie before them.
+    taken: BTreeMap<Index, u64>,
+    /// This node will not ask again for so many slices.
+    kept: u64,
 }
 
 #[derive(Debug, Default)]
@@ -194,7 +198,8 @@ impl NodeShards {
                 awaits_snapshot: !there,
                 leads: false,
                 said: Said::default(),
-                snapshots: [0; 2],
+                taken: BTreeMap::new(),
+                kept: 0,
             };
             groups.insert(entry.group, group);
             let config = GroupConfig { id: entry.group, engine: entry.engine, birth: entry.members.clone() };
@@ -287,7 +292,7 @@ impl NodeShards {
             return Err(RestoreError::Digest { expected, found: u64::from(replica.shard().0) });
         }
         group.awaits_snapshot = !replica.follow(order.orderer());
-        group.snapshots = [replica.place().slice; 2];
+        group.taken.insert(meta.position.index, replica.place().slice);
         // The snapshot may have placed more than the others here, or less than this replica had: whoever took it had read more of the log and less of the order.
         let (placed, before) = (replica.machine().placed().number(), self.sequence.revision());
         self.floor = self.floor.max(placed).max(before);
@@ -303,9 +308,21 @@ impl NodeShards {
     pub fn snapshot(&mut self, id: GroupId) -> Option<FromState> {
         let group = self.groups.get_mut(&id)?;
         let slice = group.replica.machine().replica().place().slice;
-        group.snapshots = [slice, group.snapshots[0]];
         let (meta, chunks) = group.replica.snapshot();
+        group.taken.insert(meta.position.index, slice);
         Some(FromState::Snapshot { group: id, meta, chunks: Box::new(chunks) })
+    }
+
+    /// A snapshot of a shard is durable here, and the log before `compacted` is gone.
+    ///
+    /// Only then are the slices before it not needed any more, by this node or by whom it leads: {a snapshot, and all of the log}: a newcomer is sent the log from its
+    /// beginning, and has to number that. Found by real processes in a storm.
+    pub fn kept(&mut self, id: GroupId, index: Index, compacted: Index) {
+        let Some(group) = self.groups.get_mut(&id) else { return };
+        if let Some(slices) = group.taken.get(&index).copied().filter(|_| compacted > Index::ZERO) {
+            group.kept = group.kept.max(slices);
+        }
+        group.taken.retain(|taken, _| *taken > index);
     }
 
     /// This node's role in a shard's group changed, or its leader did.
@@ -395,9 +412,17 @@ impl NodeShards {
         self.ticks += 1;
         let ticks = self.ticks;
         if ticks.is_multiple_of(AGAIN_TICKS) {
-            for group in self.groups.values_mut() {
+            for (id, group) in &mut self.groups {
                 group.said = Said::default();
-                out.words.push(Word::Kept { shard: group.shard, slices: group.snapshots[1] });
+                out.words.push(Word::Kept { shard: group.shard, slices: group.kept });
+                let (there, place) =
+                    (order.orderer().slices(group.shard), group.replica.machine().replica().place());
+                let last = group.taken.values().max().copied().unwrap_or(group.kept);
+                if there.is_some_and(|slices| slices.len() > SLICES_MAX / 4)
+                    && place.slice - last.min(place.slice) > SLICES_MAX as u64 / 8
+                {
+                    out.snapshots.push(*id);
+                }
             }
         }
         if let Some(lead) = &mut self.lead {
@@ -607,8 +632,12 @@ impl Lead {
         let shards: BTreeSet<ShardId> = order.orderer().shards().collect();
         for shard in shards {
             let said = |node: &NodeId| self.kept.get(&(shard, *node)).copied();
-            let Some(slices) = members.iter().map(said).min().flatten() else { continue };
-            let there = order.orderer().slices(shard).map_or(0, quorate_order::Slices::forgotten);
+            let Some(of_shard) = order.orderer().slices(shard) else { continue };
+            let mut kept: Vec<u64> = members.iter().map(|node| said(node).unwrap_or(0)).collect();
+            kept.sort_unstable();
+            // One who is away for so long that the shard would have to wait is not waited for: it will have to be replaced.
+            let place = if of_shard.len() > SLICES_MAX / 2 { kept.len() / 2 } else { 0 };
+            let (Some(slices), there) = (kept.get(place).copied(), of_shard.forgotten()) else { continue };
             if slices > there && self.forgotten.get(&shard).is_none_or(|asked| slices > *asked) {
                 self.forgotten.insert(shard, slices);
                 let command = OrderCommand::Forget { shard, slices };

@@ -162,7 +162,7 @@ impl State {
     }
 
     fn shards_out(&mut self, done: ShardsOut, out: &mut StateOutputs<Reply>) {
-        let ShardsOut { proposals, words, replies, reads, news, replaced } = done;
+        let ShardsOut { proposals, words, replies, reads, news, snapshots, replaced } = done;
         // Before anybody is answered: whoever is told of a write finds it in what the front end has heard of.
         if let Some((before, revision, news)) = news {
             self.keys_listener.tell(KeysNews::Applied { before, revision, news });
@@ -191,6 +191,7 @@ impl State {
             }
             out.core.push(NodeInput::Propose { group, ticket, command });
         }
+        out.core.extend(snapshots.into_iter().map(|group| NodeInput::TakeSnapshot { group }));
         for word in words {
             out.core.push(NodeInput::Relay { group: KEYS, to: None, bytes: word.encode() });
         }

@@ -166,6 +166,7 @@ impl Tree {
             | ToState::ReadLocal { .. }
             | ToState::SnapshotDue { .. }
             | ToState::Confirm { .. }
+            | ToState::Kept { .. }
             | ToState::Membership { .. } => {}
         }
     }

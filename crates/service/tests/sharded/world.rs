@@ -70,6 +70,8 @@ pub(crate) struct World {
     /// Words under way to whoever leads the keys, and to a node itself.
     words: VecDeque<(Option<usize>, NodeId, Bytes)>,
     proposals: VecDeque<(GroupId, Bytes)>,
+    /// Where each node's logs begin.
+    compacted: BTreeMap<(usize, GroupId), Index>,
     pub(crate) requests: Vec<Request>,
     /// One in so many proposals and words is lost.
     losses: u64,
@@ -139,6 +141,7 @@ impl World {
             leaders: BTreeMap::new(),
             words: VecDeque::new(),
             proposals: VecDeque::new(),
+            compacted: BTreeMap::new(),
             requests: Vec::new(),
             losses: if seed.is_multiple_of(3) { 1_000_000 } else { 12 },
         };
@@ -201,7 +204,12 @@ impl World {
             }
             NodeInput::Open(config) => self.opens(node, config.id),
             NodeInput::State(FromState::Snapshot { group, meta, chunks }) => {
+                let position = meta.position;
                 self.nodes[node].snapshots.insert(group, (meta, chunks.collect()));
+                // The log before it may go, or stay.
+                let compacted = if self.chance(2) { position.index } else { Index::ZERO };
+                self.compacted.insert((node, group), compacted);
+                self.give(node, ToState::Kept { group, position, compacted });
             }
             NodeInput::State(FromState::RestoreFailed { group, why }) => panic!("{group}: {why}"),
             _ => {}
