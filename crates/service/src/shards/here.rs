@@ -1,40 +1,32 @@
-//! The shards of this node: their groups' replicas, who waits for what, and what a node does where it leads.
+//! The shards of this node: their groups' replicas, what comes from their logs, and what is read of them.
 //!
-//! | who | does |
-//! |---|---|
-//! | every node | evaluates and places; answers those who wait here |
-//! | who leads a shard | says how far it is evaluated; logs barriers and branches there |
-//! | who leads the order | gathers that, and proposes cuts and decisions |
-//!
-//! Whatever a leader says or proposes may be lost; it is said again after a while. Said twice it does no harm: reports are facts, a barrier that stands is passed over,
-//! and a cut that is old changes nothing.
+//! | who | does | where |
+//! |---|---|---|
+//! | every node | evaluates and places | here |
+//! | | answers those who wait for it | here, and in `waiting` |
+//! | who leads a shard | says how far it is evaluated; logs barriers and branches there | `lead` |
+//! | who leads the order | gathers that, and proposes cuts and decisions | `lead` |
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    fmt,
-    sync::Arc,
-};
+use std::{collections::BTreeMap, fmt, sync::Arc};
 
 use bytes::Bytes;
 use quorate_consensus::{
-    Duration, Entry, GroupId, Index, Instant, NodeId, Position, RestoreError, Role, RoleChange, ShardId,
-    SnapshotMeta, StateMachine as _, Writer,
+    Entry, GroupId, Index, Instant, NodeId, Position, RestoreError, Role, RoleChange, ShardId, SnapshotMeta,
+    StateMachine as _,
 };
-use quorate_keyspace::{Command, KeyspaceError, News, Owners, Reply, Response, Shard, View, Weight};
+use quorate_keyspace::{News, Owners, Response, Shard, View};
 use quorate_node::{Applied, FromState, GroupConfig, NodeInput, Replica, Ticket};
-use quorate_order::{Command as OrderCommand, Part, SLICES_MAX, Scribe, ScribeConfig, TxnId};
+use quorate_order::{Command as OrderCommand, TxnId};
 use quorate_placement::shards::ShardMap;
 
 use super::{
-    Division, Numbered, Order, Sequence, ShardCommand, ShardMachine, ShardReplica, Undone, Word, order_entry,
+    Numbered, Order, Sequence, ShardMachine, ShardReplica, Undone, Word,
+    lead::{Lead, Said, TICK},
+    waiting::Waiting,
 };
 
-/// How much time a [`Word::Tick`] says has passed.
-pub const TICK: Duration = Duration::from_millis(100);
-/// What was proposed and has not come in so many ticks is proposed again.
-const AGAIN_TICKS: u64 = 10;
-/// A transaction that is void, and of which no shard here says why, is answered after so many.
-const SILENT_TICKS: u64 = 3;
+/// Why a member cannot go on.
+pub(crate) const FORGOTTEN: &str = "the order over shards has forgotten what this member's shards still need; replace the member with an empty data directory";
 
 /// What the owner has to do.
 #[derive(Debug, Default)]
@@ -55,28 +47,21 @@ pub struct ShardsOut {
     pub replaced: bool,
 }
 
-struct Group {
-    shard: ShardId,
-    replica: Replica<ShardMachine>,
-    applied: Applied<ShardMachine>,
+pub(super) struct Group {
+    pub(super) shard: ShardId,
+    pub(super) replica: Replica<ShardMachine>,
+    pub(super) applied: Applied<ShardMachine>,
     /// Who waits on this node for which entry of the log.
-    tickets: BTreeMap<u64, Ticket>,
+    pub(super) tickets: BTreeMap<u64, Ticket>,
     /// Its beginning is compacted away: nothing can be evaluated before a snapshot has come.
-    awaits_snapshot: bool,
-    leads: bool,
+    pub(super) awaits_snapshot: bool,
+    pub(super) leads: bool,
     /// What this leader has said and proposed, and need not again.
-    said: Said,
+    pub(super) said: Said,
     /// Snapshots that are not known to be durable: by the last entry, the slices that lie before them.
-    taken: BTreeMap<Index, u64>,
+    pub(super) taken: BTreeMap<Index, u64>,
     /// This node will not ask again for so many slices.
-    kept: u64,
-}
-
-#[derive(Debug, Default)]
-struct Said {
-    report: Option<quorate_order::Report>,
-    barrier: TxnId,
-    branch: TxnId,
+    pub(super) kept: u64,
 }
 
 impl fmt::Debug for Group {
@@ -88,51 +73,10 @@ impl fmt::Debug for Group {
     }
 }
 
-/// A client of this node that waits for a transaction over shards.
-#[derive(Debug)]
-struct Waiting {
-    /// More than one, if a command came again that was not to be done twice.
-    tickets: Vec<Ticket>,
-    division: Division,
-    results: BTreeMap<ShardId, Result<Reply, KeyspaceError>>,
-    /// Since which tick it is known to be void.
-    void_since: Option<u64>,
-}
-
-impl Waiting {
-    fn tell(&self, answer: &Result<Response, Undone>, out: &mut ShardsOut) {
-        out.replies.extend(self.tickets.iter().map(|ticket| (*ticket, answer.clone())));
-    }
-}
-
-/// What whoever leads the order has gathered.
-#[derive(Debug)]
-struct Lead {
-    scribe: Scribe,
-    /// What was proposed, and when.
-    proposed: BTreeMap<Ticket, (OrderCommand, u64)>,
-    /// Slices that members do not need any more.
-    kept: BTreeMap<(ShardId, NodeId), u64>,
-    /// What was last asked to be forgotten.
-    forgotten: BTreeMap<ShardId, u64>,
-}
-
-impl Lead {
-    fn new(now: Instant) -> Lead {
-        let config = ScribeConfig { cut_interval: Duration::ZERO, ..ScribeConfig::default() };
-        Lead {
-            scribe: Scribe::new(config, now),
-            proposed: BTreeMap::new(),
-            kept: BTreeMap::new(),
-            forgotten: BTreeMap::new(),
-        }
-    }
-}
-
 /// Which of a node's shards has a key.
 #[derive(Debug)]
-struct Owning {
-    map: Arc<ShardMap>,
+pub(super) struct Owning {
+    pub(super) map: Arc<ShardMap>,
     /// In the order of the parts.
     shards: Vec<ShardId>,
 }
@@ -164,18 +108,18 @@ impl Owners for Owning {
 /// The shards of this node.
 #[derive(Debug)]
 pub struct NodeShards {
-    groups: BTreeMap<GroupId, Group>,
-    owners: Arc<Owning>,
-    sequence: Sequence,
+    pub(super) groups: BTreeMap<GroupId, Group>,
+    pub(super) owners: Arc<Owning>,
+    pub(super) sequence: Sequence,
     /// Some shard was restored with what stood there: no view before all have come as far.
-    floor: u64,
+    pub(super) floor: u64,
     /// The revision up to which news were told; none while nobody knows what happened.
-    told: Option<u64>,
-    waiting: BTreeMap<TxnId, Waiting>,
+    pub(super) told: Option<u64>,
+    pub(super) waiting: BTreeMap<TxnId, Waiting>,
     /// Reads, by the revision that they wait for.
-    reads: BTreeMap<u64, Vec<Ticket>>,
-    lead: Option<Lead>,
-    ticks: u64,
+    pub(super) reads: BTreeMap<u64, Vec<Ticket>>,
+    pub(super) lead: Option<Lead>,
+    pub(super) ticks: u64,
 }
 
 impl NodeShards {
@@ -243,11 +187,11 @@ impl NodeShards {
         self.sequence.revision()
     }
 
-    fn now(&self) -> Instant {
+    pub(super) fn now(&self) -> Instant {
         Instant::START + TICK * u32::try_from(self.ticks).unwrap_or(u32::MAX)
     }
 
-    fn group_of(&mut self, shard: ShardId) -> Option<&mut Group> {
+    pub(super) fn group_of(&mut self, shard: ShardId) -> Option<&mut Group> {
         let group = self.owners.map.get(shard)?.group;
         self.groups.get_mut(&group)
     }
@@ -257,6 +201,10 @@ impl NodeShards {
     /// Applies committed entries of a shard's log; what the core is to be told of it.
     pub fn entries(&mut self, id: GroupId, entries: Vec<Entry>) -> Option<FromState> {
         let group = self.groups.get_mut(&id)?;
+        if group.awaits_snapshot {
+            // Its snapshot comes before its log. There is none, and the log alone cannot be numbered.
+            return Some(FromState::RestoreFailed { group: id, why: FORGOTTEN.to_owned() });
+        }
         for entry in entries {
             let index = entry.position.index.0;
             group.replica.apply(entry, &mut group.applied);
@@ -306,7 +254,7 @@ impl NodeShards {
 
     /// A snapshot of a shard, as it stands.
     pub fn snapshot(&mut self, id: GroupId) -> Option<FromState> {
-        let group = self.groups.get_mut(&id)?;
+        let group = self.groups.get_mut(&id).filter(|group| !group.awaits_snapshot)?;
         let slice = group.replica.machine().replica().place().slice;
         let (meta, chunks) = group.replica.snapshot();
         group.taken.insert(meta.position.index, slice);
@@ -333,40 +281,6 @@ impl NodeShards {
         }
     }
 
-    /// The order's leader is another one, or the same anew; perhaps this node.
-    pub fn new_order_leader(&mut self, leads: bool) {
-        let now = self.now();
-        self.lead = leads.then(|| Lead::new(now));
-        // Whoever leads now has been told nothing.
-        self.groups.values_mut().for_each(|group| group.said.report = None);
-    }
-
-    // ── what comes from the order ───────────────────────────────────────────────────────────────────────────────────
-
-    /// A transaction that a client of this node waits for has begun.
-    pub fn begun(&mut self, ticket: Ticket, txn: TxnId, command: &Bytes) {
-        let Ok(command) = Command::decode(command) else { return };
-        let Ok(division) = Division::of(&command, &self.owners.map) else { return };
-        let waiting = Waiting { tickets: Vec::new(), division, results: BTreeMap::new(), void_since: None };
-        self.waiting.entry(txn).or_insert(waiting).tickets.push(ticket);
-    }
-
-    /// An entry that this node proposed to the order is in its log.
-    pub fn settled(&mut self, ticket: Ticket) {
-        let Some(lead) = &mut self.lead else { return };
-        if let Some((command, _)) = lead.proposed.remove(&ticket) {
-            lead.scribe.settled(&command);
-        }
-    }
-
-    /// A command of the order was proposed under this ticket.
-    pub fn proposed(&mut self, ticket: Ticket, command: OrderCommand) {
-        let ticks = self.ticks;
-        if let Some(lead) = &mut self.lead {
-            lead.proposed.insert(ticket, (command, ticks));
-        }
-    }
-
     /// The order has come further. False: a replica here needs slices that were forgotten.
     #[must_use]
     pub fn follow(&mut self, order: &Order) -> bool {
@@ -380,95 +294,6 @@ impl NodeShards {
     /// The order was restored from a snapshot: transactions may have become void meanwhile, and decisions were not seen.
     pub fn order_jumped(&mut self) {
         self.told = None;
-    }
-
-    // ── words ───────────────────────────────────────────────────────────────────────────────────────────────────────
-
-    /// A word that a node said.
-    pub fn hear(
-        &mut self,
-        from: NodeId,
-        own: NodeId,
-        word: Word,
-        order: &Order,
-        members: &[NodeId],
-        out: &mut ShardsOut,
-    ) {
-        match (word, &mut self.lead) {
-            (Word::Tick, _) if from == own => self.tick(order, members, out),
-            (Word::Tick, _) => {}
-            (Word::Report(report), Some(lead)) => lead.scribe.report(report),
-            (Word::Kept { shard, slices }, Some(lead)) => {
-                let kept = lead.kept.entry((shard, from)).or_default();
-                *kept = (*kept).max(slices);
-            }
-            // Whoever took this node for the leader says it again.
-            (Word::Report(_) | Word::Kept { .. }, None) => {}
-        }
-    }
-
-    /// Time passes: what may have been lost is said again.
-    fn tick(&mut self, order: &Order, members: &[NodeId], out: &mut ShardsOut) {
-        self.ticks += 1;
-        let ticks = self.ticks;
-        if ticks.is_multiple_of(AGAIN_TICKS) {
-            for (id, group) in &mut self.groups {
-                group.said = Said::default();
-                out.words.push(Word::Kept { shard: group.shard, slices: group.kept });
-                let (there, place) =
-                    (order.orderer().slices(group.shard), group.replica.machine().replica().place());
-                let last = group.taken.values().max().copied().unwrap_or(group.kept);
-                if there.is_some_and(|slices| slices.len() > SLICES_MAX / 4)
-                    && place.slice - last.min(place.slice) > SLICES_MAX as u64 / 8
-                {
-                    out.snapshots.push(*id);
-                }
-            }
-        }
-        if let Some(lead) = &mut self.lead {
-            let late = |(_, since): &(OrderCommand, u64)| ticks >= since + AGAIN_TICKS;
-            let lost: Vec<Ticket> = lead
-                .proposed
-                .iter()
-                .filter(|(_, proposed)| late(proposed))
-                .map(|(ticket, _)| *ticket)
-                .collect();
-            for ticket in lost {
-                let (command, _) = lead.proposed.remove(&ticket).expect("just seen");
-                lead.scribe.settled(&command);
-            }
-            if ticks.is_multiple_of(AGAIN_TICKS) {
-                lead.forget(order, members, out);
-            }
-        }
-        self.answer_void(order, out);
-    }
-
-    /// Transactions that came to nothing: whoever waits is told why, if a shard here knows.
-    fn answer_void(&mut self, order: &Order, out: &mut ShardsOut) {
-        let (ticks, revision) = (self.ticks, self.sequence.revision());
-        let mut done = Vec::new();
-        for (txn, waiting) in &mut self.waiting {
-            let void = |shard| order.orderer().part(shard, *txn) == Part::Void;
-            if !waiting.division.shards().all(void) || !waiting.results.is_empty() {
-                continue;
-            }
-            let since = *waiting.void_since.get_or_insert(ticks);
-            let of = |shard| {
-                let group = self.groups.get(&self.owners.map.get(shard)?.group)?;
-                group.replica.machine().replica().weighed(*txn)
-            };
-            let weights: Option<Vec<Weight>> = waiting.division.shards().map(of).collect();
-            if let Some(error) = weights.and_then(|weights| refusal(&weights)) {
-                done.push((*txn, Ok(Response { revision, result: Err(error) })));
-            } else if ticks >= since + SILENT_TICKS {
-                done.push((*txn, Err(Undone::Silent)));
-            }
-        }
-        for (txn, answer) in done {
-            let waiting = self.waiting.remove(&txn).expect("just seen");
-            waiting.tell(&answer, out);
-        }
     }
 
     // ── placing ─────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -512,25 +337,6 @@ impl NodeShards {
         }
     }
 
-    fn answer(&mut self, numbered: Numbered, out: &mut ShardsOut) {
-        let Numbered { shard, revision, changes, txn, entry, response, .. } = numbered;
-        let Some((txn, branch)) = txn else {
-            if let Some(ticket) = self.group_of(shard).and_then(|group| group.tickets.remove(&entry)) {
-                out.replies.push((ticket, Ok(response)));
-            }
-            return;
-        };
-        let Some(waiting) = self.waiting.get_mut(&txn) else { return };
-        waiting.results.insert(shard, response.result);
-        if waiting.results.len() < waiting.division.len() {
-            return;
-        }
-        let waiting = self.waiting.remove(&txn).expect("just seen");
-        let result = waiting.division.assemble(branch, (revision, changes), &waiting.results);
-        let answer = result.map(|result| Response { revision, result }).ok_or(Undone::Unknown);
-        waiting.tell(&answer, out);
-    }
-
     // ── reads ───────────────────────────────────────────────────────────────────────────────────────────────────────
 
     /// A read that waits until everything up to `revision` is placed here. None: as things stand here, however old.
@@ -560,26 +366,6 @@ impl NodeShards {
         let parts = self.owners.shards.iter().map(of).collect();
         View::of_shards(revision, parts, Arc::clone(&self.owners) as Arc<dyn Owners>)
     }
-
-    // ── what leaders do ─────────────────────────────────────────────────────────────────────────────────────────────
-
-    fn do_duties(&mut self, order: &Order, out: &mut ShardsOut) {
-        for (id, group) in self.groups.iter_mut().filter(|(_, group)| group.leads && !group.awaits_snapshot) {
-            group.do_duties(*id, order, out);
-        }
-        let now = self.now();
-        if let Some(lead) = &mut self.lead {
-            for command in lead.scribe.due(now, order.orderer()) {
-                out.proposals.push((crate::KEYS, order_entry(&command), Some(command)));
-            }
-        }
-    }
-}
-
-/// Why a transaction came to nothing of which all shards have said this: one of them refuses the branch that would have been taken. None: it took too long.
-fn refusal(weights: &[Weight]) -> Option<KeyspaceError> {
-    let branch = weights.iter().all(|weight| weight.holds);
-    weights.iter().find_map(|weight| weight.changes[usize::from(!branch)].err())
 }
 
 impl Group {
@@ -595,65 +381,4 @@ impl Group {
             followed: self.replica.followed(),
         }
     }
-
-    fn do_duties(&mut self, id: GroupId, order: &Order, out: &mut ShardsOut) {
-        let replica = self.replica.machine().replica();
-        let report = replica.report();
-        let is_news = order.orderer().placed(self.shard).is_some_and(|placed| report.upto > placed)
-            || report.verdict.is_some();
-        if is_news && self.said.report != Some(report) {
-            self.said.report = Some(report);
-            out.words.push(Word::Report(report));
-        }
-        if let Some(txn) = replica.stands_at().filter(|txn| *txn > self.said.branch) {
-            let branch = match order.orderer().part(self.shard, txn) {
-                Part::Open => None,
-                Part::Done { branch } => Some(Some(branch)),
-                Part::Void => Some(None),
-            };
-            if let Some(branch) = branch {
-                self.said.branch = txn;
-                out.proposals.push((id, encoded(&ShardCommand::Branch(txn, branch)), None));
-            }
-        }
-        let behind = replica.newest().max(self.said.barrier);
-        for (txn, barrier) in order.barriers(self.shard, behind) {
-            let super::Barrier { at, known, part } = barrier;
-            let command = ShardCommand::Barrier { txn, at, known, part };
-            out.proposals.push((id, encoded(&command), None));
-            self.said.barrier = txn;
-        }
-    }
-}
-
-impl Lead {
-    /// The order forgets what every member has behind a durable snapshot.
-    fn forget(&mut self, order: &Order, members: &[NodeId], out: &mut ShardsOut) {
-        let shards: BTreeSet<ShardId> = order.orderer().shards().collect();
-        for shard in shards {
-            let said = |node: &NodeId| self.kept.get(&(shard, *node)).copied();
-            let Some(of_shard) = order.orderer().slices(shard) else { continue };
-            let mut kept: Vec<u64> = members.iter().map(|node| said(node).unwrap_or(0)).collect();
-            kept.sort_unstable();
-            // One who is away for so long that the shard would have to wait is not waited for: it will have to be replaced.
-            let place = if of_shard.len() > SLICES_MAX / 2 { kept.len() / 2 } else { 0 };
-            let (Some(slices), there) = (kept.get(place).copied(), of_shard.forgotten()) else { continue };
-            if slices > there && self.forgotten.get(&shard).is_none_or(|asked| slices > *asked) {
-                self.forgotten.insert(shard, slices);
-                let command = OrderCommand::Forget { shard, slices };
-                out.proposals.push((crate::KEYS, order_entry(&command), None));
-            }
-        }
-    }
-}
-
-fn encoded(command: &ShardCommand) -> Bytes {
-    let mut to = Writer::new();
-    command.encode(&mut to);
-    to.finish()
-}
-
-/// A command of one shard alone, as its group's log holds it, without who waits for it.
-pub fn turn(command: &Command, to: &mut Writer) {
-    ShardCommand::Turn(command.encode()).encode(to);
 }

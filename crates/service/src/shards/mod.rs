@@ -12,29 +12,36 @@
 //!
 //! | file | says |
 //! |---|---|
-//! | `order` | the group of keys: one keyspace, or the order over its shards |
+//! | `keys` | the group of keys: one keyspace, or the order over its shards |
+//! | `order` | the order over shards |
 //! | `division`, `parts` | a command over several shards, taken apart and put together |
 //! | `machine` | a shard's group: its log, its snapshots |
 //! | `replica` | one shard: evaluates ahead of the order, and places as it says |
 //! | `sequence` | the shards of a node place together |
-//! | `here` | the shards of this node: who waits for what, and what leaders do |
+//! | `here` | the shards of this node: their replicas, and what is read of them |
+//! | `waiting` | clients that wait for transactions over shards |
+//! | `lead` | what a node does where it leads a shard, or the order |
 //! | `word` | what a node says of its shards to the leader of the order |
 
 mod division;
 mod here;
+mod keys;
+mod lead;
 mod machine;
 mod order;
 mod parts;
 mod replica;
 mod sequence;
+mod waiting;
 mod word;
 
 pub use division::{Division, sole_owner};
-pub use here::{NodeShards, ShardsOut, TICK, turn};
+pub(crate) use here::FORGOTTEN;
+pub use here::{NodeShards, ShardsOut};
+pub use keys::{Keys, KeysEffect, KeysSnapshot};
+pub use lead::{TICK, turn};
 pub use machine::{ShardCommand, ShardMachine, ShardSnapshot};
-pub use order::{
-    Barrier, Keys, KeysEffect, KeysResponse, KeysSnapshot, Order, Undone, found_entry, order_entry,
-};
+pub use order::{Barrier, KeysResponse, Order, Undone, found_entry, order_entry};
 pub use parts::{Parts, Undivided};
 pub use replica::{Asked, Numbered, ShardReplica};
 pub use sequence::Sequence;

@@ -1,4 +1,4 @@
-//! What the group of keys is: one keyspace; or, from the entry that founds its shards on, the order over them.
+//! The order over the shards of keys, as the log of their group says it from the entry that founds them on.
 //!
 //! ```text
 //!   log of KEYS:   put · put · found(map) │ cut · lease grant · cut · txn over two shards · decide · cut …
@@ -13,19 +13,16 @@
 use std::{collections::BTreeMap, sync::Arc};
 
 use bytes::Bytes;
-use quorate_consensus::{
-    DecodeError, GroupId, Placed, Position, Reader, RestoreError, ShardId, StateMachine, Writer,
-    fingerprint_of,
-};
-use quorate_keyspace::{Command, Keyspace, KeyspaceError, News, Response, Snapshot, View};
+use quorate_consensus::{DecodeError, GroupId, Position, Reader, ShardId, StateMachine as _, Writer};
+use quorate_keyspace::{Command, Keyspace, KeyspaceError, Response, View};
 use quorate_order::{Command as OrderCommand, OrderError, Orderer, Outcome, Part, TxnId};
 use quorate_placement::shards::{Command as MapCommand, ShardMap, Shards};
 
 use super::{Division, Undivided};
 
 /// An entry of the order, and no command of the keyspace.
-const ORDER: u8 = 0xC0;
-const FOUND: u8 = 1;
+pub(super) const ORDER: u8 = 0xC0;
+pub(super) const FOUND: u8 = 1;
 const COMMAND: u8 = 2;
 const SNAPSHOT_VERSION: u8 = 1;
 
@@ -97,10 +94,10 @@ pub struct Barrier {
 /// The order over the shards of keys.
 #[derive(Clone, Debug)]
 pub struct Order {
-    orderer: Orderer,
+    pub(super) orderer: Orderer,
     map: Arc<ShardMap>,
     /// What each shard begins as: no key, and what concerns all.
-    born: View,
+    pub(super) born: View,
     bodies: BTreeMap<TxnId, Body>,
 }
 
@@ -113,7 +110,7 @@ impl PartialEq for Order {
 
 impl Order {
     /// The order that begins with a founding; none if this cannot be one.
-    fn found(found: &MapCommand, keyspace: &Keyspace) -> Option<Order> {
+    pub(super) fn found(found: &MapCommand, keyspace: &Keyspace) -> Option<Order> {
         let MapCommand::Found { shards, .. } = found else { return None };
         let first = shards.iter().find(|founder| founder.shard == ShardId(1))?;
         let mut founding = Shards::new(first.group, first.members.clone(), first.engine).ok()?;
@@ -167,7 +164,7 @@ impl Order {
         })
     }
 
-    fn carry_out(&mut self, at: Position, bytes: &Bytes) -> KeysResponse {
+    pub(super) fn carry_out(&mut self, at: Position, bytes: &Bytes) -> KeysResponse {
         if bytes.first() != Some(&ORDER) {
             return self.begin(at, bytes);
         }
@@ -225,7 +222,7 @@ impl Order {
         }
     }
 
-    fn head(&self) -> Bytes {
+    pub(super) fn head(&self) -> Bytes {
         let mut to = Writer::new();
         to.u8(SNAPSHOT_VERSION);
         to.bytes(&self.map.encode());
@@ -241,7 +238,7 @@ impl Order {
         to.finish()
     }
 
-    fn restored(head: Bytes, born: View) -> Result<Order, DecodeError> {
+    pub(super) fn restored(head: Bytes, born: View) -> Result<Order, DecodeError> {
         let mut from = Reader::new(head);
         match from.u8()? {
             SNAPSHOT_VERSION => {}
@@ -265,7 +262,7 @@ impl Order {
     }
 
     /// About how many bytes its snapshot takes.
-    fn size_bytes(&self) -> u64 {
+    pub(super) fn size_bytes(&self) -> u64 {
         const SLICE_BYTES: usize = 16;
         let slices = |shard| self.orderer.slices(shard).map_or(0, |slices| slices.len() * SLICE_BYTES);
         let bodies = self.bodies.values().map(|body| body.command.len() + SLICE_BYTES);
@@ -284,215 +281,5 @@ fn compacts_at(command: &Command) -> Option<i64> {
         Command::Compact(compact) => Some(compact.revision),
         Command::As(named) => compacts_at(&named.command),
         _ => None,
-    }
-}
-
-/// The state machine of the group of keys.
-#[derive(Debug)]
-pub enum Keys {
-    /// One keyspace.
-    Alone(Keyspace),
-    /// The order over its shards.
-    Ordered(Box<Order>),
-}
-
-/// What an entry is about to do.
-#[derive(Debug)]
-pub enum KeysEffect {
-    /// A command of the one keyspace.
-    Alone(quorate_keyspace::Effect),
-    /// The shards are founded.
-    Found(Box<Order>),
-    /// An entry of the order, or of one keyspace that cannot be founded: at this place.
-    Entry(Position, Bytes),
-}
-
-/// A snapshot being written.
-#[derive(Debug)]
-pub struct KeysSnapshot {
-    head: std::vec::IntoIter<Bytes>,
-    state: Snapshot,
-}
-
-impl Iterator for KeysSnapshot {
-    type Item = Bytes;
-
-    fn next(&mut self) -> Option<Bytes> {
-        self.head.next().or_else(|| self.state.next())
-    }
-}
-
-impl Keys {
-    /// The one keyspace, or the order over its shards.
-    ///
-    /// # Errors
-    /// It is the order.
-    pub fn alone(&self) -> Result<&Keyspace, &Order> {
-        match self {
-            Keys::Alone(keyspace) => Ok(keyspace),
-            Keys::Ordered(order) => Err(order),
-        }
-    }
-
-    /// The order, if the shards are founded.
-    #[must_use]
-    pub fn order(&self) -> Option<&Order> {
-        self.alone().err()
-    }
-}
-
-impl StateMachine for Keys {
-    type Effect = KeysEffect;
-    type Response = KeysResponse;
-    type Event = News;
-    type View = View;
-    type Snapshot = KeysSnapshot;
-
-    fn evaluate(&mut self, at: Position, command: &Bytes) -> KeysEffect {
-        match self {
-            Keys::Alone(_) if command.first() == Some(&ORDER) => {
-                let Keys::Alone(keyspace) = self else { unreachable!("just seen") };
-                let found = (command.get(1) == Some(&FOUND)).then(|| MapCommand::decode(&command.slice(2..)));
-                let order = found.and_then(Result::ok).and_then(|found| Order::found(&found, keyspace));
-                order.map_or_else(
-                    || KeysEffect::Entry(at, command.clone()),
-                    |order| KeysEffect::Found(Box::new(order)),
-                )
-            }
-            Keys::Alone(keyspace) => KeysEffect::Alone(keyspace.evaluate(at, command)),
-            Keys::Ordered(_) => KeysEffect::Entry(at, command.clone()),
-        }
-    }
-
-    fn changes(effect: &KeysEffect) -> bool {
-        match effect {
-            KeysEffect::Alone(effect) => Keyspace::changes(effect),
-            KeysEffect::Found(_) | KeysEffect::Entry(..) => false,
-        }
-    }
-
-    fn number(&self) -> u64 {
-        match self {
-            Keys::Alone(keyspace) => keyspace.number(),
-            Keys::Ordered(order) => order.orderer.revision(),
-        }
-    }
-
-    fn place(&mut self, effect: KeysEffect, number: u64) -> Placed<KeysResponse, News> {
-        let response = match (effect, self) {
-            (KeysEffect::Alone(effect), Keys::Alone(keyspace)) => {
-                let Placed { response, events } = keyspace.place(effect, number);
-                return Placed { response: KeysResponse::Done(response), events };
-            }
-            (KeysEffect::Found(order), keys) => {
-                *keys = Keys::Ordered(order);
-                KeysResponse::Ordered
-            }
-            (KeysEffect::Entry(at, bytes), Keys::Ordered(order)) => order.carry_out(at, &bytes),
-            (KeysEffect::Entry(..), Keys::Alone(_)) => KeysResponse::Ordered,
-            (KeysEffect::Alone(_), Keys::Ordered(_)) => {
-                unreachable!("what is evaluated is placed before the next is")
-            }
-        };
-        Placed { response, events: Vec::new() }
-    }
-
-    /// Of the one keyspace. The order knows no keys: their views are given by who places them.
-    fn view(&self) -> View {
-        match self {
-            Keys::Alone(keyspace) => keyspace.view(),
-            Keys::Ordered(order) => order.born.clone(),
-        }
-    }
-
-    fn snapshot(&self) -> KeysSnapshot {
-        match self {
-            Keys::Alone(keyspace) => {
-                KeysSnapshot { head: Vec::new().into_iter(), state: keyspace.snapshot() }
-            }
-            Keys::Ordered(order) => {
-                let mut head = order.head();
-                let mut length = Writer::new();
-                length.u8(ORDER);
-                length.u64(head.len() as u64);
-                let mut pieces = vec![length.finish()];
-                while !head.is_empty() {
-                    pieces.push(head.split_to(head.len().min(Self::CHUNK_BYTES_MAX)));
-                }
-                KeysSnapshot { head: pieces.into_iter(), state: order.born.snapshot() }
-            }
-        }
-    }
-
-    fn restore(chunks: &mut dyn Iterator<Item = Bytes>) -> Result<Keys, RestoreError> {
-        let first = chunks.next().ok_or(RestoreError::Incomplete)?;
-        if first.first() != Some(&ORDER) {
-            return Keyspace::restore(&mut std::iter::once(first).chain(chunks)).map(Keys::Alone);
-        }
-        let length = Reader::new(first.slice(1..)).u64()?;
-        let mut head = Vec::new();
-        while (head.len() as u64) < length {
-            head.extend_from_slice(&chunks.next().ok_or(RestoreError::Incomplete)?);
-        }
-        let born = Keyspace::restore(chunks)?.view();
-        Ok(Keys::Ordered(Box::new(Order::restored(head.into(), born)?)))
-    }
-
-    fn digest(&self) -> u64 {
-        match self {
-            Keys::Alone(keyspace) => keyspace.digest(),
-            Keys::Ordered(order) => fingerprint_of(&(&order.head()[..], order.born.digest())),
-        }
-    }
-
-    fn size_bytes(&self) -> u64 {
-        match self {
-            Keys::Alone(keyspace) => keyspace.size_bytes(),
-            Keys::Ordered(order) => order.size_bytes(),
-        }
-    }
-
-    /// What is done is written as the keyspace writes it, so that the exactly-once table of before the founding is the same; no response of that has revision 0.
-    fn encode_response(response: &KeysResponse, to: &mut Writer) {
-        match response {
-            KeysResponse::Done(response) => response.encode(to),
-            KeysResponse::Begun(txn) => {
-                to.varint(0);
-                to.u8(1);
-                to.varint(txn.0);
-            }
-            KeysResponse::Undone(undone) => {
-                to.varint(0);
-                to.u8(match undone {
-                    Undone::Undivided(Undivided::RangeCompare) => 2,
-                    Undone::Undivided(Undivided::Nested) => 3,
-                    Undone::Busy => 4,
-                    Undone::Silent => 5,
-                    Undone::Unknown => 6,
-                });
-            }
-            KeysResponse::Ordered => {
-                to.varint(0);
-                to.u8(0);
-            }
-        }
-    }
-
-    fn decode_response(from: &mut Reader) -> Result<KeysResponse, DecodeError> {
-        let mut ahead = from.clone();
-        if ahead.varint()? != 0 {
-            return Response::decode(from).map(KeysResponse::Done);
-        }
-        *from = ahead;
-        Ok(match from.u8()? {
-            0 => KeysResponse::Ordered,
-            1 => KeysResponse::Begun(TxnId(from.varint()?)),
-            2 => KeysResponse::Undone(Undone::Undivided(Undivided::RangeCompare)),
-            3 => KeysResponse::Undone(Undone::Undivided(Undivided::Nested)),
-            4 => KeysResponse::Undone(Undone::Busy),
-            5 => KeysResponse::Undone(Undone::Silent),
-            6 => KeysResponse::Undone(Undone::Unknown),
-            value => return Err(DecodeError::Unknown { what: "response of the keys", value: value.into() }),
-        })
     }
 }

@@ -9,7 +9,7 @@ use quorate_placement::shards::{Command as MapCommand, Founder, Rule, ShardMap, 
 use super::{KeysNews, Reply, State};
 use crate::{
     KEYS,
-    shards::{KeysResponse, NodeShards, ShardsOut, Word, found_entry},
+    shards::{FORGOTTEN, KeysResponse, NodeShards, ShardsOut, Word, found_entry},
 };
 
 /// The group of a founded cluster's first shard; those of the others follow.
@@ -113,8 +113,7 @@ impl State {
             shards.order_jumped();
         }
         if !shards.follow(order) {
-            let why = "the order over shards has forgotten what this member's shards still need; replace the member with an empty data directory";
-            let failed = FromState::RestoreFailed { group: KEYS, why: why.to_owned() };
+            let failed = FromState::RestoreFailed { group: KEYS, why: FORGOTTEN.to_owned() };
             out.core.push(NodeInput::State(failed));
             return;
         }

@@ -191,10 +191,8 @@ impl World {
     fn core(&mut self, node: usize, input: NodeInput) {
         let id = self.nodes[node].id;
         match input {
-            NodeInput::Propose { group, command, .. } => {
-                if !self.loses() {
-                    self.proposals.push_back((group, command));
-                }
+            NodeInput::Propose { group, command, .. } if !self.loses() => {
+                self.proposals.push_back((group, command));
             }
             NodeInput::Relay { group: KEYS, to, bytes } => {
                 let to = to.map(|to| to.0 as usize - 1);

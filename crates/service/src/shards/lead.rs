@@ -1,0 +1,211 @@
+//! What a node does for its shards where it leads, and what it says to those who lead.
+//!
+//! Whatever a leader says or proposes may be lost; it is said again after a while. Said twice it does no harm: reports are facts, a barrier that stands is passed over,
+//! and a cut that is old changes nothing.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use bytes::Bytes;
+use quorate_consensus::{Duration, GroupId, Instant, NodeId, ShardId, Writer};
+use quorate_keyspace::Command;
+use quorate_node::Ticket;
+use quorate_order::{Command as OrderCommand, Part, SLICES_MAX, Scribe, ScribeConfig, TxnId};
+
+use super::{NodeShards, Order, ShardCommand, ShardsOut, Word, here::Group, order_entry};
+
+/// How much time a [`Word::Tick`] says has passed.
+pub const TICK: Duration = Duration::from_millis(100);
+/// What was proposed and has not come in so many ticks is proposed again.
+const AGAIN_TICKS: u64 = 10;
+
+#[derive(Debug, Default)]
+pub(super) struct Said {
+    pub(super) report: Option<quorate_order::Report>,
+    pub(super) barrier: TxnId,
+    pub(super) branch: TxnId,
+}
+
+/// What whoever leads the order has gathered.
+#[derive(Debug)]
+pub(super) struct Lead {
+    scribe: Scribe,
+    /// What was proposed, and when.
+    proposed: BTreeMap<Ticket, (OrderCommand, u64)>,
+    /// Slices that members do not need any more.
+    kept: BTreeMap<(ShardId, NodeId), u64>,
+    /// What was last asked to be forgotten.
+    forgotten: BTreeMap<ShardId, u64>,
+}
+
+impl Lead {
+    fn new(now: Instant) -> Lead {
+        let config = ScribeConfig { cut_interval: Duration::ZERO, ..ScribeConfig::default() };
+        Lead {
+            scribe: Scribe::new(config, now),
+            proposed: BTreeMap::new(),
+            kept: BTreeMap::new(),
+            forgotten: BTreeMap::new(),
+        }
+    }
+}
+
+impl NodeShards {
+    /// The order's leader is another one, or the same anew; perhaps this node.
+    pub fn new_order_leader(&mut self, leads: bool) {
+        let now = self.now();
+        self.lead = leads.then(|| Lead::new(now));
+        // Whoever leads now has been told nothing.
+        self.groups.values_mut().for_each(|group| group.said.report = None);
+    }
+
+    /// An entry that this node proposed to the order is in its log.
+    pub fn settled(&mut self, ticket: Ticket) {
+        let Some(lead) = &mut self.lead else { return };
+        if let Some((command, _)) = lead.proposed.remove(&ticket) {
+            lead.scribe.settled(&command);
+        }
+    }
+
+    /// A command of the order was proposed under this ticket.
+    pub fn proposed(&mut self, ticket: Ticket, command: OrderCommand) {
+        let ticks = self.ticks;
+        if let Some(lead) = &mut self.lead {
+            lead.proposed.insert(ticket, (command, ticks));
+        }
+    }
+
+    /// A word that a node said.
+    pub fn hear(
+        &mut self,
+        from: NodeId,
+        own: NodeId,
+        word: Word,
+        order: &Order,
+        members: &[NodeId],
+        out: &mut ShardsOut,
+    ) {
+        match (word, &mut self.lead) {
+            (Word::Tick, _) if from == own => self.tick(order, members, out),
+            (Word::Tick, _) => {}
+            (Word::Report(report), Some(lead)) => lead.scribe.report(report),
+            (Word::Kept { shard, slices }, Some(lead)) => {
+                let kept = lead.kept.entry((shard, from)).or_default();
+                *kept = (*kept).max(slices);
+            }
+            // Whoever took this node for the leader says it again.
+            (Word::Report(_) | Word::Kept { .. }, None) => {}
+        }
+    }
+
+    /// Time passes: what may have been lost is said again.
+    fn tick(&mut self, order: &Order, members: &[NodeId], out: &mut ShardsOut) {
+        self.ticks += 1;
+        let ticks = self.ticks;
+        if ticks.is_multiple_of(AGAIN_TICKS) {
+            for (id, group) in &mut self.groups {
+                group.said = Said::default();
+                out.words.push(Word::Kept { shard: group.shard, slices: group.kept });
+                let (there, place) =
+                    (order.orderer().slices(group.shard), group.replica.machine().replica().place());
+                let last = group.taken.values().max().copied().unwrap_or(group.kept);
+                if there.is_some_and(|slices| slices.len() > SLICES_MAX / 4)
+                    && place.slice - last.min(place.slice) > SLICES_MAX as u64 / 8
+                {
+                    out.snapshots.push(*id);
+                }
+            }
+        }
+        if let Some(lead) = &mut self.lead {
+            let late = |(_, since): &(OrderCommand, u64)| ticks >= since + AGAIN_TICKS;
+            let lost: Vec<Ticket> = lead
+                .proposed
+                .iter()
+                .filter(|(_, proposed)| late(proposed))
+                .map(|(ticket, _)| *ticket)
+                .collect();
+            for ticket in lost {
+                let (command, _) = lead.proposed.remove(&ticket).expect("just seen");
+                lead.scribe.settled(&command);
+            }
+            if ticks.is_multiple_of(AGAIN_TICKS) {
+                lead.forget(order, members, out);
+            }
+        }
+        self.answer_void(order, out);
+    }
+
+    pub(super) fn do_duties(&mut self, order: &Order, out: &mut ShardsOut) {
+        for (id, group) in self.groups.iter_mut().filter(|(_, group)| group.leads && !group.awaits_snapshot) {
+            group.do_duties(*id, order, out);
+        }
+        let now = self.now();
+        if let Some(lead) = &mut self.lead {
+            for command in lead.scribe.due(now, order.orderer()) {
+                out.proposals.push((crate::KEYS, order_entry(&command), Some(command)));
+            }
+        }
+    }
+}
+
+impl Group {
+    fn do_duties(&mut self, id: GroupId, order: &Order, out: &mut ShardsOut) {
+        let replica = self.replica.machine().replica();
+        let report = replica.report();
+        let is_news = order.orderer().placed(self.shard).is_some_and(|placed| report.upto > placed)
+            || report.verdict.is_some();
+        if is_news && self.said.report != Some(report) {
+            self.said.report = Some(report);
+            out.words.push(Word::Report(report));
+        }
+        if let Some(txn) = replica.stands_at().filter(|txn| *txn > self.said.branch) {
+            let branch = match order.orderer().part(self.shard, txn) {
+                Part::Open => None,
+                Part::Done { branch } => Some(Some(branch)),
+                Part::Void => Some(None),
+            };
+            if let Some(branch) = branch {
+                self.said.branch = txn;
+                out.proposals.push((id, encoded(&ShardCommand::Branch(txn, branch)), None));
+            }
+        }
+        let behind = replica.newest().max(self.said.barrier);
+        for (txn, barrier) in order.barriers(self.shard, behind) {
+            let super::Barrier { at, known, part } = barrier;
+            let command = ShardCommand::Barrier { txn, at, known, part };
+            out.proposals.push((id, encoded(&command), None));
+            self.said.barrier = txn;
+        }
+    }
+}
+
+impl Lead {
+    /// The order forgets what every member has behind a durable snapshot.
+    fn forget(&mut self, order: &Order, members: &[NodeId], out: &mut ShardsOut) {
+        let shards: BTreeSet<ShardId> = order.orderer().shards().collect();
+        for shard in shards {
+            let said = |node: &NodeId| self.kept.get(&(shard, *node)).copied();
+            let Some(of_shard) = order.orderer().slices(shard) else { continue };
+            let mut kept: Vec<u64> = members.iter().map(|node| said(node).unwrap_or(0)).collect();
+            kept.sort_unstable();
+            // One who is away for so long that the shard would have to wait is not waited for: it will have to be replaced.
+            let place = if of_shard.len() > SLICES_MAX / 2 { kept.len() / 2 } else { 0 };
+            let (Some(slices), there) = (kept.get(place).copied(), of_shard.forgotten()) else { continue };
+            if slices > there && self.forgotten.get(&shard).is_none_or(|asked| slices > *asked) {
+                self.forgotten.insert(shard, slices);
+                let command = OrderCommand::Forget { shard, slices };
+                out.proposals.push((crate::KEYS, order_entry(&command), None));
+            }
+        }
+    }
+}
+
+fn encoded(command: &ShardCommand) -> Bytes {
+    let mut to = Writer::new();
+    command.encode(&mut to);
+    to.finish()
+}
+
+/// A command of one shard alone, as its group's log holds it, without who waits for it.
+pub fn turn(command: &Command, to: &mut Writer) {
+    ShardCommand::Turn(command.encode()).encode(to);
+}
