@@ -24,7 +24,9 @@ use quorate_consensus::{Placed, Position, RestoreError, StateMachine};
 
 use crate::machine::Plan;
 use crate::txn::Path;
-use crate::{Command, Compact, Keyspace, KeyspaceError, News, Operation, Response, Snapshot, Txn, View};
+use crate::{
+    Command, Compact, Keyspace, KeyspaceError, LeaseId, News, Operation, Response, Snapshot, Txn, View,
+};
 
 /// Where the revisions begin that stand in for open ones: above all that are ever given, and in the range of the type.
 const OPEN_FROM: u64 = 1 << 62;
@@ -34,7 +36,10 @@ const OPEN_FROM: u64 = 1 << 62;
 pub struct Shard {
     placed: Keyspace,
     open: VecDeque<Open>,
-    /// None: nothing was evaluated since a revision became known.
+    /// How many of them are more than plain puts, and what those that are may take at most.
+    intricate: usize,
+    plain_bytes: u64,
+    /// None: nothing that needs it was evaluated since a revision became known.
     ahead: Option<Keyspace>,
     barrier: Option<Barrier>,
 }
@@ -46,6 +51,8 @@ struct Open {
     changes: bool,
     /// The length of the command.
     bytes: usize,
+    /// It is a plain put, which takes so much.
+    plain: Option<u64>,
 }
 
 /// This shard's part of a transaction over several, which is not decided: what either branch would do.
@@ -75,7 +82,7 @@ impl Shard {
     /// A shard that begins with what is placed: nothing, or what a snapshot or a split gave it.
     #[must_use]
     pub fn new(placed: Keyspace) -> Shard {
-        Shard { placed, open: VecDeque::new(), ahead: None, barrier: None }
+        Shard { placed, open: VecDeque::new(), intricate: 0, plain_bytes: 0, ahead: None, barrier: None }
     }
 
     /// The placed state.
@@ -117,13 +124,21 @@ impl Shard {
     pub fn evaluate(&mut self, at: Position, command: &Bytes) -> Option<bool> {
         assert!(self.barrier.is_none(), "nothing is evaluated behind a barrier that is not decided");
         let decoded = Command::decode(command).map_err(|_| KeyspaceError::Malformed);
+        if let Ok(put) = &decoded
+            && let Some(cost) = self.plain_cost(put)
+        {
+            let planned = self.placed.admit(put.clone()).and_then(|put| self.placed.plan_admitted(at, put));
+            let (plan, changes) = planned.unwrap_or_else(|error| (Plan::Refuse(error), false));
+            self.push(Open { plan, changes, bytes: command.len(), plain: Some(cost) });
+            return Some(changes);
+        }
         if decoded.as_ref().is_ok_and(|command| !self.is_decided(command, Branches::Taken)) {
             return None;
         }
         let admitted = decoded.and_then(|command| self.ahead().admit(command));
         let planned = admitted.and_then(|command| self.plan(at, command));
         let (plan, changes) = planned.unwrap_or_else(|error| (Plan::Refuse(error), false));
-        self.push(Open { plan, changes, bytes: command.len() });
+        self.push(Open { plan, changes, bytes: command.len(), plain: None });
         Some(changes)
     }
 
@@ -132,6 +147,10 @@ impl Shard {
     /// `revision` is its own if anything changes with it, in this shard or, for a transaction, in another; otherwise that of the last change before it.
     pub fn place(&mut self, revision: u64) -> Placed<Response, News> {
         let open = self.open.pop_front().expect("who places a turn has evaluated it");
+        match open.plain {
+            Some(cost) => self.plain_bytes -= cost,
+            None => self.intricate -= 1,
+        }
         self.ahead = None;
         let effect = self.placed.adopt(open.plan, open.changes, open.bytes);
         // What all shards have come to before it: a read before the first write of a transaction is told so.
@@ -183,7 +202,7 @@ impl Shard {
         // One that was refused here is not taken, unless the order does not know what was said of this shard; it stands all the same.
         let (plan, changes) =
             if branch { then } else { otherwise }.unwrap_or_else(|error| (Plan::Refuse(error), false));
-        self.push(Open { plan, changes, bytes });
+        self.push(Open { plan, changes, bytes, plain: None });
     }
 
     /// What an admitted command comes to, once it is decided.
@@ -231,6 +250,20 @@ impl Shard {
         }
     }
 
+    /// What a put takes that asks nothing of the state but whether there is room, while nothing else is open but such puts. What it comes to then follows from what is
+    /// placed: they change neither who may, nor alarms, nor the quota; and there is room for it behind all of them, whichever of them are placed. Most writes are such,
+    /// and no copy of the state is made for them.
+    ///
+    /// {close to the quota: it may be that a sweep makes room meanwhile}: then the state ahead is looked at, which is the same on every replica.
+    fn plain_cost(&self, command: &Command) -> Option<u64> {
+        let Command::Put(put) = command else { return None };
+        let asks = put.lease != LeaseId::NONE || put.ignore_value || put.ignore_lease;
+        let cost = command.cost_bytes();
+        let most = self.placed.store.size_bytes.saturating_add(self.plain_bytes).saturating_add(cost);
+        let has_room = self.placed.store.quota_bytes.is_none_or(|quota| most < quota);
+        (!asks && self.intricate == 0 && has_room).then_some(cost)
+    }
+
     /// The state in which the next command is evaluated.
     fn ahead(&mut self) -> &Keyspace {
         if self.open.is_empty() {
@@ -245,6 +278,10 @@ impl Shard {
     }
 
     fn push(&mut self, open: Open) {
+        match open.plain {
+            Some(cost) => self.plain_bytes += cost,
+            None => self.intricate += 1,
+        }
         if let Some(ahead) = &mut self.ahead {
             stand_in(ahead, &open);
         }

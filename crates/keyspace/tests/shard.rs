@@ -94,6 +94,45 @@ fn a_compare_that_an_open_revision_decides_goes_on_and_one_that_it_does_not_wait
 }
 
 #[test]
+fn what_is_open_counts_against_the_quota_as_if_it_were_placed() {
+    let quota = |puts: u64| {
+        let mut keyspace = Keyspace::new();
+        // A put of one byte under a key of one takes 258.
+        let bytes = (puts * 258 + 1) as i64;
+        keyspace.apply(at(0), &bytes_of_quota(bytes));
+        Shard::new(keyspace)
+    };
+    for placed_first in 0..=3 {
+        let (mut shard, mut answers) = (quota(3), vec![]);
+        for turn in 0..5 {
+            if turn == placed_first {
+                (0..turn).for_each(|turn| _ = shard.place(2 + turn));
+            }
+            answers.push(evaluate(&mut shard, &put("k")));
+        }
+        let expected = [true, true, true, false, false].map(Some);
+        assert_eq!(answers, expected, "with {placed_first} placed before the next is evaluated");
+    }
+}
+
+fn bytes_of_quota(quota: i64) -> Bytes {
+    bytes(&Command::SetQuota(SetQuota { bytes: quota }))
+}
+
+#[test]
+fn a_put_that_keeps_its_value_finds_a_key_that_is_open() {
+    let mut shard = Shard::new(Keyspace::new());
+    let keeps = Command::Put(Put { key: "k".into(), ignore_value: true, ..Put::default() });
+    let leased = Command::Put(Put { lease: LeaseId(7), ..shell::put("k", "v") });
+    assert_eq!(evaluate(&mut shard, &keeps), Some(false), "there is no key");
+    assert_eq!(evaluate(&mut shard, &put("k")), Some(true));
+    assert_eq!(evaluate(&mut shard, &keeps), Some(true));
+    assert_eq!(evaluate(&mut shard, &leased), Some(false), "there is no lease");
+    let results: Vec<_> = [1, 2, 3, 3].map(|revision| shard.place(revision).response.result.is_ok()).into();
+    assert_eq!(results, [false, true, true, false]);
+}
+
+#[test]
 fn a_branch_that_one_shard_refuses_is_taken_nowhere() {
     let mut shard = Shard::new(Keyspace::new());
     let hang = Operation::Put(shell::hang("a", 7));
