@@ -106,6 +106,11 @@ impl Zab {
         out: &mut Out,
     ) {
         let Some(link) = self.hear_learner(now, from, id, out) else { return };
+        if acknowledged && !link.has_new_leader() {
+            // It has acknowledged NEWLEADER on this link, and this opening of it has not sent it yet: an old FOLLOWERINFO has opened again what was ended. The learner takes
+            // NEWEPOCH for a repetition and waits for the next proposal, and this node would wait for ACKEPOCH; each hears the other. It starts again, on a new link.
+            return self.end_link(from, Ended::Broken, out);
+        }
         let news = acknowledged && link.stage == LinkStage::NewLeader;
         if link.is_live() {
             link.round = link.round.max(round);

@@ -68,6 +68,18 @@ impl Link {
         }
     }
 
+    /// NEWLEADER was queued on it, so it may be acknowledged.
+    pub(crate) fn has_new_leader(&self) -> bool {
+        match self.stage {
+            LinkStage::NewLeader | LinkStage::Live => true,
+            LinkStage::Waiting
+            | LinkStage::Asked
+            | LinkStage::Promised(_)
+            | LinkStage::Snapshot { .. }
+            | LinkStage::History { .. } => false,
+        }
+    }
+
     pub(crate) fn is_live(&self) -> bool {
         self.stage == LinkStage::Live
     }

@@ -1,6 +1,6 @@
 //! Discovery (rule Z05): promises, and who may lead.
 
-use quorate_consensus::{Epoch, Index, NodeId, Position, Role};
+use quorate_consensus::{Epoch, Index, Input, NodeId, Position, Role};
 use quorate_zab::{Config, EPOCH_JUMP_MAX, Ended, History, LinkId, Message, Packet};
 
 use crate::{played::*, support::Cluster};
@@ -104,6 +104,33 @@ fn z05_a_link_that_heard_of_an_earlier_lead_is_begun_anew() {
     let (link, packet) = (played.link, Packet::NewEpoch(Epoch(3)));
     hear(&mut played.cluster, 1, 3, Message::Stream { link, sequence: 0, packet });
     assert!(played.started_again());
+}
+
+/// {S3 leads, and ends the link of S1, which does not hear of it; an old FOLLOWERINFO of that link arrives}: S3 would wait for ACKEPOCH, and S1, which has what was
+/// proposed on it up to NEWLEADER and beyond, for the next proposal. Both hear each other, so neither gives up. Found by the simulator (I20).
+#[test]
+fn z05_a_link_that_an_old_follower_info_opens_again_is_ended() {
+    let mut cluster = Cluster::new(&[1, 2, 3]);
+    let leader = cluster.elect();
+    let follower = if leader == 1 { 2 } else { 1 };
+    let epoch = cluster.status(leader).epoch;
+    cluster.wait(200);
+    cluster.network.clear();
+    cluster.timeout(leader);
+    let link = said(&cluster, leader, follower).into_iter().find_map(|message| match message {
+        Message::Ping { link, .. } => Some(link),
+        _ => None,
+    });
+    let link = link.expect("a ping");
+    // The leader's connection to it closes, and what the leader says of that is lost.
+    cluster.step(leader, Input::PeerUnreachable { peer: NodeId(follower) });
+    assert_eq!(last_said(&cluster, leader, follower), Some(Message::Close { link, why: Ended::Broken }));
+    cluster.drop(leader, follower);
+    hear(&mut cluster, leader, follower, Message::FollowerInfo { link, accepted: epoch });
+    cluster.propose(leader, "x");
+    cluster.wait(300);
+    assert_eq!(cluster.status(follower).last, cluster.status(leader).last);
+    assert_eq!(cluster.status(follower).commit, cluster.status(leader).commit);
 }
 
 #[test]
