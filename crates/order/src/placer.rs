@@ -147,12 +147,16 @@ impl Placer {
         loop {
             let placed = match self.slices.front()? {
                 Slice::Turns { upto, .. } if upto.turns == self.placed.turns => None,
-                Slice::Turns { before, .. } => {
+                Slice::Turns { upto, before } => {
                     let Turn { changes } = self.evaluated.pop_front()?;
                     self.placed.turns += 1;
                     self.placed.changes += u64::from(changes);
                     self.inside += u64::from(changes);
                     let revision = before + self.inside;
+                    if upto.turns == self.placed.turns {
+                        self.slices.pop_front();
+                        self.inside = 0;
+                    }
                     return Some(Placement::Turn { turn: self.placed.turns, revision, changes });
                 }
                 Slice::Txn { txn, branch, revision, changes } => Some(Placement::Txn {

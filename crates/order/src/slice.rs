@@ -80,6 +80,12 @@ impl Slices {
         }
     }
 
+    /// How many there ever were.
+    #[must_use]
+    pub fn end(&self) -> u64 {
+        self.first + self.list.len() as u64
+    }
+
     /// So many were forgotten.
     #[must_use]
     pub fn forgotten(&self) -> u64 {

@@ -174,11 +174,13 @@ impl State {
             }
             KEYS => {
                 for entry in entries {
+                    let once = self.begins_once(&entry);
                     self.keys.apply(entry, &mut self.keys_applied);
                     self.keys_reached(out);
                     observe(self, KEYS);
                     if self.keys.machine().order().is_some() {
                         self.open_shards(out);
+                        self.expect_answer(once);
                         self.keys_answers(out);
                     }
                 }

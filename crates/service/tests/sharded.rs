@@ -74,6 +74,10 @@ fn asks(world: &mut World) {
             let success = vec![Operation::Range(range), Operation::Put(put)];
             Command::Txn(Txn { success, ..Txn::default() })
         }
+        // One that nobody revokes.
+        17 if world.chance(3) => {
+            Command::LeaseGrant { id: LeaseId(101 + world.requests.len() as i64), ttl_s: 10 }
+        }
         17 => Command::LeaseGrant { id: LeaseId(1 + world.pick(3) as i64), ttl_s: 10 },
         18 => Command::LeaseRevoke { id: LeaseId(1 + world.pick(3) as i64) },
         _ => {
@@ -251,6 +255,8 @@ fn a_cluster_whose_keys_are_divided_is_one_etcd() {
                 Told::View(view) => {
                     views += 1;
                     assert!(view.revision() >= request.seen, "{} {}", view.revision(), request.seen);
+                    let missing = request.granted.iter().find(|lease| view.lease(**lease).is_none());
+                    assert_eq!(missing, None, "seed {seed}: a lease that had been granted");
                     let there = oracle.states[&view.revision()].last().unwrap();
                     assert_eq!(all(view, 0), all(there, 0), "seed {seed} at {}", view.revision());
                 }

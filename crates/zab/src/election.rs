@@ -21,6 +21,7 @@ impl Looking {
     pub(crate) fn new(now: Instant, resend_after: Duration) -> Looking {
         Looking {
             vote: None,
+            vote_at: now,
             ballots: BTreeMap::new(),
             elsewhere: BTreeMap::new(),
             asked_by: BTreeSet::new(),
@@ -97,9 +98,25 @@ impl Zab {
             return self.decide(now, out);
         }
         if looking.resend_at <= now && self.speaks() {
+            if self.never_hears_its_candidate(now) {
+                out.because("Z03", "candidate_never_heard", &[("round", self.round)]);
+                return self.look(now, out);
+            }
             self.round = self.round.max(1);
             self.tell_vote(now, out);
         }
+    }
+
+    /// It votes, by others' word, for somebody who has said nothing in this round for so long that it will not: then a new round, in which everybody votes for itself first,
+    /// forgets who that was.
+    ///
+    /// {S3 votes for itself, and S2 by its word; S3 loses its disk, S2 restarts}: S1 has heard of S3 by S2 alone, and S2 hears of it again by S1; each keeps the other's
+    /// vote alive, and nobody follows one who is not heard ([`Self::count`]). Found by the simulator (I20). A voter alone begins a round: the others have no vote to tell.
+    fn never_hears_its_candidate(&self, now: Instant) -> bool {
+        let Role::Looking(looking) = &self.role else { return false };
+        let Some(vote) = looking.vote.filter(|vote| vote.leader != self.id) else { return false };
+        let waited = now.since(looking.vote_at) >= self.config.election_timeout_max * 2;
+        waited && self.may_stand() && !looking.ballots.contains_key(&vote.leader)
     }
 
     pub(crate) fn on_notification(
@@ -276,6 +293,7 @@ impl Zab {
         };
         if state == State::Looking && better {
             looking.vote = Some(vote);
+            looking.vote_at = now;
             looking.decide_at = None;
             looking.resend_after = self.config.heartbeat_interval;
             return self.tell_vote(now, out);

@@ -29,6 +29,8 @@ pub(crate) enum Role {
 pub(crate) struct Looking {
     /// For whom this node votes in this round; none while it knows nobody and may not vote for itself.
     pub(crate) vote: Option<Vote>,
+    /// Since when.
+    pub(crate) vote_at: Instant,
     /// What others said in this very round.
     pub(crate) ballots: BTreeMap<NodeId, (State, Vote)>,
     /// What those who are not looking said of another round.

@@ -13,9 +13,10 @@ use quorate_consensus::{ClusterId, Incarnation, Membership, NodeId};
 use quorate_etcd::{Feed, Front, Jwt, serve};
 use quorate_server::{Handle, Hub};
 use quorate_service::{
-    Bootstrap, Identity, KEYS, META, Reply, State,
+    Bootstrap, Founding, Identity, KEYS, META, Reply, State,
     node::{Config, GroupConfig, JournalConfig, Limits, RaftConfig, ZabConfig},
     placement::{Command, EngineKind, GroupKind, GroupPlace, Member, cluster_id, member_id},
+    shards, shards_tick,
 };
 use tokio::net::TcpListener;
 
@@ -26,6 +27,7 @@ pub struct Node {
     pub url: String,
     pub handle: Handle<Reply>,
     serving: tokio::task::JoinHandle<()>,
+    ticking: tokio::task::JoinHandle<()>,
 }
 
 pub struct Cluster {
@@ -45,6 +47,11 @@ pub fn peer_urls(number: usize) -> Vec<String> {
 /// What drives a group: `on_zab` is the same suite with the keys on ZAB.
 fn engine_of(group: quorate_consensus::GroupId) -> EngineKind {
     if group == KEYS && env!("CARGO_CRATE_NAME") == "on_zab" { EngineKind::Zab } else { EngineKind::Raft }
+}
+
+/// Among how many shards the keys are divided: `on_shards` is the same suite with eight.
+fn shard_count() -> u16 {
+    if env!("CARGO_CRATE_NAME") == "on_shards" { 8 } else { 1 }
 }
 
 impl Cluster {
@@ -78,6 +85,11 @@ impl Cluster {
         for node in &all.nodes {
             node.handle.leader(KEYS).await.expect("a leader of keys");
             node.handle.leader(META).await.expect("a leader of meta");
+        }
+        for node in &all.nodes {
+            while shard_count() > 1 && !is_divided(&node.handle) {
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
         }
         // Until every member has published its name, it counts as not started.
         let client = all.client();
@@ -122,16 +134,20 @@ impl Cluster {
                 name: format!("node-{}", config.node),
                 client_urls: vec![client_url],
             };
-            State::new(identity, bootstrap).with_keys_sink(sink)
+            let founding = Founding { shards: shard_count(), engine: EngineKind::Raft };
+            State::new(identity, bootstrap.clone())
+                .with_keys_sink(sink)
+                .with_founding(bootstrap.map(|_| founding))
         })
         .expect("the node starts");
+        let ticking = tokio::spawn(tick(handle.clone()));
         let mut front =
             Front { feed, life: handle.life(), ..Front::new(handle.clone(), self.cluster.0, id.0, TOKEN) };
         front.jwt = self.jwts.get(self.nodes.len()).cloned();
         let serving = tokio::spawn(async move {
             serve(listener, front, std::future::pending()).await.expect("serving goes on");
         });
-        self.nodes.push(Node { id, url, handle, serving });
+        self.nodes.push(Node { id, url, handle, serving, ticking });
     }
 
     fn options(&self, id: NodeId) -> quorate_server::Options {
@@ -178,7 +194,25 @@ impl Cluster {
 impl Drop for Node {
     fn drop(&mut self) {
         self.serving.abort();
+        self.ticking.abort();
     }
+}
+
+/// Tells a node's state half how time passes.
+async fn tick(handle: Handle<Reply>) {
+    let mut ticks = tokio::time::interval(shards::TICK);
+    loop {
+        ticks.tick().await;
+        let _ = handle.input(shards_tick(handle.node()));
+    }
+}
+
+/// The groups of its shards have leaders, as far as this node knows.
+fn is_divided(handle: &Handle<Reply>) -> bool {
+    let roles = handle.role_changes();
+    let roles = roles.borrow();
+    roles.iter().filter(|(group, role)| group.0 >= 16 && role.leader.is_some()).count()
+        == usize::from(shard_count())
 }
 
 #[track_caller]

@@ -22,7 +22,7 @@ use quorate_placement::shards::ShardMap;
 use super::{
     Numbered, Order, Sequence, ShardMachine, ShardReplica, Undone, Word,
     lead::{Lead, Said, TICK},
-    waiting::Waiting,
+    waiting::{Answers, Waiting},
 };
 
 /// Why a member cannot go on.
@@ -116,8 +116,9 @@ pub struct NodeShards {
     /// The revision up to which news were told; none while nobody knows what happened.
     pub(super) told: Option<u64>,
     pub(super) waiting: BTreeMap<TxnId, Waiting>,
-    /// Reads, by the revision that they wait for.
-    pub(super) reads: BTreeMap<u64, Vec<Ticket>>,
+    pub(super) answers: Answers,
+    /// Reads, and what they wait for: shards, and how many slices of the order they have to have placed.
+    pub(super) reads: Vec<(Vec<(GroupId, u64)>, Ticket)>,
     pub(super) lead: Option<Lead>,
     pub(super) ticks: u64,
 }
@@ -157,7 +158,8 @@ impl NodeShards {
             floor: born,
             told: None,
             waiting: BTreeMap::new(),
-            reads: BTreeMap::new(),
+            answers: Answers::default(),
+            reads: Vec::new(),
             lead: None,
             ticks: 0,
         };
@@ -339,10 +341,16 @@ impl NodeShards {
 
     // ── reads ───────────────────────────────────────────────────────────────────────────────────────────────────────
 
-    /// A read that waits until everything up to `revision` is placed here. None: as things stand here, however old.
-    pub fn read(&mut self, ticket: Ticket, revision: Option<u64>, out: &mut ShardsOut) {
-        let revision = revision.unwrap_or(self.floor).max(self.floor);
-        self.reads.entry(revision).or_default().push(ticket);
+    /// A read that waits until all that the order has come to is placed here. None: as things stand here, however old.
+    ///
+    /// All, and not only what has a revision: {a lease is granted, which takes none, and its client asks another member what leases there are}: it would not see it.
+    pub fn read(&mut self, ticket: Ticket, order: Option<&Order>, out: &mut ShardsOut) {
+        let waits_for = |(id, group): (&GroupId, &Group)| {
+            let end = order?.orderer().slices(group.shard)?.end();
+            (group.replica.machine().replica().place().slice < end).then_some((*id, end))
+        };
+        let targets = self.groups.iter().filter_map(waits_for).collect();
+        self.reads.push((targets, ticket));
         self.release_reads(out);
     }
 
@@ -351,8 +359,17 @@ impl NodeShards {
         if revision < self.floor || self.groups.values().any(|group| group.awaits_snapshot) {
             return;
         }
-        let later = self.reads.split_off(&(revision + 1));
-        out.reads.extend(std::mem::replace(&mut self.reads, later).into_values().flatten());
+        let groups = &self.groups;
+        let is_placed = |(id, end): &(GroupId, u64)| {
+            groups.get(id).is_none_or(|group| group.replica.machine().replica().place().slice >= *end)
+        };
+        self.reads.retain_mut(|(targets, ticket)| {
+            targets.retain(|target| !is_placed(target));
+            if targets.is_empty() {
+                out.reads.push(*ticket);
+            }
+            !targets.is_empty()
+        });
     }
 
     /// The keys, as of [`revision`](Self::revision). Not to be shown before all shards have come as far as one of them was restored with; reads wait for that.

@@ -1,6 +1,6 @@
 //! Clients of this node that wait for transactions over shards.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 
 use bytes::Bytes;
 use quorate_consensus::ShardId;
@@ -22,9 +22,31 @@ pub(super) struct Waiting {
     results: BTreeMap<ShardId, Result<Reply, KeyspaceError>>,
     /// Since which tick it is known to be void.
     void_since: Option<u64>,
+    /// It may be asked again, by whoever was not told.
+    once: bool,
+}
+
+/// Answers to commands that are to be done once only, at most; older ones are forgotten, and whoever asks again is told that its session has expired.
+const ANSWERS_MAX: usize = 4_096;
+
+/// What commands came to that are to be done once only, as every node has seen it since it started.
+#[derive(Debug, Default)]
+pub(super) struct Answers(VecDeque<(TxnId, Result<Response, Undone>)>);
+
+impl Answers {
+    fn keep(&mut self, txn: TxnId, answer: Result<Response, Undone>) {
+        self.0.push_back((txn, answer));
+        if self.0.len() > ANSWERS_MAX {
+            self.0.pop_front();
+        }
+    }
 }
 
 impl Waiting {
+    fn of(division: Division, once: bool) -> Waiting {
+        Waiting { tickets: Vec::new(), division, results: BTreeMap::new(), void_since: None, once }
+    }
+
     fn tell(&self, answer: &Result<Response, Undone>, out: &mut ShardsOut) {
         out.replies.extend(self.tickets.iter().map(|ticket| (*ticket, answer.clone())));
     }
@@ -35,8 +57,34 @@ impl NodeShards {
     pub fn begun(&mut self, ticket: Ticket, txn: TxnId, command: &Bytes) {
         let Ok(command) = Command::decode(command) else { return };
         let Ok(division) = Division::of(&command, &self.owners.map) else { return };
-        let waiting = Waiting { tickets: Vec::new(), division, results: BTreeMap::new(), void_since: None };
+        let waiting = Waiting::of(division, false);
         self.waiting.entry(txn).or_insert(waiting).tickets.push(ticket);
+    }
+
+    /// A transaction has begun that is to be done once only: what it comes to is kept for whoever asks again.
+    pub fn expect(&mut self, txn: TxnId, command: &Bytes) {
+        let Ok(command) = Command::decode(command) else { return };
+        let Ok(division) = Division::of(&command, &self.owners.map) else { return };
+        self.waiting.insert(txn, Waiting::of(division, true));
+    }
+
+    /// What a command came to that was to be done once only, if it is kept.
+    #[must_use]
+    pub fn answer_of(&self, txn: TxnId) -> Option<Result<Response, Undone>> {
+        self.answers.0.iter().find(|(answered, _)| *answered == txn).map(|(_, answer)| answer.clone())
+    }
+
+    /// Has the client told as well, if the transaction is still waited for here.
+    pub fn waits_for(&mut self, ticket: Ticket, txn: TxnId) -> bool {
+        let waiting = self.waiting.get_mut(&txn);
+        waiting.map(|waiting| waiting.tickets.push(ticket)).is_some()
+    }
+
+    fn told(&mut self, txn: TxnId, waiting: &Waiting, answer: Result<Response, Undone>, out: &mut ShardsOut) {
+        waiting.tell(&answer, out);
+        if waiting.once {
+            self.answers.keep(txn, answer);
+        }
     }
 
     /// Transactions that came to nothing: whoever waits is told why, if a shard here knows.
@@ -62,7 +110,7 @@ impl NodeShards {
         }
         for (txn, answer) in done {
             let waiting = self.waiting.remove(&txn).expect("just seen");
-            waiting.tell(&answer, out);
+            self.told(txn, &waiting, answer, out);
         }
     }
 
@@ -82,7 +130,7 @@ impl NodeShards {
         let waiting = self.waiting.remove(&txn).expect("just seen");
         let result = waiting.division.assemble(branch, (revision, changes), &waiting.results);
         let answer = result.map(|result| Response { revision, result }).ok_or(Undone::Unknown);
-        waiting.tell(&answer, out);
+        self.told(txn, &waiting, answer, out);
     }
 }
 

@@ -2,14 +2,18 @@
 
 use std::sync::Arc;
 
-use quorate_consensus::{EngineKind, Entry, GroupId, NodeId, Role, RoleChange, ShardId, StateMachine as _};
+use quorate_consensus::{
+    EngineKind, Entry, GroupId, NodeId, Payload, Role, RoleChange, ShardId, StateMachine as _,
+};
+use quorate_keyspace::Response;
 use quorate_node::{FromState, NodeInput, Origin, Outcome, StateOutputs, TaggedCommand, Ticket};
+use quorate_order::TxnId;
 use quorate_placement::shards::{Command as MapCommand, Founder, Rule, ShardMap, Token};
 
 use super::{KeysNews, Reply, State};
 use crate::{
     KEYS,
-    shards::{FORGOTTEN, KeysResponse, NodeShards, ShardsOut, Word, found_entry},
+    shards::{FORGOTTEN, KeysResponse, NodeShards, ShardsOut, Undone, Word, found_entry},
 };
 
 /// The group of a founded cluster's first shard; those of the others follow.
@@ -64,6 +68,25 @@ impl State {
         self.propose_own(KEYS, &found_entry(&found), out);
     }
 
+    /// Is the entry a command over shards that is to be done once only? If so, the last transaction that had begun before it.
+    pub(super) fn begins_once(&self, entry: &Entry) -> Option<TxnId> {
+        let order = self.keys.machine().order()?;
+        let Payload::Command(bytes) = &entry.payload else { return None };
+        let tagged = TaggedCommand::decode(bytes.clone()).ok()?;
+        tagged.session.map(|_| order.orderer().last_begun())
+    }
+
+    /// It was applied: its answer is kept on every node, for whoever asks again.
+    pub(super) fn expect_answer(&mut self, before: Option<TxnId>) {
+        let (Some(order), Some(before)) = (self.keys.machine().order(), before) else { return };
+        let begun = order.orderer().last_begun();
+        if let (Some(command), Some(shards)) =
+            (order.open_command(begun).filter(|_| begun > before), &mut self.shards)
+        {
+            shards.expect(begun, command);
+        }
+    }
+
     /// An entry of the group of keys was applied: answers that stand at once, and transactions that wait.
     pub(super) fn keys_answers(&mut self, out: &mut StateOutputs<Reply>) {
         for (ticket, outcome) in self.keys_applied.replies.drain(..) {
@@ -79,13 +102,17 @@ impl State {
                 Outcome::Done(KeysResponse::Begun(txn)) => {
                     let order = self.keys.machine().order();
                     let command = order.and_then(|order| order.open_command(txn));
-                    match (command, &mut self.shards) {
-                        (Some(command), Some(shards)) => {
+                    let Some(shards) = &mut self.shards else { continue };
+                    match (shards.answer_of(txn), command) {
+                        (Some(answer), _) => answered(answer),
+                        (None, Some(command)) => {
                             shards.begun(ticket, txn, command);
                             continue;
                         }
-                        // It was begun before, and what it came to is not kept.
-                        _ => Reply::Keys(Outcome::SessionExpired),
+                        // It is decided, and placed here soon.
+                        (None, None) if shards.waits_for(ticket, txn) => continue,
+                        // It was done before, and what it came to is not kept.
+                        (None, None) => Reply::Keys(Outcome::SessionExpired),
                     }
                 }
                 Outcome::SessionExpired => Reply::Keys(Outcome::SessionExpired),
@@ -103,6 +130,8 @@ impl State {
         out.core.extend(open);
         self.keys_listener.tell(KeysNews::Founded(Arc::clone(order.map())));
         self.shards = Some(shards);
+        // What the records want of every group is told to these as well; if nothing changes in the records, nobody else would ask.
+        self.confirm(out);
     }
 
     /// A batch of the order's log was applied, or its snapshot was.
@@ -125,9 +154,8 @@ impl State {
     pub(super) fn serve_order_reads(&mut self, out: &mut StateOutputs<Reply>) {
         let (Some(order), Some(shards)) = (self.keys.machine().order(), &mut self.shards) else { return };
         let mut done = ShardsOut::default();
-        let revision = order.orderer().revision();
         for ticket in self.keys_applied.reads.drain(..) {
-            shards.read(ticket, Some(revision), &mut done);
+            shards.read(ticket, Some(order), &mut done);
         }
         self.shards_out(done, out);
     }
@@ -170,13 +198,7 @@ impl State {
             let (revision, auth) = (shards.revision(), Arc::clone(shards.view().auth()));
             self.keys_listener.tell(KeysNews::Replaced { revision, auth });
         }
-        out.replies.extend(replies.into_iter().map(|(ticket, answer)| {
-            let reply = match answer {
-                Ok(response) => Reply::Keys(Outcome::Done(response)),
-                Err(undone) => Reply::Undone(undone),
-            };
-            (ticket, reply)
-        }));
+        out.replies.extend(replies.into_iter().map(|(ticket, answer)| (ticket, answered(answer))));
         if let Some(shards) = self.shards.as_ref().filter(|_| !reads.is_empty()) {
             let view = shards.view();
             out.replies.extend(reads.into_iter().map(|ticket| (ticket, Reply::KeysView(view.clone()))));
@@ -237,6 +259,13 @@ impl State {
     #[must_use]
     pub fn shard_map(&self) -> Option<&Arc<ShardMap>> {
         self.keys.machine().order().map(crate::shards::Order::map)
+    }
+}
+
+fn answered(answer: Result<Response, Undone>) -> Reply {
+    match answer {
+        Ok(response) => Reply::Keys(Outcome::Done(response)),
+        Err(undone) => Reply::Undone(undone),
     }
 }
 

@@ -13,7 +13,7 @@ use quorate_consensus::{
 };
 use quorate_service::{
     Bootstrap, Founding, Identity, KEYS, KeysNews, Reply, State,
-    keyspace::{Command, Event, News, View},
+    keyspace::{Command, Event, LeaseId, News, View},
     node::{FromState, NodeInput, Origin, Outcome, StateHalf, StateOutputs, TaggedCommand, Ticket, ToState},
     placement::{Command as Records, Member, cluster_id},
     shards::{self, Undone},
@@ -58,7 +58,8 @@ pub(crate) struct Request {
     /// The newest revision of which anybody had been told when it was asked.
     pub(crate) seen: u64,
     pub(crate) node: usize,
-    /// What it is asked of.
+    /// Leases that had been granted by then, as far as anybody was told.
+    pub(crate) granted: Vec<LeaseId>,
     pub(crate) told: Option<Told>,
 }
 
@@ -330,7 +331,7 @@ impl World {
             None => (KEYS, TaggedCommand::encode(origin, None, |to| to.raw(&command.encode()))),
         };
         let seen = self.seen();
-        self.requests.push(Request { command: Some(command), seen, node, told: None });
+        self.requests.push(Request { command: Some(command), seen, node, granted: Vec::new(), told: None });
         self.proposals.push_back((group, bytes));
     }
 
@@ -346,7 +347,8 @@ impl World {
         }
         let ticket = Ticket(self.requests.len() as u64);
         let seen = if serializable { 0 } else { self.seen() };
-        self.requests.push(Request { command: None, seen, node, told: None });
+        let granted = if serializable { Vec::new() } else { self.granted() };
+        self.requests.push(Request { command: None, seen, node, granted, told: None });
         let index = Index(self.logs[&KEYS].len() as u64);
         self.give(
             node,
@@ -356,6 +358,17 @@ impl World {
                 ToState::ReadSafe { group: KEYS, tickets: vec![ticket], index }
             },
         );
+    }
+
+    /// Leases that are granted for good.
+    fn granted(&self) -> Vec<LeaseId> {
+        let of = |request: &Request| match (&request.command, &request.told) {
+            (Some(Command::LeaseGrant { id, .. }), Some(Told::Done(response))) => {
+                (id.0 > 100 && response.result.is_ok()).then_some(*id)
+            }
+            _ => None,
+        };
+        self.requests.iter().filter_map(of).collect()
     }
 
     /// The newest revision that anybody was told of.

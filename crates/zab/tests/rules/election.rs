@@ -177,3 +177,24 @@ fn z08_a_leader_that_restarted_and_is_vouched_for_is_left() {
     cluster.settle();
     assert_eq!(cluster.status(follower).leader, Some(NodeId(leader)));
 }
+
+/// {S3 votes for itself, and S2 by its word; S3 loses its disk, S2 restarts; S1 has heard of S3 by S2 alone, and S2 hears of it again by S1}: each keeps the other's belief
+/// alive, nobody has heard S3 itself, and so nobody follows it. Found by the simulator (I20).
+#[test]
+fn z03_a_candidate_whom_nobody_has_heard_is_given_up() {
+    let mut cluster = Cluster::new(&[1, 2, 3]);
+    cluster.crash(3);
+    for id in [1, 2] {
+        cluster.timeout(id);
+    }
+    cluster.network.clear();
+    let better = vote(0, (0, 0), 3);
+    for (to, from) in [(1, 2), (2, 1)] {
+        hear(&mut cluster, to, from, looking(1, better));
+    }
+    cluster.wait(100);
+    assert_eq!(cluster.leader(), None, "both vote for S3");
+    cluster.wait(3_000);
+    assert!(cluster.leader().is_some(), "one of those that are there leads");
+    assert!(cluster.gave(1, "candidate_never_heard") || cluster.gave(2, "candidate_never_heard"));
+}
