@@ -52,13 +52,18 @@ impl Oracle {
         let (host, group) = (scene.host, self.group);
         let life = scene.hosts[host].life;
         let durable = scene.durable(host);
-        let (snapshot, memberships) = (durable.snapshot_index(group), durable.memberships(group));
+        // What has waited for it may have cut its log in the same event: {it recovers a joint membership at 42, and its leader's word that 41 is another entry lay in its
+        // inbox}. What stands there now is not what the disk says.
+        let stands = |index: &Index| durable.epoch_at(group, *index) == engine.epoch_at(*index);
+        let memberships = durable.memberships(group).into_iter().filter(|(index, _)| stands(index));
+        let memberships = memberships.map(|(index, membership)| (index.0, membership)).collect();
+        let snapshot = durable.snapshot_index(group);
         let mut watch = Watch { life, entered: self.watches[host].entered, ..Watch::default() };
         watch.mirror.base = status.compacted.index.0;
         for index in status.compacted.index.0 + 1..=status.last.index.0 {
             watch.mirror.epochs.push_back(engine.epoch_at(Index(index)).unwrap_or_default());
         }
-        watch.mirror.memberships = memberships.iter().map(|(i, m)| (i.0, m.clone())).collect();
+        watch.mirror.memberships = memberships;
         watch.status = Status { role: Role::Follower, leader: None, ..status.clone() };
         watch.status.commit = status.commit.min(snapshot);
         if let Some(crash) = self.watches[host].at_crash.take() {
