@@ -352,6 +352,8 @@ impl Cluster {
         } else {
             format!("{} nodes", self.members.len())
         };
+        let groups =
+            if self.shards > 1 { format!(", keys in {} groups", self.shards) } else { String::new() };
         let data = if self.data.kept {
             format!("data: {}", self.data.path.display())
         } else {
@@ -370,7 +372,7 @@ impl Cluster {
             format!("  watch it   http://{at}/    the Lab: this cluster, and the same engines step by step\n")
         });
         let mut text = format!(
-            "{tick} {nodes} up in {}, leader {} (term {term})    {data}\n\n",
+            "{tick} {nodes} up in {}{groups}, leader {} (term {term})    {data}\n\n",
             seconds(took),
             self.members[leader].name
         );

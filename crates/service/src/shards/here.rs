@@ -251,7 +251,9 @@ impl NodeShards {
         // Which of them were placed within the snapshot, nobody knows.
         let lost = std::mem::take(&mut group.tickets).into_values();
         out.replies.extend(lost.map(|ticket| (ticket, Err(Undone::Unknown))));
-        Ok(Some(group.report(id, true)))
+        let (shard, report) = (group.shard, group.report(id, true));
+        self.lose_sight(shard, out);
+        Ok(Some(report))
     }
 
     /// A snapshot of a shard, as it stands.

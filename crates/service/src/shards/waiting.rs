@@ -92,6 +92,9 @@ impl NodeShards {
         let (ticks, revision) = (self.ticks, self.sequence.revision());
         let mut done = Vec::new();
         for (txn, waiting) in &mut self.waiting {
+            if order.orderer().waits_for(*txn) {
+                continue;
+            }
             let void = |shard| order.orderer().part(shard, *txn) == Part::Void;
             if !waiting.division.shards().all(void) || !waiting.results.is_empty() {
                 continue;
@@ -111,6 +114,17 @@ impl NodeShards {
         for (txn, answer) in done {
             let waiting = self.waiting.remove(&txn).expect("just seen");
             self.told(txn, &waiting, answer, out);
+        }
+    }
+
+    /// A snapshot took a shard's place here: what became of transactions that it may hold will not be seen, and once the order has forgotten them they would look void.
+    pub(super) fn lose_sight(&mut self, shard: ShardId, out: &mut ShardsOut) {
+        let touches = |waiting: &Waiting| waiting.division.shards().any(|touched| touched == shard);
+        let lost = self.waiting.iter().filter(|(_, waiting)| touches(waiting)).map(|(txn, _)| *txn);
+        for txn in lost.collect::<Vec<_>>() {
+            if let Some(waiting) = self.waiting.remove(&txn) {
+                waiting.tell(&Err(Undone::Unknown), out);
+            }
         }
     }
 
