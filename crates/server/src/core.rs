@@ -13,7 +13,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use quorate_consensus::{GroupId, Index, Instant as NodeInstant, Membership, RoleChange};
+use quorate_consensus::{GroupId, Index, Instant as NodeInstant, Membership, Position, RoleChange};
 use quorate_node::{Fatal, GroupStatus, Node, NodeInput, Notice, Outputs, ToState};
 use tokio::sync::{oneshot, watch};
 
@@ -190,6 +190,11 @@ impl<R> Core<R> {
         }
     }
 
+    /// A state half that has ended needs to know no more.
+    fn keeps(&self, group: GroupId, position: Position, compacted: Index) {
+        let _ = self.state.push(ToState::Kept { group, position, compacted });
+    }
+
     fn note(&mut self, notice: &Notice) {
         match notice {
             Notice::Recovered { notes } => {
@@ -224,15 +229,11 @@ impl<R> Core<R> {
             Notice::Reason { group, reason } => tracing::trace!(%group, ?reason, "reason"),
             Notice::SnapshotTaken { group, position, compacted } => {
                 tracing::info!(%group, %position, %compacted, "a snapshot is durable");
-                self.state.push(ToState::Kept { group: *group, position: *position, compacted: *compacted });
+                self.keeps(*group, *position, *compacted);
             }
             Notice::SnapshotInstalled { group, position } => {
                 tracing::info!(%group, %position, "the leader's snapshot is in place");
-                self.state.push(ToState::Kept {
-                    group: *group,
-                    position: *position,
-                    compacted: position.index,
-                });
+                self.keeps(*group, *position, position.index);
             }
         }
         if let Some(sink) = &mut self.on_notice {
