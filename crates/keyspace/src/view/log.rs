@@ -35,7 +35,6 @@ struct Head<'a> {
 
 /// A change, and its number within its revision over all parts.
 pub(super) struct Numbered<'a> {
-    pub(super) part: usize,
     pub(super) sub: u32,
     pub(super) record: &'a Arc<Record>,
 }
@@ -78,6 +77,6 @@ impl<'a> Iterator for Log<'a> {
         }
         let sub = self.first.saturating_add(change.rev.sub);
         self.next = sub.saturating_add(1);
-        Some(Numbered { part, sub, record: &change.record })
+        Some(Numbered { sub, record: &change.record })
     }
 }

@@ -30,10 +30,7 @@ impl Shards {
         first.leases.iter().for_each(|lease| whole.set_lease(*lease));
         self.kept().filter(|record| record.rev.main < compacted).for_each(|record| whole.bring(record));
         for numbered in self.log_from(compacted) {
-            let record = numbered.record;
-            if record.rev.main > compacted || is_last_at(&self.parts[numbered.part], compacted, record) {
-                whole.bring(Record::numbered(record, numbered.sub));
-            }
+            whole.bring(Record::numbered(numbered.record, numbered.sub));
         }
         Snapshot::of(&whole)
     }
@@ -53,12 +50,6 @@ impl Shards {
             .map(|numbered| Record::numbered(numbered.record, numbered.sub).hash);
         kept.chain(later).fold(0, u64::wrapping_add)
     }
-}
-
-/// Is this what the key is at the compacted revision? One that a later change of the same revision replaced may have been swept, and stand in the log nevertheless.
-fn is_last_at(store: &Store, compacted: u64, record: &Record) -> bool {
-    let last = store.keys.get(&record.key[..]).and_then(|versions| versions.last_at(compacted));
-    last.is_some_and(|last| last.rev == record.rev)
 }
 
 impl Store {
