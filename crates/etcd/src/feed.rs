@@ -2,7 +2,10 @@
 
 use std::{
     mem,
-    sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError},
+    sync::{
+        Arc, Mutex, MutexGuard, OnceLock, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
 };
 
 use bytes::Bytes;
@@ -34,6 +37,17 @@ struct Inner {
     known: Known,
     /// How the keys are divided, once they are.
     shards: OnceLock<Arc<ShardMap>>,
+    room: Room,
+}
+
+/// What costs less than so many bytes is not past the quota, as far as this node has heard.
+#[derive(Debug)]
+struct Room(AtomicU64);
+
+impl Default for Room {
+    fn default() -> Room {
+        Room(AtomicU64::new(u64::MAX))
+    }
 }
 
 /// What has happened to the keys since this node began to apply: what its log brings again when it starts counts again.
@@ -137,6 +151,8 @@ impl Feed {
                 self.changes().newest = revision;
             }
             KeysNews::Founded(map) => _ = self.0.shards.set(map),
+            // Nothing else follows from it: who reads an older one proposes what the alarm will stop.
+            KeysNews::Room(bytes) => return self.0.room.0.store(bytes, Ordering::Relaxed),
             KeysNews::Role(change) => {
                 self.leases().leads = change.role == Role::Leader;
                 return self.tell_of_leases(OfLeases::Role(change));
@@ -189,6 +205,11 @@ impl Feed {
     /// How the keys are divided into shards, once they are.
     pub(crate) fn shard_map(&self) -> Option<&ShardMap> {
         self.0.shards.get().map(|map| &**map)
+    }
+
+    /// Does this cost so little that it is not past the quota? Always, while the keys are not divided: their own machine judges it.
+    pub(crate) fn has_room_for(&self, cost_bytes: u64) -> bool {
+        cost_bytes == 0 || cost_bytes < self.0.room.0.load(Ordering::Relaxed)
     }
 
     /// Are the keys divided into shards, as far as this node has heard?

@@ -164,6 +164,11 @@ impl<B: Backend> Serving<B> {
             // Whoever attaches a key to a lease must be allowed to write all keys that hang on it. A shard sees its own alone, so that is looked at here, where all are seen.
             self.permit(shown, Ask::Command(&command), false).await?;
         }
+        // A shard knows its own size, and the quota is of all: looked at here, as etcd does. What is on its way may go past it; then the alarm stops every shard.
+        // What is done once only is not refused here: it may be done already, and its answer is remembered.
+        if session.is_none() && !self.0.front.feed.has_room_for(command.cost_bytes()) {
+            return Ok((Err(KeyspaceError::NoSpace), self.0.front.feed.revision()));
+        }
         let command = self.sealed(shown, command).await?;
         self.propose(&command, session).await
     }

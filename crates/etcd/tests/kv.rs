@@ -6,6 +6,7 @@ use quorate_client::{
     tonic::{Code, Request},
     wire::etcdserverpb::{self as pb, compare, request_op::Request as Op, response_op::Response as Answer},
 };
+use quorate_service::{KEYS, keyspace};
 
 fn txn(success: Vec<pb::RequestOp>) -> pb::TxnRequest {
     pb::TxnRequest { success, ..Default::default() }
@@ -145,6 +146,31 @@ async fn another_members_alarm_is_the_only_one() {
     assert_eq!(listed, [pb::AlarmMember { member_id: 77, alarm: nospace }]);
     client.alarm(pb::AlarmRequest { action: 2, ..another }).await.unwrap();
     kv.put(put("a", "1")).await.unwrap();
+}
+
+/// The last put for which there is room is the last one, however many shards the keys are divided among; and the alarm stops what would still fit.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_quota_is_of_all_keys_and_whoever_reaches_it_raises_the_alarm() {
+    let cluster = Cluster::start(3).await;
+    let (mut kv, client) = (cluster.kv(1), cluster.client());
+    // Each takes 256 bytes, a key of 4, and a value of 740: thirty fit, and not one more.
+    let quota = keyspace::SetQuota { bytes: 30_500 };
+    let command = keyspace::Command::SetQuota(quota).encode();
+    let handle = &cluster.nodes[1].handle;
+    handle.propose(KEYS, None, |to| to.raw(&command)).await.unwrap();
+    let value = "v".repeat(740);
+    for number in 0..30 {
+        kv.put(put(&format!("k{number:03}"), &value)).await.unwrap();
+    }
+    let text = "etcdserver: mvcc: database space exceeded";
+    assert_error("put", kv.put(put("k030", &value)).await, Code::ResourceExhausted, text);
+    let listed = client.alarm(pb::AlarmRequest::default()).await.unwrap().alarms;
+    let member_id = cluster.nodes[1].id.0;
+    assert_eq!(listed, [pb::AlarmMember { member_id, alarm: pb::AlarmType::Nospace.into() }]);
+    for node in 0..3 {
+        assert_error("small", cluster.kv(node).put(put("a", "")).await, Code::ResourceExhausted, text);
+    }
+    assert_eq!(kv.range(range("k", "l")).await.unwrap().into_inner().count, 30);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

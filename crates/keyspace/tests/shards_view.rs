@@ -438,3 +438,22 @@ fn a_picture_of_shards_is_not_taken_while_one_is_ahead() {
 fn a_view_of_no_shards_is_none() {
     let _ = View::of_shards(1, vec![], Arc::new(Cut::Scattered(2)));
 }
+
+#[test]
+fn a_lease_that_one_part_has_and_another_has_not_yet_is_taken_from_the_size_of_those_that_have_it() {
+    let part = |leased: bool| {
+        let mut keyspace = Keyspace::new();
+        keyspace.apply(Position::new(1, 1), &Command::Put(shell::put("a", "v")).encode());
+        if leased {
+            let grant = Command::LeaseGrant { id: LeaseId(7), ttl_s: 10 };
+            keyspace.apply(Position::new(1, 2), &grant.encode());
+        }
+        keyspace.view()
+    };
+    let (with, without) = (part(true).size_bytes(), part(false).size_bytes());
+    assert_eq!(with, without + LEASE_BYTES);
+    for (first, second) in [(true, true), (true, false), (false, true), (false, false)] {
+        let many = View::of_shards(2, vec![part(first), part(second)], Arc::new(Cut::At(vec![b"b"])));
+        assert_eq!(many.size_bytes(), 2 * without + u64::from(first) * LEASE_BYTES, "{first} {second}");
+    }
+}

@@ -285,3 +285,21 @@ fn a_cluster_whose_keys_are_divided_is_one_etcd() {
         "{done} {silent} {views} {restored}"
     );
 }
+
+#[test]
+fn every_front_end_is_told_what_room_all_shards_together_leave_below_the_quota() {
+    let quota = 100_000;
+    let mut world = World::new(3);
+    world.asks(Command::SetQuota(keyspace::SetQuota { bytes: quota as i64 }));
+    world.asks(Command::LeaseGrant { id: LeaseId(101), ttl_s: 10 });
+    for place in 0..40 {
+        let put = Put { key: format!("k{place}").into(), value: vec![0; 100].into(), ..Put::default() };
+        world.asks(Command::Put(put));
+    }
+    world.settles();
+    for node in &world.nodes {
+        let size = node.state.shards().unwrap().view().size_bytes();
+        assert!(size > 40 * 356, "all shards' keys are counted: {size}");
+        assert_eq!(node.heard.lock().unwrap().room_bytes, quota - size);
+    }
+}

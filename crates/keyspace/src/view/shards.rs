@@ -130,10 +130,12 @@ impl Shards {
         })
     }
 
+    /// Each part has all leases, and they count once. {a lease is granted, which takes no revision, and has not come to the second part}: at one revision they may
+    /// have different ones, so that from each its own are taken.
     pub(super) fn size_bytes(&self) -> u64 {
-        let leases = self.first().leases.weight() as u64 * LEASE_BYTES;
-        let keys = self.parts.iter().map(|store| store.size_bytes - leases);
-        leases + keys.sum::<u64>()
+        let leases = |store: &Store| store.leases.weight() as u64 * LEASE_BYTES;
+        let keys = self.parts.iter().map(|store| store.size_bytes - leases(store));
+        leases(self.first()) + keys.sum::<u64>()
     }
 
     pub(super) fn key_count(&self) -> u64 {

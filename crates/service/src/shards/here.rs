@@ -357,8 +357,7 @@ impl NodeShards {
     }
 
     fn release_reads(&mut self, out: &mut ShardsOut) {
-        let revision = self.sequence.revision();
-        if revision < self.floor || self.groups.values().any(|group| group.awaits_snapshot) {
+        if !self.is_whole() {
             return;
         }
         let groups = &self.groups;
@@ -372,6 +371,17 @@ impl NodeShards {
             }
             !targets.is_empty()
         });
+    }
+
+    /// Do all shards stand at one revision, and have all come as far as one of them was restored with?
+    fn is_whole(&self) -> bool {
+        self.sequence.revision() >= self.floor && self.groups.values().all(|group| !group.awaits_snapshot)
+    }
+
+    /// What all shards together leave below the quota ([`View::room_bytes`]); none while there is no view of them.
+    #[must_use]
+    pub fn room_bytes(&self) -> Option<u64> {
+        self.is_whole().then(|| self.view().room_bytes())
     }
 
     /// The keys, as of [`revision`](Self::revision). Not to be shown before all shards have come as far as one of them was restored with; reads wait for that.

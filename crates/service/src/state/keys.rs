@@ -30,6 +30,10 @@ pub enum KeysNews {
     },
     /// The keys are divided into shards, as this says; what concerns one alone is best proposed to its group.
     Founded(Arc<ShardMap>),
+    /// The keys are divided, and all shards together leave room for what costs less than so many bytes ([`View::room_bytes`]). No shard knows it: who proposes to one asks first.
+    ///
+    /// [`View::room_bytes`]: crate::keyspace::View::room_bytes
+    Room(u64),
     /// This node's role in the group changed, or its leader did.
     Role(RoleChange),
     /// A member's front end has a word for this one's; see `NodeInput::Relay`. Outside input.
@@ -49,6 +53,8 @@ pub type KeysSink = Box<dyn FnMut(KeysNews) + Send>;
 pub(super) struct Listener {
     sink: Option<KeysSink>,
     told: u64,
+    /// What was last said of the room, if anything was.
+    room_bytes: Option<u64>,
 }
 
 impl fmt::Debug for Listener {
@@ -61,6 +67,13 @@ impl Listener {
     pub(super) fn tell(&mut self, news: KeysNews) {
         if let Some(sink) = &mut self.sink {
             sink(news);
+        }
+    }
+
+    /// All shards together leave so much room.
+    pub(super) fn room(&mut self, bytes: u64) {
+        if self.room_bytes.replace(bytes) != Some(bytes) {
+            self.tell(KeysNews::Room(bytes));
         }
     }
 
@@ -82,7 +95,7 @@ impl State {
     #[must_use]
     pub fn with_keys_sink(mut self, sink: KeysSink) -> State {
         let revision = self.keys.machine().number();
-        self.keys_listener = Listener { sink: Some(sink), told: revision };
+        self.keys_listener = Listener { sink: Some(sink), told: revision, room_bytes: None };
         let auth = Arc::clone(self.keys.machine().view().auth());
         self.keys_listener.tell(KeysNews::Replaced { revision, auth });
         self

@@ -184,6 +184,10 @@ impl State {
     pub(super) fn advance_shards(&mut self, mut done: ShardsOut, out: &mut StateOutputs<Reply>) {
         if let (Some(order), Some(shards)) = (self.keys.machine().order(), &mut self.shards) {
             shards.advance(order, &mut done);
+            // Before anybody is answered: whoever is told of a write is refused the next one, if that was the last for which there was room.
+            if let Some(bytes) = shards.room_bytes() {
+                self.keys_listener.room(bytes);
+            }
         }
         self.shards_out(done, out);
     }

@@ -31,6 +31,8 @@ pub(crate) struct Heard {
     /// That was at this revision.
     pub(crate) since: u64,
     pub(crate) revision: u64,
+    /// What all shards together leave below the quota.
+    pub(crate) room_bytes: u64,
 }
 
 type Saved = (SnapshotMeta, Vec<Bytes>);
@@ -116,8 +118,9 @@ fn start(id: NodeId, life: u64) -> (State, Arc<Mutex<Heard>>) {
                     }));
                 }
                 KeysNews::Replaced { revision, .. } => {
-                    *heard = Heard { events: Vec::new(), since: revision, revision };
+                    *heard = Heard { events: Vec::new(), since: revision, revision, ..*heard };
                 }
+                KeysNews::Room(bytes) => heard.room_bytes = bytes,
                 KeysNews::Founded(_) | KeysNews::Role(_) | KeysNews::Word { .. } => {}
             }
         }
