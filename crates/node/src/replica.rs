@@ -4,11 +4,11 @@ use std::collections::BTreeMap;
 
 use bytes::Bytes;
 use quorate_consensus::{
-    DecodeError, Entry, Index, Membership, NodeId, Payload, Position, Reader, RestoreError, SnapshotMeta,
-    StateMachine, Writer, planted,
+    DecodeError, Entry, GroupId, Index, Membership, NodeId, Payload, Position, Reader, RestoreError,
+    SnapshotMeta, StateMachine, Writer, planted,
 };
 
-use crate::{SessionTag, Sessions, TaggedCommand, Ticket, Verdict};
+use crate::{FromState, SessionTag, Sessions, TaggedCommand, Ticket, Verdict};
 
 /// What a command came to.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -121,6 +121,19 @@ impl<S: StateMachine> Replica<S> {
     #[must_use]
     pub fn followed(&self) -> u64 {
         self.followed
+    }
+
+    /// What the core is told after a batch, in which these tickets were among the entries. `jumped`: a snapshot took the state's place.
+    #[must_use]
+    pub fn report(&self, group: GroupId, own: Vec<Ticket>, jumped: bool) -> FromState {
+        FromState::Applied {
+            group,
+            position: self.applied,
+            own,
+            state_bytes: self.machine.size_bytes(),
+            jumped,
+            followed: self.followed,
+        }
     }
 
     /// The digest of the state machine.

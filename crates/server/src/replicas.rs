@@ -154,11 +154,8 @@ impl<S: StateMachine> StateHalf for Replicas<S> {
         }
         Self::tell(group, replica, applied, on_events, out);
         if let Some(jumped) = report {
-            let (position, state_bytes) = (replica.applied(), replica.machine().size_bytes());
             let own = std::mem::take(&mut applied.own);
-            let followed = replica.followed();
-            let applied = FromState::Applied { group, position, own, state_bytes, jumped, followed };
-            out.core.push(NodeInput::State(applied));
+            out.core.push(NodeInput::State(replica.report(group, own, jumped)));
         }
     }
 }

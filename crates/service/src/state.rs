@@ -214,7 +214,7 @@ impl State {
         let own = std::mem::take(&mut self.keys_applied.own);
         Self::serve_keys(&self.keys, &mut self.keys_applied, out);
         self.order_done(jumped, out);
-        out.core.push(Self::report(KEYS, &self.keys, own, jumped));
+        out.core.push(NodeInput::State(self.keys.report(KEYS, own, jumped)));
         self.followed(out);
     }
 
@@ -230,7 +230,7 @@ impl State {
         self.open_tree(out);
         self.confirmed(out);
         Self::serve_meta(&self.meta, &mut self.meta_applied, out);
-        out.core.push(Self::report(META, &self.meta, own, jumped));
+        out.core.push(NodeInput::State(self.meta.report(META, own, jumped)));
         if changed {
             self.records_changed(out);
             self.confirm(out);
@@ -256,17 +256,6 @@ impl State {
             let view = meta.machine().view();
             out.replies.extend(applied.reads.drain(..).map(|ticket| (ticket, Reply::MetaView(view.clone()))));
         }
-    }
-
-    fn report<S: StateMachine>(
-        group: GroupId,
-        replica: &Replica<S>,
-        own: Vec<Ticket>,
-        jumped: bool,
-    ) -> NodeInput {
-        let state_bytes = replica.machine().size_bytes();
-        let (position, followed) = (replica.applied(), replica.followed());
-        NodeInput::State(FromState::Applied { group, position, own, state_bytes, jumped, followed })
     }
 
     // ── what follows from the records ───────────────────────────────────────────────────────────────────────────────

@@ -113,8 +113,8 @@ pub struct NodeShards {
     pub(super) sequence: Sequence,
     /// Some shard was restored with what stood there: no view before all have come as far.
     pub(super) floor: u64,
-    /// The revision up to which news were told; none while nobody knows what happened.
-    pub(super) told: Option<u64>,
+    /// Nobody knows what happened since news were told last: a snapshot stepped over it.
+    pub(super) jumped: bool,
     pub(super) waiting: BTreeMap<TxnId, Waiting>,
     pub(super) answers: Answers,
     /// Reads, and what they wait for: shards, and how many slices of the order they have to have placed.
@@ -156,7 +156,7 @@ impl NodeShards {
             owners: Arc::new(Owning { map, shards }),
             sequence: Sequence::new(born),
             floor: born,
-            told: None,
+            jumped: true,
             waiting: BTreeMap::new(),
             answers: Answers::default(),
             reads: Vec::new(),
@@ -247,7 +247,7 @@ impl NodeShards {
         let (placed, before) = (replica.machine().placed().number(), self.sequence.revision());
         self.floor = self.floor.max(placed).max(before);
         self.sequence = Sequence::new(placed.min(before));
-        self.told = None;
+        self.jumped = true;
         // Which of them were placed within the snapshot, nobody knows.
         let lost = std::mem::take(&mut group.tickets).into_values();
         out.replies.extend(lost.map(|ticket| (ticket, Err(Undone::Unknown))));
@@ -297,7 +297,7 @@ impl NodeShards {
 
     /// The order was restored from a snapshot: transactions may have become void meanwhile, and decisions were not seen.
     pub fn order_jumped(&mut self) {
-        self.told = None;
+        self.jumped = true;
     }
 
     // ── placing ─────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -327,17 +327,13 @@ impl NodeShards {
             self.answer(numbered, out);
         }
         let revision = self.sequence.revision();
-        match self.told {
-            Some(_) if news.is_empty() => self.told = Some(revision),
-            Some(_) => {
+        if !self.jumped {
+            if !news.is_empty() {
                 out.news = Some((before, revision, news));
-                self.told = Some(revision);
             }
-            None if revision >= self.floor => {
-                out.replaced = true;
-                self.told = Some(revision);
-            }
-            None => {}
+        } else if revision >= self.floor {
+            out.replaced = true;
+            self.jumped = false;
         }
     }
 
@@ -401,13 +397,6 @@ impl Group {
     fn report(&mut self, id: GroupId, jumped: bool) -> FromState {
         let own = std::mem::take(&mut self.applied.own);
         self.applied.replies.clear();
-        FromState::Applied {
-            group: id,
-            position: self.replica.applied(),
-            own,
-            state_bytes: self.replica.machine().size_bytes(),
-            jumped,
-            followed: self.replica.followed(),
-        }
+        self.replica.report(id, own, jumped)
     }
 }

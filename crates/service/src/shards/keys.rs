@@ -7,12 +7,13 @@ use bytes::Bytes;
 use quorate_consensus::{
     DecodeError, Placed, Position, Reader, RestoreError, StateMachine, Writer, fingerprint_of,
 };
-use quorate_keyspace::{Keyspace, News, Response, Snapshot, View};
+use quorate_keyspace::{Keyspace, News, Response, View};
 use quorate_order::TxnId;
 use quorate_placement::shards::Command as MapCommand;
 
 use super::{
-    KeysResponse, Order, Undivided, Undone,
+    HeadedSnapshot, KeysResponse, Order, Undivided, Undone,
+    headed::read_head,
     order::{FOUND, ORDER},
 };
 
@@ -34,21 +35,6 @@ pub enum KeysEffect {
     Found(Box<Order>),
     /// An entry of the order, or of one keyspace that cannot be founded: at this place.
     Entry(Position, Bytes),
-}
-
-/// A snapshot being written.
-#[derive(Debug)]
-pub struct KeysSnapshot {
-    head: std::vec::IntoIter<Bytes>,
-    state: Snapshot,
-}
-
-impl Iterator for KeysSnapshot {
-    type Item = Bytes;
-
-    fn next(&mut self) -> Option<Bytes> {
-        self.head.next().or_else(|| self.state.next())
-    }
 }
 
 impl Keys {
@@ -75,7 +61,7 @@ impl StateMachine for Keys {
     type Response = KeysResponse;
     type Event = News;
     type View = View;
-    type Snapshot = KeysSnapshot;
+    type Snapshot = HeadedSnapshot;
 
     fn evaluate(&mut self, at: Position, command: &Bytes) -> KeysEffect {
         match self {
@@ -134,21 +120,11 @@ impl StateMachine for Keys {
         }
     }
 
-    fn snapshot(&self) -> KeysSnapshot {
+    fn snapshot(&self) -> HeadedSnapshot {
         match self {
-            Keys::Alone(keyspace) => {
-                KeysSnapshot { head: Vec::new().into_iter(), state: keyspace.snapshot() }
-            }
+            Keys::Alone(keyspace) => HeadedSnapshot::plain(keyspace.snapshot()),
             Keys::Ordered(order) => {
-                let mut head = order.head();
-                let mut length = Writer::new();
-                length.u8(ORDER);
-                length.u64(head.len() as u64);
-                let mut pieces = vec![length.finish()];
-                while !head.is_empty() {
-                    pieces.push(head.split_to(head.len().min(Self::CHUNK_BYTES_MAX)));
-                }
-                KeysSnapshot { head: pieces.into_iter(), state: order.born.snapshot() }
+                HeadedSnapshot::new(&[ORDER], order.head(), Self::CHUNK_BYTES_MAX, order.born.snapshot())
             }
         }
     }
@@ -158,13 +134,9 @@ impl StateMachine for Keys {
         if first.first() != Some(&ORDER) {
             return Keyspace::restore(&mut std::iter::once(first).chain(chunks)).map(Keys::Alone);
         }
-        let length = Reader::new(first.slice(1..)).u64()?;
-        let mut head = Vec::new();
-        while (head.len() as u64) < length {
-            head.extend_from_slice(&chunks.next().ok_or(RestoreError::Incomplete)?);
-        }
+        let head = read_head(first.slice(1..), chunks)?;
         let born = Keyspace::restore(chunks)?.view();
-        Ok(Keys::Ordered(Box::new(Order::restored(head.into(), born)?)))
+        Ok(Keys::Ordered(Box::new(Order::restored(head, born)?)))
     }
 
     fn digest(&self) -> u64 {

@@ -187,8 +187,8 @@ impl Lead {
             let Some(of_shard) = order.orderer().slices(shard) else { continue };
             let mut kept: Vec<u64> = members.iter().map(|node| said(node).unwrap_or(0)).collect();
             kept.sort_unstable();
-            // One who is away for so long that the shard would have to wait is not waited for: it will have to be replaced.
-            let place = if of_shard.len() > SLICES_MAX / 2 { kept.len() / 2 } else { 0 };
+            // Those who are away for so long that the shard would have to wait are not waited for: they will have to be replaced.
+            let place = if of_shard.len() > SLICES_MAX / 2 { may_be_away(kept.len()) } else { 0 };
             let (Some(slices), there) = (kept.get(place).copied(), of_shard.forgotten()) else { continue };
             if slices > there && self.forgotten.get(&shard).is_none_or(|asked| slices > *asked) {
                 self.forgotten.insert(shard, slices);
@@ -197,6 +197,11 @@ impl Lead {
             }
         }
     }
+}
+
+/// Of so many members, so many may be without whom there is still a majority.
+fn may_be_away(members: usize) -> usize {
+    members.saturating_sub(1) / 2
 }
 
 fn encoded(command: &ShardCommand) -> Bytes {
@@ -208,4 +213,15 @@ fn encoded(command: &ShardCommand) -> Bytes {
 /// A command of one shard alone, as its group's log holds it, without who waits for it.
 pub fn turn(command: &Command, to: &mut Writer) {
     ShardCommand::Turn(command.encode()).encode(to);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_forgotten_a_majority_has_however_many_are_away() {
+        assert_eq!([1, 2, 3, 4, 5, 6, 7].map(may_be_away), [0, 0, 1, 1, 2, 2, 3]);
+        assert_eq!(may_be_away(0), 0);
+    }
 }

@@ -10,10 +10,10 @@ use bytes::Bytes;
 use quorate_consensus::{
     DecodeError, Placed, Position, Reader, RestoreError, StateMachine, Writer, fingerprint_of,
 };
-use quorate_keyspace::{Keyspace, Snapshot};
+use quorate_keyspace::Keyspace;
 use quorate_order::{LaneEntry, TxnId};
 
-use super::{Asked, ShardReplica};
+use super::{Asked, HeadedSnapshot, ShardReplica, headed::read_head};
 
 const VERSION: u8 = 1;
 
@@ -133,28 +133,13 @@ impl ShardMachine {
     }
 }
 
-/// A shard's snapshot being written: how long its head is, the head, the placed state.
-#[derive(Debug)]
-pub struct ShardSnapshot {
-    head: std::vec::IntoIter<Bytes>,
-    state: Snapshot,
-}
-
-impl Iterator for ShardSnapshot {
-    type Item = Bytes;
-
-    fn next(&mut self) -> Option<Bytes> {
-        self.head.next().or_else(|| self.state.next())
-    }
-}
-
 /// What a shard's log holds has no answer of its own: it is answered when it has its revision.
 impl StateMachine for ShardMachine {
     type Effect = Option<LaneEntry<Asked>>;
     type Response = ();
     type Event = ();
     type View = ();
-    type Snapshot = ShardSnapshot;
+    type Snapshot = HeadedSnapshot;
 
     /// Bytes that make no sense to this build do nothing, on no replica.
     fn evaluate(&mut self, at: Position, command: &Bytes) -> Option<LaneEntry<Asked>> {
@@ -179,25 +164,20 @@ impl StateMachine for ShardMachine {
 
     fn view(&self) {}
 
-    fn snapshot(&self) -> ShardSnapshot {
-        let mut head = self.replica.head();
-        let mut length = Writer::new();
-        length.u64(head.len() as u64);
-        let mut pieces = vec![length.finish()];
-        while !head.is_empty() {
-            pieces.push(head.split_to(head.len().min(Self::CHUNK_BYTES_MAX)));
-        }
-        ShardSnapshot { head: pieces.into_iter(), state: self.replica.machine().snapshot() }
+    fn snapshot(&self) -> HeadedSnapshot {
+        HeadedSnapshot::new(
+            b"",
+            self.replica.head(),
+            Self::CHUNK_BYTES_MAX,
+            self.replica.machine().snapshot(),
+        )
     }
 
     fn restore(chunks: &mut dyn Iterator<Item = Bytes>) -> Result<ShardMachine, RestoreError> {
-        let length = Reader::new(chunks.next().ok_or(RestoreError::Incomplete)?).u64()?;
-        let mut head = Vec::new();
-        while (head.len() as u64) < length {
-            head.extend_from_slice(&chunks.next().ok_or(RestoreError::Incomplete)?);
-        }
+        let length = chunks.next().ok_or(RestoreError::Incomplete)?;
+        let head = read_head(length, chunks)?;
         let state = Keyspace::restore(chunks)?;
-        Ok(ShardMachine::new(ShardReplica::restored(head.into(), state)?))
+        Ok(ShardMachine::new(ShardReplica::restored(head, state)?))
     }
 
     /// Of what is placed, and of what was read of the log and is not. Replicas that have placed more or less have other ones at the same place of the log; they are

@@ -16,6 +16,7 @@
 //! | `order` | the order over shards |
 //! | `division`, `parts` | a command over several shards, taken apart and put together |
 //! | `machine` | a shard's group: its log, its snapshots |
+//! | `headed` | what both begin their snapshots with |
 //! | `replica` | one shard: evaluates ahead of the order, and places as it says |
 //! | `sequence` | the shards of a node place together |
 //! | `here` | the shards of this node: their replicas, and what is read of them |
@@ -24,6 +25,7 @@
 //! | `word` | what a node says of its shards to the leader of the order |
 
 mod division;
+mod headed;
 mod here;
 mod keys;
 mod lead;
@@ -36,11 +38,13 @@ mod waiting;
 mod word;
 
 pub use division::{Division, sole_owner};
+pub use headed::HeadedSnapshot;
 pub(crate) use here::FORGOTTEN;
 pub use here::{NodeShards, ShardsOut};
-pub use keys::{Keys, KeysEffect, KeysSnapshot};
+pub use keys::{Keys, KeysEffect};
 pub use lead::{TICK, turn};
-pub use machine::{ShardCommand, ShardMachine, ShardSnapshot};
+pub use machine::{ShardCommand, ShardMachine};
+pub(crate) use order::can_be_founded;
 pub use order::{Barrier, KeysResponse, Order, Undone, found_entry, order_entry};
 pub use parts::{Parts, Undivided};
 pub use replica::{Asked, Numbered, ShardReplica};

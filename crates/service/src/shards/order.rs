@@ -13,7 +13,7 @@
 use std::{collections::BTreeMap, sync::Arc};
 
 use bytes::Bytes;
-use quorate_consensus::{DecodeError, GroupId, Position, Reader, ShardId, StateMachine as _, Writer};
+use quorate_consensus::{DecodeError, Position, Reader, ShardId, StateMachine as _, Writer};
 use quorate_keyspace::{Command, Keyspace, KeyspaceError, Response, View};
 use quorate_order::{Command as OrderCommand, OrderError, Orderer, Outcome, Part, TxnId};
 use quorate_placement::shards::{Command as MapCommand, ShardMap, Shards};
@@ -59,7 +59,7 @@ pub enum KeysResponse {
     Ordered,
 }
 
-/// Why a command is not done that the keyspace has nothing against. It is certainly not done.
+/// Why nobody can say what a command came to that the keyspace has nothing against. But for [`Unknown`](Undone::Unknown) it is certainly not done.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Undone {
     /// It cannot be divided among shards.
@@ -101,13 +101,6 @@ pub struct Order {
     bodies: BTreeMap<TxnId, Body>,
 }
 
-/// Replicas are compared by it.
-impl PartialEq for Order {
-    fn eq(&self, other: &Order) -> bool {
-        self.head() == other.head() && self.born.digest() == other.born.digest()
-    }
-}
-
 impl Order {
     /// The order that begins with a founding; none if this cannot be one.
     pub(super) fn found(found: &MapCommand, keyspace: &Keyspace) -> Option<Order> {
@@ -116,11 +109,10 @@ impl Order {
         let mut founding = Shards::new(first.group, first.members.clone(), first.engine).ok()?;
         let effect = founding.evaluate(found).ok()?;
         founding.apply(effect);
-        let view = keyspace.view();
-        // Keys would have to move, and leases with them.
-        if view.revision() != 1 || view.lease_count() != 0 {
+        if !can_be_founded(keyspace) {
             return None;
         }
+        let view = keyspace.view();
         let map = founding.map().clone();
         let orderer = Orderer::new(view.revision(), map.shards().iter().map(|entry| entry.shard));
         Some(Order { orderer, map: Arc::new(map), born: view, bodies: BTreeMap::new() })
@@ -268,12 +260,11 @@ impl Order {
         let bodies = self.bodies.values().map(|body| body.command.len() + SLICE_BYTES);
         self.orderer.shards().map(slices).chain(bodies).sum::<usize>() as u64
     }
+}
 
-    /// The group of a shard.
-    #[must_use]
-    pub fn group_of(&self, shard: ShardId) -> Option<GroupId> {
-        self.map.get(shard).map(|entry| entry.group)
-    }
+/// May its shards be founded? Once it has had a key or has a lease, they would have to move.
+pub(crate) fn can_be_founded(keyspace: &Keyspace) -> bool {
+    keyspace.number() == 1 && keyspace.view().lease_count() == 0
 }
 
 fn compacts_at(command: &Command) -> Option<i64> {

@@ -2,9 +2,7 @@
 
 use std::sync::Arc;
 
-use quorate_consensus::{
-    EngineKind, Entry, GroupId, NodeId, Payload, Role, RoleChange, ShardId, StateMachine as _,
-};
+use quorate_consensus::{EngineKind, Entry, GroupId, NodeId, Payload, Role, RoleChange, ShardId};
 use quorate_keyspace::Response;
 use quorate_node::{FromState, NodeInput, Origin, Outcome, StateOutputs, TaggedCommand, Ticket};
 use quorate_order::TxnId;
@@ -13,7 +11,7 @@ use quorate_placement::shards::{Command as MapCommand, Founder, Rule, ShardMap, 
 use super::{KeysNews, Reply, State};
 use crate::{
     KEYS,
-    shards::{FORGOTTEN, KeysResponse, NodeShards, ShardsOut, Undone, Word, found_entry},
+    shards::{FORGOTTEN, KeysResponse, NodeShards, ShardsOut, Undone, Word, can_be_founded, found_entry},
 };
 
 /// The group of a founded cluster's first shard; those of the others follow.
@@ -52,7 +50,7 @@ impl State {
             return;
         };
         let members = self.keys.membership().clone();
-        if keyspace.number() != 1 || members.is_joint() || members.voters().is_empty() {
+        if !can_be_founded(keyspace) || members.is_joint() || members.voters().is_empty() {
             return;
         }
         let count = u64::from(founding.shards);

@@ -112,7 +112,7 @@ impl Tree {
         out.replies.extend(replies.map(|(ticket, outcome)| (ticket, Reply::Tree(outcome))));
         let own = std::mem::take(&mut self.applied.own);
         self.serve(out);
-        out.core.push(State::report(TREE, &self.replica, own, jumped));
+        out.core.push(NodeInput::State(self.replica.report(TREE, own, jumped)));
     }
 
     fn serve(&mut self, out: &mut StateOutputs<Reply>) {
