@@ -65,6 +65,15 @@ impl Store {
         }
     }
 
+    /// The size of the versions that are stored, without leases: each of several shards has all of those, and they count once.
+    pub(crate) fn keys_bytes(&self) -> u64 {
+        self.size_bytes - self.leases_bytes()
+    }
+
+    pub(crate) fn leases_bytes(&self) -> u64 {
+        self.leases.weight() as u64 * LEASE_BYTES
+    }
+
     /// Would a command with this cost reach the quota, where `size_bytes` are stored? Those of all shards together, if there are several: the quota is theirs.
     pub(crate) fn would_exceed(&self, size_bytes: u64, cost_bytes: u64) -> bool {
         cost_bytes > 0 && self.quota_bytes.is_some_and(|quota| size_bytes.saturating_add(cost_bytes) >= quota)

@@ -91,6 +91,16 @@ impl Shard {
         &self.placed
     }
 
+    /// What shards together leave below their quota, placed: a command that costs less than so many bytes is not past it. `u64::MAX` without a quota.
+    #[must_use]
+    pub fn room_bytes<'a>(shards: impl IntoIterator<Item = &'a Shard>) -> u64 {
+        let mut stores = shards.into_iter().map(|shard| &shard.placed.store);
+        let Some(first) = stores.next() else { return u64::MAX };
+        let Some(quota) = first.quota_bytes else { return u64::MAX };
+        let size = first.size_bytes + stores.map(|store| store.keys_bytes()).sum::<u64>();
+        quota.saturating_sub(size)
+    }
+
     /// Turns that are evaluated and not placed.
     #[must_use]
     pub fn open(&self) -> usize {

@@ -243,12 +243,6 @@ impl View {
         self.global().admits_with(self.size_bytes(), command)
     }
 
-    /// A command that costs less than so many bytes is not past the quota; `u64::MAX` without one.
-    #[must_use]
-    pub fn room_bytes(&self) -> u64 {
-        self.quota_bytes().map_or(u64::MAX, |quota| quota.saturating_sub(self.size_bytes()))
-    }
-
     /// The lease with this id, if it was granted and has not ended.
     #[must_use]
     pub fn lease(&self, id: LeaseId) -> Option<Lease> {

@@ -190,3 +190,24 @@ fn nothing_is_forced_from_a_directory_without_data() {
     assert!(refused.status.code() == Some(2) && why.contains("there is no data"), "{why}");
     assert!(!cluster.data(0).exists());
 }
+
+#[test]
+fn divided_keys_are_not_forced_and_stay_what_they_were() {
+    let cluster = Cluster::new("force-divided", "raft");
+    let divided = ["--keys-shards=4"];
+    let mut members = [0, 1, 2].map(|n| start(&mut cluster.command(n, &divided)));
+    members.iter_mut().for_each(Member::wait_until_it_serves);
+    for key in 0..10 {
+        cluster.ask(key % 3, &["put", &format!("k{key}"), "old"]);
+    }
+    drop(members);
+    let refused = cluster.command(2, &["--force-new-cluster"]).output().expect("the binary starts");
+    let why = String::from_utf8_lossy(&refused.stderr).into_owned();
+    assert!(refused.status.code() == Some(1) && why.contains("divided among 4 groups"), "{why}");
+    assert!(!cluster.data(2).join("forced").exists());
+    let mut members = [1, 2].map(|n| start(&mut cluster.command(n, &divided)));
+    members.iter_mut().for_each(Member::wait_until_it_serves);
+    for key in 0..10 {
+        assert_eq!(cluster.ask(1 + key % 2, &["get", &format!("k{key}")]), format!("k{key}\nold\n"));
+    }
+}

@@ -17,7 +17,7 @@ use crate::auth::Attached;
 use crate::record::{Record, Rev};
 use crate::store::Store;
 use crate::txn::{holds_for, read_only_txn};
-use crate::{Compare, Event, KeyspaceError, LEASE_BYTES, LeaseId, Range, RangeReply, Txn, TxnReply};
+use crate::{Compare, Event, KeyspaceError, LeaseId, Range, RangeReply, Txn, TxnReply};
 
 /// Says which part of several has which keys; see [`View::of_shards`](crate::View::of_shards).
 ///
@@ -133,9 +133,8 @@ impl Shards {
     /// Each part has all leases, and they count once. {a lease is granted, which takes no revision, and has not come to the second part}: at one revision they may
     /// have different ones, so that from each its own are taken.
     pub(super) fn size_bytes(&self) -> u64 {
-        let leases = |store: &Store| store.leases.weight() as u64 * LEASE_BYTES;
-        let keys = self.parts.iter().map(|store| store.size_bytes - leases(store));
-        leases(self.first()) + keys.sum::<u64>()
+        let keys = self.parts.iter().map(|store| store.keys_bytes());
+        self.first().leases_bytes() + keys.sum::<u64>()
     }
 
     pub(super) fn key_count(&self) -> u64 {

@@ -8,6 +8,7 @@ use quorate_service::{
     KEYS, META, TREE,
     keyspace::Keyspace,
     placement::{Placement, PlacementError},
+    shards::Keys,
     znodes::Znodes,
 };
 
@@ -85,7 +86,15 @@ fn groups(salvage: &mut Salvage, to: Forced, settings: &Settings) -> Result<Vec<
         Salvaged::Read(error) => refused(error),
         Salvaged::Change(never) => match never {},
     };
-    let (keys, replica) = salvage.alone(KEYS, Keyspace::new(), |_| Ok(())).map_err(read)?;
+    // Read as what the log says, and not as one keyspace: {the keys were divided}: that would pass over the founding, and go on with none of the keys.
+    let whole = |keys: &mut Keys| keys.alone().map(|_| ()).map_err(|order| order.map().shards().len());
+    let (keys, replica) = salvage.alone(KEYS, Keys::Alone(Keyspace::new()), whole).map_err(|why| match why {
+        Salvaged::Read(error) => refused(error),
+        Salvaged::Change(shards) => failed(format!(
+            "force-new-cluster: {shown}: the keys are divided among {shards} groups, of which one member's data does not show how far all of them had come together; \
+             nothing was changed: bring back a majority of the members, or begin a new cluster from a backup with quorate snapshot restore"
+        )),
+    })?;
     tracing::warn!(
         revision = replica.machine().number(),
         index = keys.meta.position.index.0,

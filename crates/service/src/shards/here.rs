@@ -374,10 +374,11 @@ impl NodeShards {
         self.sequence.revision() >= self.floor && self.groups.values().all(|group| !group.awaits_snapshot)
     }
 
-    /// What all shards together leave below the quota ([`View::room_bytes`]); none while there is no view of them.
+    /// What all shards together leave below the quota ([`Shard::room_bytes`]); none while they do not stand at one revision.
     #[must_use]
     pub fn room_bytes(&self) -> Option<u64> {
-        self.is_whole().then(|| self.view().room_bytes())
+        let shards = self.groups.values().map(|group| group.replica.machine().replica().machine());
+        self.is_whole().then(|| Shard::room_bytes(shards))
     }
 
     /// The keys, as of [`revision`](Self::revision). Not to be shown before all shards have come as far as one of them was restored with; reads wait for that.

@@ -30,9 +30,9 @@ pub enum KeysNews {
     },
     /// The keys are divided into shards, as this says; what concerns one alone is best proposed to its group.
     Founded(Arc<ShardMap>),
-    /// The keys are divided, and all shards together leave room for what costs less than so many bytes ([`View::room_bytes`]). No shard knows it: who proposes to one asks first.
+    /// The keys are divided, and all shards together leave room for what costs less than so many bytes ([`Shard::room_bytes`]). No shard knows it: who proposes to one asks first.
     ///
-    /// [`View::room_bytes`]: crate::keyspace::View::room_bytes
+    /// [`Shard::room_bytes`]: crate::keyspace::Shard::room_bytes
     Room(u64),
     /// This node's role in the group changed, or its leader did.
     Role(RoleChange),
