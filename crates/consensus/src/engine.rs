@@ -273,6 +273,8 @@ pub enum SnapshotOutcome {
     Delivered,
     /// It did not; the engine tries again by its own pace.
     Failed,
+    /// It did not, because this node's own disk did not give it in time.
+    Unread,
 }
 
 /// Why a proposal was refused. Every refusal is certain: the command is in no log because of this proposal, and may be sent again.

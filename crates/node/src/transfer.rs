@@ -69,6 +69,12 @@ impl Outgoing {
         from..self.next
     }
 
+    /// Does the disk owe a piece that was asked of it?
+    pub(crate) fn awaits_disk(&self) -> bool {
+        let asked = self.next.min(self.pieces.unwrap_or(u64::MAX));
+        self.sent + (self.early.len() as u64) < asked
+    }
+
     /// A piece has been read. Returns what is to be sent now, in order.
     pub(crate) fn read(&mut self, number: u64, data: Bytes, last: bool) -> Vec<Chunk> {
         if last {
@@ -192,5 +198,24 @@ mod tests {
         assert!(transfer.early.is_empty(), "what has been sent is not kept");
         transfer.acked(4, later);
         assert_eq!(numbers(transfer.read(4, Bytes::new(), true)), [4], "3 has arrived otherwise");
+    }
+
+    #[test]
+    fn what_the_disk_owes_is_told_from_what_the_network_lost() {
+        let (mut transfer, limits) = (transfer(), Limits { chunks_in_flight_max: 3, ..Limits::default() });
+        assert!(!transfer.awaits_disk(), "nothing was asked");
+        assert_eq!(transfer.wanted(&limits), 0..3);
+        assert!(transfer.awaits_disk());
+        _ = transfer.read(0, Bytes::new(), false);
+        _ = transfer.read(2, Bytes::new(), false);
+        assert!(transfer.awaits_disk(), "it owes 1");
+        _ = transfer.read(1, Bytes::new(), true);
+        assert!(!transfer.awaits_disk(), "there is no third piece");
+        transfer.acked(1, Instant::START);
+        let later = Instant::START + limits.chunk_resend_after;
+        assert_eq!(transfer.overdue(later, &limits), Overdue::Resend);
+        assert!(!transfer.awaits_disk());
+        assert_eq!(transfer.wanted(&limits), 1..2);
+        assert!(transfer.awaits_disk());
     }
 }

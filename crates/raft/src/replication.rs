@@ -95,6 +95,9 @@ impl Raft {
     }
 
     pub(crate) fn fetched(&mut self, now: Instant, token: FetchToken, outcome: Fetched, out: &mut Out) {
+        if let Some(leader) = self.leader() {
+            leader.disk_lag.answered();
+        }
         let Some(peer) = self.fetches.remove(&token) else { return };
         let Some(progress) = self.leader().and_then(|leader| leader.peers.get_mut(&peer)) else { return };
         if progress.fetching != Some(token) {

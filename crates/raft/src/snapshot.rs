@@ -34,7 +34,11 @@ impl Raft {
         outcome: SnapshotOutcome,
         out: &mut Out,
     ) {
-        let Some(progress) = self.leader().and_then(|leader| leader.peers.get_mut(&peer)) else { return };
+        let Some(leader) = self.leader() else { return };
+        if outcome == SnapshotOutcome::Unread {
+            leader.disk_lag.overdue();
+        }
+        let Some(progress) = leader.peers.get_mut(&peer) else { return };
         let Flow::Snapshot { index } = progress.flow else { return };
         match outcome {
             SnapshotOutcome::Delivered => {
@@ -43,8 +47,8 @@ impl Raft {
                 self.replicate_to(now, peer, out);
             }
             // B27: nothing is sent to the peer any more, for as long as this lead lasts.
-            SnapshotOutcome::Failed if planted!("B27") => {}
-            SnapshotOutcome::Failed => {
+            SnapshotOutcome::Failed | SnapshotOutcome::Unread if planted!("B27") => {}
+            SnapshotOutcome::Failed | SnapshotOutcome::Unread => {
                 let next = progress.matched.next();
                 progress.probe_from(next);
                 progress.flow = Flow::Probe { waiting: true };

@@ -58,19 +58,19 @@ impl Raft {
         }
     }
 
-    /// A leader whose own disk is, for four election timeouts, behind the best of the others' disks asks that one to take over (F14); with the handover it has lost its lead
-    /// within six.
+    /// A leader whose own disk is, for four election timeouts, behind the best of the others' disks, or owes a read, asks that one to take over (F14); with the handover it
+    /// has lost its lead within six.
     ///
     /// {S1 leads, its disk hangs; S2 and S3 acknowledge, S1 commits}: nothing seems wrong, and for as long as it leads S1 keeps in memory all that it cannot write,
     /// takes no snapshot, and can give nobody what only its disk holds. {a fourth, S4, waits for just that}: then nothing is committed either, three are needed and two have
     /// it; so what counts is what any of them has. It is no reason that its disk is slow where the others are no quorum without it: who came next would need its vote,
     /// which its disk does not take, and while S1 can at least be read from, nobody would lead.
     pub(crate) fn hand_over_if_disk_hangs(&mut self, now: Instant, out: &mut Out) {
-        let (durable, commit) = (self.log.durable(), self.commit);
+        let (durable, commit, reads) = (self.log.durable(), self.commit, !self.fetches.is_empty());
         let patience = self.config.election_timeout_max * DISK_LAG_TIMEOUTS_MAX;
         let (best, others) = (self.best_of_others(now), self.others_are_quorum(now));
         let Some(leader) = self.leader() else { return };
-        let hangs = leader.disk_lag.look(now, durable, best.max(commit)) >= patience;
+        let hangs = leader.disk_lag.look(now, durable, best.max(commit), reads) >= patience;
         if hangs && others && leader.transfer.is_none() && !planted!("F14") {
             // If that fails, once more after as long.
             leader.disk_lag.forget();

@@ -2,7 +2,8 @@
 
 mod support;
 
-use quorate_consensus::{Index, NodeId, Role};
+use quorate_consensus::{Index, Input, NodeId, Role, SnapshotOutcome};
+use quorate_raft::Config;
 use support::Cluster;
 
 #[test]
@@ -49,4 +50,50 @@ fn f14_a_slow_disk_is_no_reason_where_nothing_is_committed_without_it() {
     cluster.settle();
     cluster.wait(3_000);
     assert_eq!(cluster.status(1).role, Role::Leader);
+}
+
+/// {its disk hangs while nobody writes; S3 was away, and needs what only the disk has}: no disk is ahead of another, and S3 would never get it.
+#[test]
+fn f14_a_leader_whose_disk_hangs_hands_over_also_where_only_a_read_is_owed() {
+    let config = Config { tail_bytes_max: 1, ..Config::default() };
+    let mut cluster = Cluster::with(config, &[1, 2, 3]);
+    cluster.elect(1);
+    cluster.crash(3);
+    for command in ["a", "b", "c"] {
+        cluster.propose(1, command);
+        cluster.settle();
+    }
+    cluster.nodes.get_mut(&NodeId(1)).unwrap().slow = true;
+    cluster.restart(3);
+    cluster.wait(1_200);
+    assert_eq!(cluster.status(1).durable, cluster.status(2).durable, "no disk is ahead");
+    assert_eq!(cluster.status(1).role, Role::Leader, "a disk may be slow for a while");
+    cluster.wait(900);
+    assert!(cluster.gave(1, "leader_hands_over_for_its_disk_hangs"), "I20: it leads on, and S3 gets nothing");
+    cluster.wait(1_000);
+    assert_eq!(cluster.status(2).role, Role::Leader);
+    assert_eq!(cluster.log(3), cluster.log(2));
+}
+
+/// The same where what S3 needs is a snapshot: of that the node says that the disk did not give it.
+#[test]
+fn f14_a_leader_whose_disk_hangs_hands_over_also_where_it_does_not_give_a_snapshot() {
+    let mut cluster = Cluster::new(&[1, 2, 3]);
+    cluster.elect(1);
+    cluster.crash(3);
+    cluster.propose(1, "a");
+    cluster.settle();
+    cluster.snapshot(1);
+    cluster.nodes.get_mut(&NodeId(1)).unwrap().slow = true;
+    cluster.restart(3);
+    cluster.wait(3_000);
+    assert_eq!(cluster.status(1).role, Role::Leader, "as far as it knows, the snapshot is on its way");
+    let gave = "leader_hands_over_for_its_disk_hangs";
+    let sent = |outcome| Input::SnapshotSent { peer: NodeId(3), outcome };
+    cluster.step(1, sent(SnapshotOutcome::Failed));
+    cluster.wait(200);
+    assert!(!cluster.gave(1, gave), "it was lost on its way");
+    cluster.step(1, sent(SnapshotOutcome::Unread));
+    cluster.wait(200);
+    assert!(cluster.gave(1, gave));
 }

@@ -123,6 +123,12 @@ impl Zab {
         let LinkStage::Snapshot { to, end, failed } = &mut link.stage else { return };
         match outcome {
             SnapshotOutcome::Failed => *failed = true,
+            SnapshotOutcome::Unread => {
+                *failed = true;
+                if let Some(broadcast) = self.broadcast() {
+                    broadcast.disk_lag.overdue();
+                }
+            }
             SnapshotOutcome::Delivered => {
                 link.next = to.next();
                 link.stage = LinkStage::History { end: (*end).max(*to) };
@@ -211,6 +217,9 @@ impl Zab {
     }
 
     pub(crate) fn fetched(&mut self, token: FetchToken, outcome: Fetched, out: &mut Out) {
+        if let Some(broadcast) = self.broadcast() {
+            broadcast.disk_lag.answered();
+        }
         let Some(peer) = self.fetches.remove(&token) else { return };
         let Some(link) = self.leading().and_then(|leading| leading.links.get_mut(&peer)) else { return };
         if link.fetching != Some(token) {

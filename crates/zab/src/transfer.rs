@@ -96,8 +96,8 @@ impl Zab {
         }
     }
 
-    /// A leader whose own disk is, for four election timeouts, behind the best of the others' disks hands over to that one (F14); with the handover it has lost its lead
-    /// within six.
+    /// A leader whose own disk is, for four election timeouts, behind the best of the others' disks, or owes a read, hands over to that one (F14); with the handover it has
+    /// lost its lead within six.
     ///
     /// {S3 leads, its disk hangs; S1 and S2 acknowledge, S3 commits}: nothing seems wrong, and for as long as it leads S3 keeps in memory all that it cannot write,
     /// takes no snapshot, and can give nobody what only its disk holds. {a fourth, S4, waits for just that}: then nothing is committed either, so what counts is what any
@@ -109,11 +109,11 @@ impl Zab {
     /// runs out. From then on, by that promise or by the one that it owes to the next leader, nothing that it says leaves, no vote either, so nobody elects it
     /// once more. And were it heard, it could not send NEWLEADER: its own current epoch must be on its disk before (module `durable`).
     pub(crate) fn hand_over_if_disk_hangs(&mut self, now: Instant, out: &mut Out) {
-        let (durable, commit) = (self.log.durable(), self.commit);
+        let (durable, commit, reads) = (self.log.durable(), self.commit, !self.fetches.is_empty());
         let patience = self.config.election_timeout_max * DISK_LAG_TIMEOUTS_MAX;
         let (best, others) = (self.best_of_others(now), self.others_are_quorum(now));
         let Some(broadcast) = self.broadcast() else { return };
-        let hangs = broadcast.disk_lag.look(now, durable, best.max(commit)) >= patience;
+        let hangs = broadcast.disk_lag.look(now, durable, best.max(commit), reads) >= patience;
         if hangs && others && broadcast.transfer.is_none() && !planted!("F14") {
             // If that fails, once more after as long.
             broadcast.disk_lag.forget();

@@ -29,7 +29,9 @@ impl Node {
         let mut given_up = Vec::new();
         for ((group, peer), transfer) in &mut self.outgoing {
             if transfer.overdue(now, &self.config.limits) == Overdue::GiveUp {
-                given_up.push((*group, *peer));
+                let outcome =
+                    if transfer.awaits_disk() { SnapshotOutcome::Unread } else { SnapshotOutcome::Failed };
+                given_up.push((*group, *peer, outcome));
                 continue;
             }
             for number in transfer.wanted(&self.config.limits) {
@@ -37,8 +39,8 @@ impl Node {
                 self.pieces.insert(token, Piece::Peer(*group, *peer, number));
             }
         }
-        for (group, peer) in given_up {
-            self.transfer_ended(now, group, peer, SnapshotOutcome::Failed, out);
+        for (group, peer, outcome) in given_up {
+            self.transfer_ended(now, group, peer, outcome, out);
         }
     }
 

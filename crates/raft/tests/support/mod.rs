@@ -172,6 +172,11 @@ impl Cluster {
             assert!(commit > node.commit, "I9: the commit index fell");
             self.check_committed(id, commit);
         }
+        // Nothing is read from a disk that hangs: it neither arrives nor fails.
+        if self.nodes[&id].slow {
+            out.fetch.clear();
+            out.snapshot_to.clear();
+        }
         for fetch in out.fetch.drain(..) {
             let log = &self.nodes[&id].disk.log;
             let found = log.iter().filter(|e| e.position.index >= fetch.from && e.position.index <= fetch.to);

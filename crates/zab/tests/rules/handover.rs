@@ -2,8 +2,8 @@
 
 use std::collections::BTreeSet;
 
-use quorate_consensus::{NodeId, Role};
-use quorate_zab::Message;
+use quorate_consensus::{Input, NodeId, Role, SnapshotOutcome};
+use quorate_zab::{Config, Message};
 
 use crate::support::Cluster;
 
@@ -156,4 +156,49 @@ fn z03_f14_it_may_be_elected_again_and_does_not_lead_while_its_disk_hangs() {
     }
     assert!(cluster.gave(3, "election_decided") && cluster.gave(3, "no_quorum_promises"));
     assert_eq!(led.len(), 1, "and the others have one leader, which stays");
+}
+
+/// {its disk hangs while nobody writes; S1 was away, and needs what only the disk has}: no disk is ahead of another, and S1 would never get it.
+#[test]
+fn z03_f14_it_hands_over_also_where_only_a_read_is_owed() {
+    let config = Config { tail_bytes_max: 1, ..Config::default() };
+    let mut cluster = Cluster::with(config, &[1, 2, 3]);
+    assert_eq!(cluster.elect(), 3);
+    cluster.crash(1);
+    for command in ["a", "b", "c"] {
+        cluster.propose(3, command);
+        cluster.settle();
+    }
+    hang(&mut cluster, 3);
+    cluster.restart(1);
+    cluster.wait(1_100);
+    assert_eq!(cluster.status(3).durable, cluster.status(2).durable, "no disk is ahead");
+    assert_eq!(cluster.status(3).role, Role::Leader, "a disk may be slow for a while");
+    cluster.wait(900);
+    assert!(cluster.gave(3, GAVE), "I20: it leads on, and S1 gets nothing");
+    cluster.wait(1_000);
+    let next = cluster.leader().expect("a leader");
+    assert_eq!((next, cluster.log(1)), (2, cluster.log(2)));
+}
+
+/// The same where what S1 needs is a snapshot: of that the node says that the disk did not give it.
+#[test]
+fn z03_f14_it_hands_over_also_where_its_disk_does_not_give_a_snapshot() {
+    let mut cluster = Cluster::new(&[1, 2, 3]);
+    assert_eq!(cluster.elect(), 3);
+    cluster.crash(1);
+    cluster.propose(3, "a");
+    cluster.settle();
+    cluster.snapshot(3);
+    hang(&mut cluster, 3);
+    cluster.restart(1);
+    cluster.wait(3_000);
+    assert_eq!(cluster.status(3).role, Role::Leader, "as far as it knows, the snapshot is on its way");
+    let sent = |outcome| Input::SnapshotSent { peer: NodeId(1), outcome };
+    cluster.step(3, sent(SnapshotOutcome::Failed));
+    cluster.wait(200);
+    assert!(!cluster.gave(3, GAVE), "it was lost on its way");
+    cluster.step(3, sent(SnapshotOutcome::Unread));
+    cluster.wait(200);
+    assert!(cluster.gave(3, GAVE));
 }

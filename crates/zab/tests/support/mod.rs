@@ -172,6 +172,11 @@ impl Cluster {
             assert!(commit > node.commit, "I9: the commit index fell");
             self.check_committed(id, commit);
         }
+        // Nothing is read from a disk that hangs: it neither arrives nor fails.
+        if self.nodes[&id].slow {
+            out.fetch.clear();
+            out.snapshot_to.clear();
+        }
         for fetch in out.fetch.drain(..) {
             let log = &self.nodes[&id].disk.log;
             let found = log.iter().filter(|e| e.position.index >= fetch.from && e.position.index <= fetch.to);
@@ -188,10 +193,6 @@ impl Cluster {
             self.step(id.0, Input::Fetched { token: fetch.token, outcome });
         }
         for send in out.snapshot_to.drain(..) {
-            if self.nodes[&id].slow {
-                // Nothing is read from a disk that hangs: it neither arrives nor fails.
-                continue;
-            }
             let arrives = !self.cut.contains(&(id, send.peer))
                 && self.nodes.get(&send.peer).is_some_and(|peer| peer.up);
             let outcome = if arrives { SnapshotOutcome::Delivered } else { SnapshotOutcome::Failed };
