@@ -10,6 +10,8 @@ use quorate_znodes::{CloseSession, Command, Expiry, Session, SessionId, View};
 
 /// Sessions that one call ends; the others wait for the next.
 pub const EXPIRIES_MAX: usize = 1_024;
+/// The end of a session is asked for again after twice as long each time, up to two to the power of this in ticks.
+const AGAIN_POWER_MAX: u32 = 5;
 
 /// Deadlines of all sessions.
 #[derive(Clone, Debug)]
@@ -29,6 +31,8 @@ struct Tracked {
     deadline: Instant,
     timeout: Duration,
     owner: u64,
+    /// So often its end was asked for.
+    asked: u32,
 }
 
 impl Sessions {
@@ -43,8 +47,10 @@ impl Sessions {
         if quorate_consensus::planted!("E18") {
             for session in view.sessions() {
                 let deadline = sessions.rounded(now + tick);
-                sessions
-                    .set(session.id, Tracked { deadline, timeout: timeout(session), owner: session.owner });
+                sessions.set(
+                    session.id,
+                    Tracked { deadline, timeout: timeout(session), owner: session.owner, asked: 0 },
+                );
             }
         }
         sessions
@@ -57,9 +63,11 @@ impl Sessions {
             return;
         }
         if let Some(tracked) = self.tracked.get(&session).copied() {
-            // Never earlier: what another server heard may have taken long to get here, and the timeout may have become shorter.
-            let deadline = self.rounded(now + tracked.timeout).max(tracked.deadline);
-            self.set(session, Tracked { deadline, ..tracked });
+            let from_now = self.rounded(now + tracked.timeout);
+            // Never earlier: what another server heard may have taken long to get here, and the timeout may have become shorter. Once its end was asked for, the deadline
+            // is when to ask again.
+            let deadline = if tracked.asked > 0 { from_now } else { from_now.max(tracked.deadline) };
+            self.set(session, Tracked { deadline, asked: 0, ..tracked });
         }
     }
 
@@ -69,7 +77,9 @@ impl Sessions {
         self.deadlines.first().map_or(self.next_look, |(deadline, _)| self.next_look.min(*deadline))
     }
 
-    /// The ends of the sessions that nobody has heard of in time. One that is still there a tick later is asked for again: an entry may be lost.
+    /// The ends of the sessions that nobody has heard of in time. One that is still there a tick later is asked for again: an entry may be lost; then after two
+    /// ticks, and so on: {many sessions end at once, and the log takes longer than a tick for them}: asked for once a tick, the same ends would fill the log faster than it
+    /// is applied, for ever. Found by the simulator.
     pub fn due(&mut self, now: Instant, view: &View) -> Vec<Command> {
         if now >= self.next_look {
             self.look(view, now);
@@ -93,7 +103,8 @@ impl Sessions {
             let expiry = Some(Expiry { owner: known.owner, epoch: self.epoch });
             commands.push(Command::CloseSession(CloseSession { session, expiry, goodbye: None }));
             if let Some(tracked) = self.tracked.get(&session).copied() {
-                self.set(session, Tracked { deadline: now + self.tick, ..tracked });
+                let deadline = now + self.tick * (1 << tracked.asked.min(AGAIN_POWER_MAX));
+                self.set(session, Tracked { deadline, asked: tracked.asked + 1, ..tracked });
             }
         }
         commands
@@ -130,7 +141,7 @@ impl Sessions {
     fn begin(&mut self, session: &Session, now: Instant) {
         let timeout = timeout(session);
         let deadline = self.rounded(now + timeout);
-        self.set(session.id, Tracked { deadline, timeout, owner: session.owner });
+        self.set(session.id, Tracked { deadline, timeout, owner: session.owner, asked: 0 });
     }
 
     fn set(&mut self, session: SessionId, tracked: Tracked) {

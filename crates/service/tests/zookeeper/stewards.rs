@@ -31,10 +31,25 @@ fn k8_a_session_is_never_ended_before_its_timeout_and_a_touch_gives_it_all_of_it
     sessions.touch(SessionId(101), at_ms(9_000));
     assert_eq!(look(&mut sessions, 19_000), []);
     assert_eq!(look(&mut sessions, 20_000), [expiry(101, 1)], "rounded up to a tick");
-    assert_eq!(look(&mut sessions, 20_001), [], "it is asked for once a tick");
-    assert_eq!(look(&mut sessions, 22_000), [expiry(101, 1)]);
+    assert_eq!(look(&mut sessions, 20_001), [], "it is on its way");
+    assert_eq!(look(&mut sessions, 22_000), [expiry(101, 1)], "the entry may be lost");
     sessions.touch(SessionId(7), at_ms(22_000));
     assert_eq!(sessions.len(), 1, "nobody knows such a session");
+}
+
+/// {the log takes minutes for what many sessions have left behind}: the ends that it is told of grow with the logarithm of that, and do not fill it.
+#[test]
+fn an_end_that_does_not_come_is_asked_for_ever_more_seldom() {
+    let mut world = World::new();
+    world.client(); // 101, 10 s
+    let mut sessions = Sessions::new(EPOCH, TICK, world.hub.view(), at_ms(0));
+    let asked = |sessions: &mut Sessions, from_s: u64, to_s: u64| -> Vec<u64> {
+        let at = |second: &u64| !sessions.due(at_ms(second * 1_000), world.hub.view()).is_empty();
+        (from_s..to_s).filter(at).collect()
+    };
+    assert_eq!(asked(&mut sessions, 0, 300), [12, 14, 18, 26, 42, 74, 138, 202, 266]);
+    sessions.touch(SessionId(101), at_ms(300_000));
+    assert_eq!(asked(&mut sessions, 300, 320), [312, 314, 318], "its client was heard: from the beginning");
 }
 
 #[test]
