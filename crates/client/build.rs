@@ -1,10 +1,11 @@
-//! Generates the clients of etcd's services over the messages of `quorate-wire`.
+//! Generates the clients of etcd's services, and of our own, over the messages of `quorate-wire`.
 
 use std::error::Error;
 
 fn main() -> Result<(), Box<dyn Error>> {
     println!("cargo::rerun-if-changed=../wire/proto");
-    let mut descriptors = protox::compile(["rpc.proto", "lock.proto", "election.proto"], ["../wire/proto"])?;
+    let mut descriptors =
+        protox::compile(["rpc.proto", "lock.proto", "election.proto", "shards.proto"], ["../wire/proto"])?;
     for file in &mut descriptors.file {
         // Comments on the services would become documentation that is not ours to check.
         file.source_code_info = None;
@@ -16,6 +17,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         .extern_path(".authpb", "::quorate_wire::authpb")
         .extern_path(".v3lockpb", "::quorate_wire::v3lockpb")
         .extern_path(".v3electionpb", "::quorate_wire::v3electionpb")
+        .extern_path(".quoratepb", "::quorate_wire::quoratepb")
         .compile_fds(descriptors)?;
     Ok(())
 }

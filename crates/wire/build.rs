@@ -16,10 +16,12 @@ const SECRET: [&str; 5] = [
 
 fn main() -> Result<(), Box<dyn Error>> {
     println!("cargo::rerun-if-changed=proto");
-    let mut descriptors = protox::compile(["rpc.proto", "lock.proto", "election.proto"], ["proto"])?;
+    let mut descriptors =
+        protox::compile(["rpc.proto", "lock.proto", "election.proto", "shards.proto"], ["proto"])?;
 
-    // The published set keeps etcd's names, which the JSON gateway speaks, and drops the comments.
+    // The published set is etcd's alone, under etcd's names, which the JSON gateway speaks, and without the comments.
     let mut published = descriptors.clone();
+    published.file.retain(|file| file.package() != "quoratepb");
     for file in &mut published.file {
         file.source_code_info = None;
     }

@@ -10,13 +10,13 @@ use std::{
 };
 
 use bytes::Bytes;
-use quorate_wire::{ApiError, Code, etcdserverpb as pb, mvccpb};
+use quorate_wire::{ApiError, Code, etcdserverpb as pb, mvccpb, quoratepb as own};
 use tonic::{Request, Response, Status, transport::Channel};
 
 use crate::{
     Error, Executed, Options, Session, endpoint,
     error::{Verdict, verdict},
-    rpc::{ClusterClient, KvClient, MaintenanceClient},
+    rpc::{ClusterClient, KvClient, MaintenanceClient, ShardsClient},
     session::{EXPIRED, Numbered},
 };
 
@@ -317,6 +317,43 @@ impl Client {
         // Raising or lowering an alarm twice is the same as once.
         self.call(Kind::Repeatable, None, request, |channel, request| async move {
             MaintenanceClient::new(channel).alarm(request).await
+        })
+        .await
+    }
+
+    // ── shards ──────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+    /// How the keys are divided among groups. Quorate only.
+    ///
+    /// # Errors
+    /// As [`Error`].
+    pub async fn shards(&self) -> Result<own::ShardListResponse, Error> {
+        self.call(Kind::Repeatable, None, own::ShardListRequest {}, |channel, request| async move {
+            ShardsClient::new(channel).list(request).await
+        })
+        .await
+    }
+
+    /// Which shard has a key, and why. Quorate only.
+    ///
+    /// # Errors
+    /// As [`Error`].
+    pub async fn explain(&self, key: impl Into<Bytes>) -> Result<own::ShardExplainResponse, Error> {
+        let request = own::ShardExplainRequest { key: key.into() };
+        self.call(Kind::Repeatable, None, request, |channel, request| async move {
+            ShardsClient::new(channel).explain(request).await
+        })
+        .await
+    }
+
+    /// Splits a shard at a token, or in the middle of its hashes. Quorate only.
+    ///
+    /// # Errors
+    /// As [`Error`].
+    pub async fn split(&self, shard: u32, at: impl Into<Bytes>) -> Result<own::ShardSplitResponse, Error> {
+        let request = own::ShardSplitRequest { shard, at: at.into() };
+        self.call(Kind::Once, None, request, |channel, request| async move {
+            ShardsClient::new(channel).split(request).await
         })
         .await
     }

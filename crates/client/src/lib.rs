@@ -40,7 +40,7 @@ pub use quorate_wire as wire;
 pub use session::Session;
 pub use tonic;
 
-/// The generated clients of etcd's services, over [`quorate_wire`]'s messages.
+/// The generated clients of etcd's services, and of our own, over [`quorate_wire`]'s messages.
 #[allow(missing_docs, clippy::all)]
 pub mod rpc {
     /// KV, Watch, Lease, Cluster, Maintenance, Auth.
@@ -55,10 +55,15 @@ pub mod rpc {
     pub mod v3electionpb {
         include!(concat!(env!("OUT_DIR"), "/v3electionpb.rs"));
     }
+    /// Shards: Quorate's own.
+    pub mod quoratepb {
+        include!(concat!(env!("OUT_DIR"), "/quoratepb.rs"));
+    }
     pub use etcdserverpb::{
         auth_client::AuthClient, cluster_client::ClusterClient, kv_client::KvClient,
         lease_client::LeaseClient, maintenance_client::MaintenanceClient, watch_client::WatchClient,
     };
+    pub use quoratepb::shards_client::ShardsClient;
     pub use v3electionpb::election_client::ElectionClient;
     pub use v3lockpb::lock_client::LockClient;
 }

@@ -3,7 +3,7 @@
 use std::{
     mem,
     sync::{
-        Arc, Mutex, MutexGuard, OnceLock, PoisonError,
+        Arc, Mutex, MutexGuard, PoisonError, RwLock,
         atomic::{AtomicU64, Ordering},
     },
 };
@@ -36,7 +36,7 @@ struct Inner {
     told_of_leases: Notify,
     known: Known,
     /// How the keys are divided, once they are.
-    shards: OnceLock<Arc<ShardMap>>,
+    shards: RwLock<Option<Arc<ShardMap>>>,
     room: Room,
 }
 
@@ -150,7 +150,9 @@ impl Feed {
                 self.tell_of_leases(OfLeases::Lost);
                 self.changes().newest = revision;
             }
-            KeysNews::Founded(map) => _ = self.0.shards.set(map),
+            KeysNews::Divided(map) => {
+                *self.0.shards.write().unwrap_or_else(PoisonError::into_inner) = Some(map);
+            }
             // Nothing else follows from it: who reads an older one proposes what the alarm will stop.
             KeysNews::Room(bytes) => return self.0.room.0.store(bytes, Ordering::Relaxed),
             KeysNews::Role(change) => {
@@ -203,8 +205,8 @@ impl Feed {
     }
 
     /// How the keys are divided into shards, once they are.
-    pub(crate) fn shard_map(&self) -> Option<&ShardMap> {
-        self.0.shards.get().map(|map| &**map)
+    pub(crate) fn shard_map(&self) -> Option<Arc<ShardMap>> {
+        self.0.shards.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// Does this cost so little that it is not past the quota? Always, while the keys are not divided: their own machine judges it.

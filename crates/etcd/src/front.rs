@@ -206,7 +206,7 @@ impl<B: Backend> Serving<B> {
     }
 
     /// How the keys are divided into shards, once they are.
-    pub(crate) fn shard_map(&self) -> Option<&ShardMap> {
+    pub(crate) fn shard_map(&self) -> Option<Arc<ShardMap>> {
         self.0.front.feed.shard_map()
     }
 

@@ -2,6 +2,7 @@
 
 use futures_util::stream;
 use quorate_consensus::GroupId;
+use quorate_server::CallError;
 use quorate_service::{
     KEYS, Reply, keyspace,
     keyspace::{Alarm, AlarmAction, AlarmKind, AlarmMember, Ask, Command, KeyspaceError, LeaseId, Operation},
@@ -179,10 +180,23 @@ impl<B: Backend> Serving<B> {
         command: &Command,
         session: Option<SessionTag>,
     ) -> Result<(Result<keyspace::Reply, KeyspaceError>, u64), Status> {
-        let reply = match self.shard_of(command, session.is_some()) {
-            Some(group) => self.backend().propose(group, None, |to| shards::turn(command, to)).await,
-            None => self.backend().propose(KEYS, session, |to| to.raw(&command.encode())).await,
-        };
+        if let Some(group) = self.shard_of(command, session.is_some()) {
+            let reply = self.backend().propose(group, None, |to| shards::turn(command, to)).await;
+            match self.answer(reply)? {
+                // Its keys are moving, and this node knows less of that than the shard, or more. The order knows.
+                (Err(KeyspaceError::Moved), _) => {}
+                answer => return Ok(answer),
+            }
+        }
+        let reply = self.backend().propose(KEYS, session, |to| to.raw(&command.encode())).await;
+        self.answer(reply)
+    }
+
+    /// What was said to a command.
+    fn answer(
+        &self,
+        reply: Result<Reply, CallError>,
+    ) -> Result<(Result<keyspace::Reply, KeyspaceError>, u64), Status> {
         let outcome = match reply.map_err(|error| call_error(&error))? {
             Reply::Keys(outcome) => outcome,
             Reply::Undone(undone) => return Err(status(&undone_error(undone))),
@@ -195,7 +209,7 @@ impl<B: Backend> Serving<B> {
     /// The group of the shard that does the command alone. What is to be done once only is remembered by the order, which has all of a client's commands.
     fn shard_of(&self, command: &Command, once: bool) -> Option<GroupId> {
         let map = self.shard_map().filter(|_| !once)?;
-        let owner = shards::sole_owner(command, map)?;
+        let owner = shards::sole_owner(command, &map)?;
         map.get(owner).map(|entry| entry.group)
     }
 

@@ -18,7 +18,7 @@
 //! Architecture Invariant: bytes from a client hurt that client at most. Whatever comes, other connections go on; what one connection
 //! may hold is bounded by [`Tuning`].
 //!
-//! Served: KV, Watch, Lease, Cluster, Auth, Lock, Election, Maintenance, `grpc.health.v1.Health/Check`; without gRPC the JSON gateway to all of these, `/health`,
+//! Served: KV, Watch, Lease, Cluster, Auth, Lock, Election, Maintenance, our own Shards, `grpc.health.v1.Health/Check`; without gRPC the JSON gateway to all of these, `/health`,
 //! `/livez`, `/readyz`, `/version` and `/metrics`. No compression yet. Calls whose `:authority` is no authority are reset by the
 //! HTTP/2 library: so etcdctl 3.4 (not 3.5 and later) fails at `endpoint status`, `endpoint hashkv` and `move-leader`.
 #![forbid(unsafe_code)]
@@ -54,6 +54,7 @@ mod range_stream;
 mod recipes;
 mod routes;
 mod serve;
+mod shards;
 mod silence;
 mod tokens;
 mod watch;
@@ -78,6 +79,9 @@ mod rpc {
     }
     pub mod v3electionpb {
         include!(concat!(env!("OUT_DIR"), "/v3electionpb.rs"));
+    }
+    pub mod quoratepb {
+        include!(concat!(env!("OUT_DIR"), "/quoratepb.rs"));
     }
     pub mod health {
         include!(concat!(env!("OUT_DIR"), "/grpc.health.v1.rs"));

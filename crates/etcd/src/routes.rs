@@ -34,6 +34,7 @@ use crate::{
             health_check_response::ServingStatus,
             health_server::{Health, HealthServer},
         },
+        quoratepb::shards_server::ShardsServer,
         v3electionpb::election_server::ElectionServer,
         v3lockpb::lock_server::LockServer,
     },
@@ -51,6 +52,7 @@ pub(crate) struct Routes<B> {
     cluster: ClusterServer<Serving<B>>,
     auth: AuthServer<Serving<B>>,
     maintenance: MaintenanceServer<Serving<B>>,
+    shards: ShardsServer<Serving<B>>,
     health: HealthServer<Serving<B>>,
     serving: Serving<B>,
     /// Whom the certificate of this connection's client names.
@@ -69,6 +71,7 @@ impl<B: Clone> Clone for Routes<B> {
             cluster: self.cluster.clone(),
             auth: self.auth.clone(),
             maintenance: self.maintenance.clone(),
+            shards: self.shards.clone(),
             health: self.health.clone(),
             serving: self.serving.clone(),
             name: self.name.clone(),
@@ -99,6 +102,7 @@ impl<B: Backend> Routes<B> {
                 .max_decoding_message_size(receive)
                 .max_encoding_message_size(send),
             maintenance: MaintenanceServer::new(serving.clone()).max_decoding_message_size(receive),
+            shards: ShardsServer::new(serving.clone()).max_decoding_message_size(receive),
             health: HealthServer::new(serving.clone()).max_decoding_message_size(receive),
             serving,
             name: None,
@@ -159,6 +163,7 @@ impl<B: Backend> Routes<B> {
             "etcdserverpb.Maintenance" => self.maintenance.clone().call(request),
             "etcdserverpb.Cluster" => self.cluster.clone().call(request),
             "etcdserverpb.Auth" => self.auth.clone().call(request),
+            "quoratepb.Shards" => self.shards.clone().call(request),
             "grpc.health.v1.Health" => self.health.clone().call(request),
             _ => {
                 let status = Status::unimplemented(format!("unknown service {service}"));

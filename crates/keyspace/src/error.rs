@@ -51,6 +51,9 @@ pub enum KeyspaceError {
     NotReadOnly,
     /// The entry in the log is not a command.
     Malformed,
+    /// The command was proposed to a shard that does not have all of its keys: they came to another shard, or have not come to this one yet. Whoever knows better where
+    /// they are may propose it there.
+    Moved,
     /// Users and roles cannot be changed so, or the caller may not.
     Auth(AuthError),
 }
@@ -77,6 +80,7 @@ impl KeyspaceError {
             KeyspaceError::LeaseTtlTooLarge => 17,
             KeyspaceError::StaleSteward => 18,
             KeyspaceError::Auth(_) => 19,
+            KeyspaceError::Moved => 20,
         });
         match self {
             KeyspaceError::LeaseNotFound(lease) => codec::write_signed(to, lease.0),
@@ -99,7 +103,8 @@ impl KeyspaceError {
             | KeyspaceError::Corrupt
             | KeyspaceError::TooManyAlarms
             | KeyspaceError::NotReadOnly
-            | KeyspaceError::Malformed => {}
+            | KeyspaceError::Malformed
+            | KeyspaceError::Moved => {}
         }
     }
 
@@ -124,6 +129,7 @@ impl KeyspaceError {
             17 => KeyspaceError::LeaseTtlTooLarge,
             18 => KeyspaceError::StaleSteward,
             19 => KeyspaceError::Auth(AuthError::decode(from)?),
+            20 => KeyspaceError::Moved,
             value => return Err(DecodeError::Unknown { what: "keyspace error", value: value.into() }),
         })
     }
@@ -188,6 +194,9 @@ impl fmt::Display for KeyspaceError {
             }
             KeyspaceError::NotReadOnly => write!(f, "the transaction writes; send it through the log"),
             KeyspaceError::Malformed => write!(f, "the entry in the log is not a command of the keyspace"),
+            KeyspaceError::Moved => {
+                write!(f, "the shard does not have all of these keys: they are moving; try again")
+            }
             KeyspaceError::Auth(error) => error.fmt(f),
         }
     }

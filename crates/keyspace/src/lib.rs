@@ -58,6 +58,7 @@ mod response;
 mod shard;
 mod snapshot;
 mod span;
+mod split;
 mod store;
 mod tree;
 mod txn;

@@ -132,8 +132,19 @@ impl Shard {
     /// Evaluates the next turn: does it change anything? None: that depends on a revision that is open. Nothing has happened then; ask again with the same command
     /// when more is placed.
     pub fn evaluate(&mut self, at: Position, command: &Bytes) -> Option<bool> {
+        self.evaluate_own(at, command, |_| true)
+    }
+
+    /// The same of a shard that may not have all of the command's keys; `has` says whether it does. If not, the command is refused as [`KeyspaceError::Moved`].
+    pub fn evaluate_own(
+        &mut self,
+        at: Position,
+        command: &Bytes,
+        has: impl FnOnce(&Command) -> bool,
+    ) -> Option<bool> {
         assert!(self.barrier.is_none(), "nothing is evaluated behind a barrier that is not decided");
         let decoded = Command::decode(command).map_err(|_| KeyspaceError::Malformed);
+        let decoded = decoded.and_then(|own| if has(&own) { Ok(own) } else { Err(KeyspaceError::Moved) });
         if let Ok(put) = &decoded
             && let Some(cost) = self.plain_cost(put)
         {
@@ -168,6 +179,17 @@ impl Shard {
         assert!(before >= self.placed.store.revision, "revisions are placed in their order");
         self.placed.store.revision = before;
         self.placed.place(effect, revision)
+    }
+
+    /// Gives away the keys that `moves` names: see [`Keyspace::split_off`].
+    ///
+    /// # Panics
+    /// Something is evaluated and not placed: it may have been found out with those keys.
+    #[must_use]
+    pub fn split_off(&mut self, moves: impl Fn(&[u8]) -> bool) -> Keyspace {
+        assert!(self.open.is_empty() && self.barrier.is_none(), "nothing is open where keys go");
+        self.ahead = None;
+        self.placed.split_off(moves)
     }
 
     /// Comes to a barrier: what does this shard's part of a transaction come to? None: that depends on a revision that is open; ask again when more is placed.

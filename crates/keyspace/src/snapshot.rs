@@ -180,6 +180,23 @@ fn write_record(record: &Record, to: &mut Writer) {
 /// Reads a snapshot back.
 pub(crate) fn restore(chunks: &mut dyn Iterator<Item = Bytes>) -> Result<Store, RestoreError> {
     let mut from = Source { chunks, chunk: Bytes::new() };
+    let store = read(&mut from)?;
+    from.finish()?;
+    Ok(store)
+}
+
+/// The same, if something else follows in the next chunk.
+pub(crate) fn restore_next(chunks: &mut dyn Iterator<Item = Bytes>) -> Result<Store, RestoreError> {
+    let mut from = Source { chunks, chunk: Bytes::new() };
+    let store = read(&mut from)?;
+    if from.chunk.is_empty() {
+        Ok(store)
+    } else {
+        Err(RestoreError::Malformed(DecodeError::Trailing { bytes: from.chunk.len() }))
+    }
+}
+
+fn read(from: &mut Source<'_>) -> Result<Store, RestoreError> {
     let version = from.varint()?;
     if !(VERSION_WITHOUT_LEASES..=VERSION).contains(&version) {
         return Err(RestoreError::Version(version));
@@ -204,7 +221,7 @@ pub(crate) fn restore(chunks: &mut dyn Iterator<Item = Bytes>) -> Result<Store, 
         store.auth = Arc::new(Auth::decode(from.bytes()?)?);
     }
     if version != VERSION_WITHOUT_LEASES {
-        read_leases(&mut from, &mut store)?;
+        read_leases(from, &mut store)?;
     }
 
     let mut changes = Vec::new();
@@ -223,7 +240,7 @@ pub(crate) fn restore(chunks: &mut dyn Iterator<Item = Bytes>) -> Result<Store, 
             (2, Some(versions)) => versions.key().clone(),
             (_, _) => return Err(invalid("tag of a record")),
         };
-        let record = Arc::new(read_record(&mut from, key.clone())?);
+        let record = Arc::new(read_record(from, key.clone())?);
         if record.rev.main > store.revision
             || record.version > record.rev.main
             || record.create > record.rev.main
@@ -262,7 +279,6 @@ pub(crate) fn restore(chunks: &mut dyn Iterator<Item = Bytes>) -> Result<Store, 
     }
 
     let expected = from.u64()?;
-    from.finish()?;
     let found = store.digest();
     if planted!("D17") {
         store.revision = store.log.iter_from(Bound::Unbounded).map(|dated| dated.rev.main).max().unwrap_or(1);

@@ -8,9 +8,11 @@ use crate::config::Given;
 
 mod lab;
 mod member;
+mod shard;
 
 pub(crate) use lab::Lab;
 pub(crate) use member::Member;
+pub(crate) use shard::Shard;
 
 const AFTER: &str = "\
 Exit codes:
@@ -28,7 +30,7 @@ Its first write:    quorate put hello world";
 #[command(
     name = "quorate",
     version,
-    about = "A coordination service in one binary: Raft and the etcd v3 API",
+    about = "A coordination service in one binary: Raft and ZAB, the etcd v3 and ZooKeeper APIs",
     after_help = AFTER,
     subcommand_required = true,
     arg_required_else_help = true,
@@ -68,6 +70,9 @@ pub(crate) enum Command {
     /// List, add, remove and change members
     #[command(subcommand)]
     Member(Member),
+    /// Show how the keys are divided among groups, and split a shard
+    #[command(subcommand)]
+    Shard(Shard),
     /// Take a backup of the keys, look at one, or begin a new cluster from one
     #[command(subcommand)]
     Snapshot(Snapshot),

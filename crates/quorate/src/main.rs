@@ -29,6 +29,7 @@ mod members;
 mod output;
 mod remote;
 mod serve;
+mod shards;
 mod sim;
 mod snapshot;
 mod tree;
@@ -87,6 +88,7 @@ fn main() -> ExitCode {
         Command::Txn(txn) => wait(commands::txn(txn)),
         Command::Status(remote) => wait(commands::status(remote)),
         Command::Member(member) => wait(members::member(member)),
+        Command::Shard(wanted) => wait(shards::shard(wanted)),
         Command::Snapshot(wanted) => wait(snapshot::snapshot(wanted)),
         Command::MoveLeader(wanted) => wait(commands::move_leader(wanted)),
         Command::Bench(bench) => wait(bench::bench(bench)),

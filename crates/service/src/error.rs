@@ -30,7 +30,8 @@ pub fn keyspace_error(error: KeyspaceError) -> ApiError {
         KeyspaceError::TooManyAlarms
         | KeyspaceError::NotReadOnly
         | KeyspaceError::StaleSteward
-        | KeyspaceError::Malformed => ApiError::Other(OtherError::unmapped(error.to_string())),
+        | KeyspaceError::Malformed
+        | KeyspaceError::Moved => ApiError::Other(OtherError::unmapped(error.to_string())),
     }
 }
 
@@ -46,6 +47,10 @@ pub fn undone_error(undone: Undone) -> ApiError {
         Undone::Silent => unavailable(
             "quorate: a shard that this concerns has no leader, or did not answer in time; nothing was done, and it may be asked again",
         ),
+        Undone::Unfit => ApiError::Other(OtherError::new(
+            Code::FailedPrecondition,
+            "quorate: the shards are divided otherwise by now; look at them again".to_owned(),
+        )),
         Undone::Unknown => EtcdError::Timeout.into(),
     }
 }

@@ -3,7 +3,10 @@
 //! Committed logs, and nodes that read them at any pace, begin anew, and report whenever they like. What comes out of each node is the same sequence; a single keyspace
 //! that is given it, transactions over shards whole, gives the same answers, the same changes and the same revisions. And what was asked after an answer comes after it.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
 use quorate_consensus::{
     Duration, EngineKind, GroupId, Instant, Membership, NodeId, Position, Random, ShardId, StateMachine,
@@ -58,7 +61,8 @@ struct Node {
 impl Node {
     fn new() -> Node {
         let order = Orderer::new(1, SHARDS);
-        let replica = |id: ShardId| (id, (ShardReplica::new(id, Shard::new(Keyspace::new())), 0));
+        let replica =
+            |id: ShardId| (id, (ShardReplica::new(id, Shard::new(Keyspace::new()), Arc::new(map())), 0));
         let replicas = SHARDS.map(replica).into();
         Node { order, order_at: 0, replicas, sequence: Sequence::new(1), out: vec![] }
     }
@@ -67,7 +71,7 @@ impl Node {
         let read = self.sequence.revision();
         let mut replicas: Vec<&mut ShardReplica> =
             self.replicas.values_mut().map(|(replica, _)| replica).collect();
-        let out = self.sequence.advance(self.order.revision(), &mut replicas);
+        let out = self.sequence.advance(self.order.revision(), &[], &mut replicas);
         // A revision that could be read is there whole.
         assert!(out.iter().all(|numbered| !numbered.changes || numbered.revision > read), "{read}: {out:?}");
         self.out.extend(out);
@@ -76,8 +80,9 @@ impl Node {
     /// A replica begins anew from its snapshot, which says what was read of the log and is not placed.
     fn restores(&mut self, shard: ShardId) {
         let (replica, _) = self.replicas.get_mut(&shard).unwrap();
-        let state = Keyspace::restore(&mut replica.machine().snapshot()).unwrap();
-        *replica = ShardReplica::restored(replica.head(), state).unwrap();
+        let mut state = replica.machine().snapshot();
+        *replica =
+            ShardReplica::restored(replica.head(), &mut || Keyspace::restore_next(&mut state)).unwrap();
         assert!(replica.follow(&self.order), "nothing is forgotten");
         self.gather();
     }

@@ -81,6 +81,12 @@ pub mod v3electionpb {
     include!(concat!(env!("OUT_DIR"), "/v3electionpb.rs"));
 }
 
-/// The compiled `proto/` folder, an encoded `google.protobuf.FileDescriptorSet`: messages and the 49 methods of the eight
+/// Quorate's own: the messages of the service Shards.
+#[allow(missing_docs)]
+pub mod quoratepb {
+    include!(concat!(env!("OUT_DIR"), "/quoratepb.rs"));
+}
+
+/// What of the compiled `proto/` folder is etcd's, an encoded `google.protobuf.FileDescriptorSet`: messages and the 49 methods of the eight
 /// services, under etcd's own names.
 pub const FILE_DESCRIPTOR_SET: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/descriptors.bin"));

@@ -7,7 +7,10 @@ use quorate_consensus::ShardId;
 use quorate_keyspace::{As, Command, KeyspaceError, Operation, Reply, Txn};
 use quorate_placement::shards::ShardMap;
 
-use super::{Parts, Undivided};
+use super::{
+    Parts, Undivided,
+    parts::{owners, touched},
+};
 
 /// How a command is divided among shards.
 #[derive(Clone, Debug, PartialEq)]
@@ -156,6 +159,19 @@ pub fn sole_owner(command: &Command, map: &ShardMap) -> Option<ShardId> {
     };
     let parts = Parts::of(&txn, map).ok()?;
     if parts.len() == 1 { parts.iter().next().map(|(shard, _)| shard) } else { None }
+}
+
+/// Has this shard, by this map, all of the keys that a command names?
+pub(super) fn has_all(shard: ShardId, map: &ShardMap, command: &Command) -> bool {
+    let is_own = |holders: Vec<ShardId>| holders.into_iter().all(|holder| holder == shard);
+    match command {
+        Command::As(named) => has_all(shard, map, &named.command),
+        Command::Put(put) => map.locate(&put.key).shard == shard,
+        Command::DeleteRange(delete) => is_own(owners(map, &delete.key, &delete.range_end)),
+        Command::Range(range) => is_own(owners(map, &range.key, &range.range_end)),
+        Command::Txn(txn) => touched(map, txn).into_iter().all(|holder| holder == shard),
+        _ => true,
+    }
 }
 
 fn asks_for_the_past(txn: &Txn) -> bool {

@@ -20,7 +20,7 @@ use quorate_order::{Command as OrderCommand, TxnId};
 use quorate_placement::shards::ShardMap;
 
 use super::{
-    Numbered, Order, Sequence, ShardMachine, ShardReplica, Undone, Word,
+    Handover, Numbered, Order, Sequence, ShardMachine, ShardReplica, Undone, Word,
     lead::{Lead, Said, TICK},
     waiting::{Answers, Waiting},
 };
@@ -43,6 +43,10 @@ pub struct ShardsOut {
     pub news: Option<(u64, u64, Vec<News>)>,
     /// Groups of which a snapshot is wanted, so that the order may forget.
     pub snapshots: Vec<GroupId>,
+    /// To be told to the core.
+    pub core: Vec<NodeInput>,
+    /// The keys are divided otherwise from here on.
+    pub divided: Option<Arc<ShardMap>>,
     /// The state is another one, and nobody knows what happened in between.
     pub replaced: bool,
 }
@@ -82,6 +86,12 @@ pub(super) struct Owning {
 }
 
 impl Owning {
+    fn of(map: &Arc<ShardMap>) -> Arc<Owning> {
+        let mut shards: Vec<ShardId> = map.shards().iter().map(|entry| entry.shard).collect();
+        shards.sort_unstable();
+        Arc::new(Owning { map: Arc::clone(map), shards })
+    }
+
     fn place(&self, shard: ShardId) -> usize {
         self.shards.binary_search(&shard).expect("every shard of the map is a part")
     }
@@ -109,30 +119,68 @@ impl Owners for Owning {
 #[derive(Debug)]
 pub struct NodeShards {
     pub(super) groups: BTreeMap<GroupId, Group>,
+    /// The group of each shard.
+    pub(super) of_shard: BTreeMap<ShardId, GroupId>,
+    /// Who has which keys, at the revision that is shown.
     pub(super) owners: Arc<Owning>,
+    /// The last split that was carried out here, and all before it.
+    pub(super) split: TxnId,
+    /// Some shard is behind a split whose keys have not gone over: no view.
+    torn: bool,
     pub(super) sequence: Sequence,
     /// Some shard was restored with what stood there: no view before all have come as far.
     pub(super) floor: u64,
     /// Nobody knows what happened since news were told last: a snapshot stepped over it.
     pub(super) jumped: bool,
     pub(super) waiting: BTreeMap<TxnId, Waiting>,
+    /// Clients of this node that wait for splits.
+    pub(super) splitting: BTreeMap<TxnId, Vec<Ticket>>,
     pub(super) answers: Answers,
     /// Reads, and what they wait for: shards, and how many slices of the order they have to have placed.
     pub(super) reads: Vec<(Vec<(GroupId, u64)>, Ticket)>,
     pub(super) lead: Option<Lead>,
     pub(super) ticks: u64,
+    /// This node, and which of its lives.
+    identity: (NodeId, u64),
 }
 
 impl NodeShards {
-    /// The shards of an order that was founded, or found in a snapshot; and what the core is told to open.
+    /// The shards of an order that was founded, or found in a snapshot; what the core is told to open goes to `out`.
     #[must_use]
-    pub fn open(order: &Order, node: NodeId, life: u64) -> (NodeShards, Vec<NodeInput>) {
-        let map = Arc::clone(order.map());
-        let mut shards: Vec<ShardId> = map.shards().iter().map(|entry| entry.shard).collect();
-        shards.sort_unstable();
-        let (mut groups, mut opened) = (BTreeMap::new(), Vec::new());
-        for entry in map.shards() {
-            let mut replica = ShardReplica::new(entry.shard, Shard::new(order.birth()));
+    pub fn open(order: &Order, node: NodeId, life: u64, out: &mut ShardsOut) -> NodeShards {
+        let born = order.birth().number();
+        let owners = Owning::of(order.map_behind(TxnId::default()));
+        out.divided = Some(Arc::clone(&owners.map));
+        let mut shards = NodeShards {
+            groups: BTreeMap::new(),
+            of_shard: BTreeMap::new(),
+            owners,
+            split: TxnId::default(),
+            torn: false,
+            sequence: Sequence::new(born),
+            floor: born,
+            jumped: true,
+            waiting: BTreeMap::new(),
+            splitting: BTreeMap::new(),
+            answers: Answers::default(),
+            reads: Vec::new(),
+            lead: None,
+            ticks: 0,
+            identity: (node, life),
+        };
+        shards.open_new(order, out);
+        shards
+    }
+
+    /// Opens the groups of shards that the order has got since.
+    pub fn open_new(&mut self, order: &Order, out: &mut ShardsOut) {
+        let (node, life) = self.identity;
+        for entry in order.map().shards() {
+            if self.groups.contains_key(&entry.group) {
+                continue;
+            }
+            let first = Arc::clone(order.map_behind(TxnId::default()));
+            let mut replica = ShardReplica::new(entry.shard, Shard::new(order.birth()), first);
             let there = replica.follow(order.orderer());
             let machine = ShardMachine::new(replica);
             let group = Group {
@@ -146,24 +194,11 @@ impl NodeShards {
                 taken: BTreeMap::new(),
                 kept: 0,
             };
-            groups.insert(entry.group, group);
+            self.of_shard.insert(entry.shard, entry.group);
+            self.groups.insert(entry.group, group);
             let config = GroupConfig { id: entry.group, engine: entry.engine, birth: entry.members.clone() };
-            opened.push(NodeInput::Open(config));
+            out.core.push(NodeInput::Open(config));
         }
-        let born = order.birth().number();
-        let shards = NodeShards {
-            groups,
-            owners: Arc::new(Owning { map, shards }),
-            sequence: Sequence::new(born),
-            floor: born,
-            jumped: true,
-            waiting: BTreeMap::new(),
-            answers: Answers::default(),
-            reads: Vec::new(),
-            lead: None,
-            ticks: 0,
-        };
-        (shards, opened)
     }
 
     /// Is it one of these groups?
@@ -193,9 +228,12 @@ impl NodeShards {
         Instant::START + TICK * u32::try_from(self.ticks).unwrap_or(u32::MAX)
     }
 
-    pub(super) fn group_of(&mut self, shard: ShardId) -> Option<&mut Group> {
-        let group = self.owners.map.get(shard)?.group;
-        self.groups.get_mut(&group)
+    pub(super) fn group_of(&self, shard: ShardId) -> Option<&Group> {
+        self.groups.get(self.of_shard.get(&shard)?)
+    }
+
+    pub(super) fn group_of_mut(&mut self, shard: ShardId) -> Option<&mut Group> {
+        self.groups.get_mut(self.of_shard.get(&shard)?)
     }
 
     // ── what comes from the core ────────────────────────────────────────────────────────────────────────────────────
@@ -247,7 +285,8 @@ impl NodeShards {
         let (placed, before) = (replica.machine().placed().number(), self.sequence.revision());
         self.floor = self.floor.max(placed).max(before);
         self.sequence = Sequence::new(placed.min(before));
-        self.jumped = true;
+        // A split may lie between it and the others.
+        (self.jumped, self.torn) = (true, true);
         // Which of them were placed within the snapshot, nobody knows.
         let lost = std::mem::take(&mut group.tickets).into_values();
         out.replies.extend(lost.map(|ticket| (ticket, Err(Undone::Unknown))));
@@ -306,14 +345,41 @@ impl NodeShards {
     pub fn advance(&mut self, order: &Order, out: &mut ShardsOut) {
         if self.groups.values().all(|group| !group.awaits_snapshot) {
             let before = self.sequence.revision();
+            let splits: Vec<Handover> =
+                order.splits().map(|(txn, split)| (txn, split.shard, split.child)).collect();
             let mut replicas: Vec<&mut ShardReplica> =
                 self.groups.values_mut().map(|group| group.replica.machine_mut().replica_mut()).collect();
-            let placed = self.sequence.advance(order.orderer().revision(), &mut replicas);
+            let placed = self.sequence.advance(order.orderer().revision(), &splits, &mut replicas);
+            self.look_at_splits(order, &splits, out);
             self.came_out(before, placed, out);
             self.answer_void(order, out);
             self.release_reads(out);
         }
         self.do_duties(order, out);
+    }
+
+    /// How far have the splits been carried out, and by which map are the keys divided that are placed here?
+    fn look_at_splits(&mut self, order: &Order, splits: &[Handover], out: &mut ShardsOut) {
+        let is_behind = |shard: &ShardId, txn: TxnId| {
+            self.group_of(*shard).is_some_and(|group| group.replica.machine().replica().split() >= txn)
+        };
+        let done = |(txn, shard, child): &&Handover| is_behind(shard, *txn) && is_behind(child, *txn);
+        let so_far = splits.iter().take_while(done).last().map_or(TxnId::default(), |split| split.0);
+        let rest = splits.iter().filter(|split| split.0 > so_far);
+        // {its snapshot is from behind a split of which the order here has not heard}: the other shard of that is not behind it.
+        let unheard = order.orderer().last_begun();
+        self.torn = rest.clone().any(|(txn, shard, child)| is_behind(shard, *txn) || is_behind(child, *txn))
+            || self.groups.values().any(|group| group.replica.machine().replica().split() > unheard);
+        let map = order.map_behind(so_far);
+        if map.version() != self.owners.map.version() {
+            self.owners = Owning::of(map);
+            out.divided = Some(Arc::clone(map));
+            // What has gone over is in snapshots until every member has it behind one of the new shard.
+            let new = splits.iter().filter(|split| split.0 > self.split && split.0 <= so_far);
+            out.snapshots.extend(new.filter_map(|(_, _, child)| self.of_shard.get(child)));
+        }
+        self.split = so_far;
+        self.answer_splits(order, out);
     }
 
     fn came_out(&mut self, before: u64, placed: Vec<Numbered>, out: &mut ShardsOut) {
@@ -331,7 +397,7 @@ impl NodeShards {
             if !news.is_empty() {
                 out.news = Some((before, revision, news));
             }
-        } else if revision >= self.floor {
+        } else if self.is_whole() {
             out.replaced = true;
             self.jumped = false;
         }
@@ -371,7 +437,9 @@ impl NodeShards {
 
     /// Do all shards stand at one revision, and have all come as far as one of them was restored with?
     fn is_whole(&self) -> bool {
-        self.sequence.revision() >= self.floor && self.groups.values().all(|group| !group.awaits_snapshot)
+        self.sequence.revision() >= self.floor
+            && !self.torn
+            && self.groups.values().all(|group| !group.awaits_snapshot)
     }
 
     /// What all shards together leave below the quota ([`Shard::room_bytes`]); none while they do not stand at one revision.
@@ -386,7 +454,7 @@ impl NodeShards {
     pub fn view(&self) -> View {
         let revision = self.sequence.revision();
         let of = |shard: &ShardId| {
-            let group = &self.groups[&self.owners.map.get(*shard).expect("a shard of the map").group];
+            let group = self.group_of(*shard).expect("a shard of the map");
             group.replica.machine().replica().machine().view(revision)
         };
         let parts = self.owners.shards.iter().map(of).collect();

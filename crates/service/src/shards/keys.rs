@@ -124,7 +124,7 @@ impl StateMachine for Keys {
         match self {
             Keys::Alone(keyspace) => HeadedSnapshot::plain(keyspace.snapshot()),
             Keys::Ordered(order) => {
-                HeadedSnapshot::new(&[ORDER], order.head(), Self::CHUNK_BYTES_MAX, order.born.snapshot())
+                HeadedSnapshot::new(&[ORDER], order.head(), Self::CHUNK_BYTES_MAX, [order.born.snapshot()])
             }
         }
     }
@@ -170,6 +170,7 @@ impl StateMachine for Keys {
                     Undone::Busy => 4,
                     Undone::Silent => 5,
                     Undone::Unknown => 6,
+                    Undone::Unfit => 7,
                 });
             }
             KeysResponse::Ordered => {
@@ -193,6 +194,7 @@ impl StateMachine for Keys {
             4 => KeysResponse::Undone(Undone::Busy),
             5 => KeysResponse::Undone(Undone::Silent),
             6 => KeysResponse::Undone(Undone::Unknown),
+            7 => KeysResponse::Undone(Undone::Unfit),
             value => return Err(DecodeError::Unknown { what: "response of the keys", value: value.into() }),
         })
     }

@@ -9,7 +9,7 @@ use bytes::Bytes;
 use quorate_consensus::{Duration, GroupId, Instant, NodeId, ShardId, Writer};
 use quorate_keyspace::Command;
 use quorate_node::Ticket;
-use quorate_order::{Command as OrderCommand, Part, SLICES_MAX, Scribe, ScribeConfig, TxnId};
+use quorate_order::{Command as OrderCommand, Outcome, Part, SLICES_MAX, Scribe, ScribeConfig, TxnId};
 
 use super::{NodeShards, Order, ShardCommand, ShardsOut, Word, here::Group, order_entry};
 
@@ -141,6 +141,13 @@ impl NodeShards {
         let now = self.now();
         if let Some(lead) = &mut self.lead {
             for command in lead.scribe.due(now, order.orderer()) {
+                // A split waits for its shard, however long.
+                if let OrderCommand::Decide { txn, outcome: Outcome::Void } = &command
+                    && order.is_split(*txn)
+                {
+                    lead.scribe.settled(&command);
+                    continue;
+                }
                 out.proposals.push((crate::KEYS, order_entry(&command), Some(command)));
             }
         }
@@ -168,8 +175,13 @@ impl Group {
                 out.proposals.push((id, encoded(&ShardCommand::Branch(txn, branch)), None));
             }
         }
-        let behind = replica.newest().max(self.said.barrier);
-        for (txn, barrier) in order.barriers(self.shard, behind) {
+        let (newest, said) = (replica.newest(), self.said.barrier);
+        for (txn, barrier) in order.barriers(self.shard, newest.max(said)) {
+            // {the barrier of a split is lost on its way, that of the next transaction is not}: barriers are taken in order, and it would never be; so what comes behind a
+            // split waits until its barrier is in the log. Any other transaction would be void, and a split cannot be.
+            if order.splits().any(|(split, of)| split > newest && split < txn && of.touches(self.shard)) {
+                break;
+            }
             let super::Barrier { at, known, part } = barrier;
             let command = ShardCommand::Barrier { txn, at, known, part };
             out.proposals.push((id, encoded(&command), None));

@@ -165,19 +165,19 @@ impl StateMachine for ShardMachine {
     fn view(&self) {}
 
     fn snapshot(&self) -> HeadedSnapshot {
-        HeadedSnapshot::new(
-            b"",
-            self.replica.head(),
-            Self::CHUNK_BYTES_MAX,
-            self.replica.machine().snapshot(),
-        )
+        let given = self.replica.given().map(|(_, _, keys)| keys.snapshot());
+        let states = [self.replica.machine().snapshot()].into_iter().chain(given);
+        HeadedSnapshot::new(b"", self.replica.head(), Self::CHUNK_BYTES_MAX, states)
     }
 
     fn restore(chunks: &mut dyn Iterator<Item = Bytes>) -> Result<ShardMachine, RestoreError> {
         let length = chunks.next().ok_or(RestoreError::Incomplete)?;
         let head = read_head(length, chunks)?;
-        let state = Keyspace::restore(chunks)?;
-        Ok(ShardMachine::new(ShardReplica::restored(head, state)?))
+        let replica = ShardReplica::restored(head, &mut || Keyspace::restore_next(chunks))?;
+        match chunks.next() {
+            None => Ok(ShardMachine::new(replica)),
+            Some(chunk) => Err(DecodeError::Trailing { bytes: chunk.len() }.into()),
+        }
     }
 
     /// Of what is placed, and of what was read of the log and is not. Replicas that have placed more or less have other ones at the same place of the log; they are
@@ -188,7 +188,8 @@ impl StateMachine for ShardMachine {
     }
 
     fn size_bytes(&self) -> u64 {
-        self.replica.machine().placed().size_bytes()
+        let given = self.replica.given().map(|(_, _, keys)| keys.size_bytes());
+        self.replica.machine().placed().size_bytes() + given.sum::<u64>()
     }
 
     fn encode_response(_: &(), _: &mut Writer) {}

@@ -19,6 +19,7 @@
 //! | `headed` | what both begin their snapshots with |
 //! | `replica` | one shard: evaluates ahead of the order, and places as it says |
 //! | `sequence` | the shards of a node place together |
+//! | `split` | a shard gives some of its keys to a new one |
 //! | `here` | the shards of this node: their replicas, and what is read of them |
 //! | `waiting` | clients that wait for transactions over shards |
 //! | `lead` | what a node does where it leads a shard, or the order |
@@ -34,6 +35,7 @@ mod order;
 mod parts;
 mod replica;
 mod sequence;
+mod split;
 mod waiting;
 mod word;
 
@@ -48,5 +50,6 @@ pub(crate) use order::can_be_founded;
 pub use order::{Barrier, KeysResponse, Order, Undone, found_entry, order_entry};
 pub use parts::{Parts, Undivided};
 pub use replica::{Asked, Numbered, ShardReplica};
-pub use sequence::Sequence;
+pub use sequence::{Handover, Sequence};
+pub use split::{Split, split_at, split_entry};
 pub use word::Word;

@@ -15,10 +15,13 @@ use std::{collections::BTreeMap, sync::Arc};
 use bytes::Bytes;
 use quorate_consensus::{DecodeError, Position, Reader, ShardId, StateMachine as _, Writer};
 use quorate_keyspace::{Command, Keyspace, KeyspaceError, Response, View};
-use quorate_order::{Command as OrderCommand, OrderError, Orderer, Outcome, Part, TxnId};
+use quorate_order::{
+    Command as OrderCommand, OrderError, Orderer, Outcome, Part, TRANSACTION_SHARDS_MAX, TRANSACTIONS_MAX,
+    TxnId,
+};
 use quorate_placement::shards::{Command as MapCommand, ShardMap, Shards};
 
-use super::{Division, Undivided};
+use super::{Division, Split, Undivided, split::SPLIT};
 
 /// An entry of the order, and no command of the keyspace.
 pub(super) const ORDER: u8 = 0xC0;
@@ -64,10 +67,12 @@ pub enum KeysResponse {
 pub enum Undone {
     /// It cannot be divided among shards.
     Undivided(Undivided),
-    /// Too many transactions over shards are open.
+    /// Too many transactions over shards are open; or, for a split, another one is.
     Busy,
     /// A shard did not say in time what it comes to there.
     Silent,
+    /// It was to split a shard, and the shards are not as whoever proposed it took them to be.
+    Unfit,
     /// It may have been done or not: a snapshot stepped over the place where it would have been seen.
     Unknown,
 }
@@ -95,7 +100,10 @@ pub struct Barrier {
 #[derive(Clone, Debug)]
 pub struct Order {
     pub(super) orderer: Orderer,
-    map: Arc<ShardMap>,
+    /// The shards before the splits that are remembered.
+    first: Arc<ShardMap>,
+    /// Splits that some shard's log may still have to hold: all behind one divides by its map.
+    splits: BTreeMap<TxnId, Split>,
     /// What each shard begins as: no key, and what concerns all.
     pub(super) born: View,
     bodies: BTreeMap<TxnId, Body>,
@@ -113,9 +121,9 @@ impl Order {
             return None;
         }
         let view = keyspace.view();
-        let map = founding.map().clone();
-        let orderer = Orderer::new(view.revision(), map.shards().iter().map(|entry| entry.shard));
-        Some(Order { orderer, map: Arc::new(map), born: view, bodies: BTreeMap::new() })
+        let first = Arc::new(founding.map().clone());
+        let orderer = Orderer::new(view.revision(), first.shards().iter().map(|entry| entry.shard));
+        Some(Order { orderer, first, splits: BTreeMap::new(), born: view, bodies: BTreeMap::new() })
     }
 
     /// How it stands.
@@ -124,10 +132,27 @@ impl Order {
         &self.orderer
     }
 
-    /// The shards.
+    /// The shards, as whatever begins next is divided among them.
     #[must_use]
     pub fn map(&self) -> &Arc<ShardMap> {
-        &self.map
+        self.splits.values().next_back().map_or(&self.first, |split| &split.map)
+    }
+
+    /// The shards behind this split; behind none that is remembered, those before all of them.
+    #[must_use]
+    pub fn map_behind(&self, txn: TxnId) -> &Arc<ShardMap> {
+        self.splits.range(..=txn).next_back().map_or(&self.first, |(_, split)| &split.map)
+    }
+
+    /// The splits that some shard's log may still have to hold, in order.
+    pub fn splits(&self) -> impl Iterator<Item = (TxnId, &Split)> {
+        self.splits.iter().map(|(txn, split)| (*txn, split))
+    }
+
+    /// Is it a split, of those that are remembered?
+    #[must_use]
+    pub fn is_split(&self, txn: TxnId) -> bool {
+        self.splits.contains_key(&txn)
     }
 
     /// A shard, as it begins.
@@ -136,10 +161,15 @@ impl Order {
         Keyspace::restore(&mut self.born.snapshot()).expect("a snapshot of one's own reads back")
     }
 
-    /// The command of a transaction that is not decided.
+    /// How a transaction is divided that is not decided; a split is not.
     #[must_use]
-    pub fn open_command(&self, txn: TxnId) -> Option<&Bytes> {
-        self.bodies.get(&txn).filter(|_| self.orderer.waits_for(txn)).map(|body| &body.command)
+    pub fn open_division(&self, txn: TxnId) -> Option<Division> {
+        self.division(txn, self.bodies.get(&txn).filter(|_| self.orderer.waits_for(txn))?)
+    }
+
+    fn division(&self, txn: TxnId, body: &Body) -> Option<Division> {
+        let command = Command::decode(&body.command).ok()?;
+        Division::of(&command, self.map_behind(TxnId(txn.0 - 1))).ok()
     }
 
     /// The transactions that a shard's log may still have to hold and that come behind this one, in order, with what the shard's leader logs.
@@ -150,8 +180,10 @@ impl Order {
             if self.orderer.part(shard, *txn) == Part::Void {
                 return None;
             }
-            let command = Command::decode(&body.command).ok()?;
-            let part = Division::of(&command, &self.map).ok()?.part(shard)?;
+            let part = match self.splits.get(txn) {
+                Some(split) => split.touches(shard).then(|| body.command.clone())?,
+                None => self.division(*txn, body)?.part(shard)?,
+            };
             Some((*txn, Barrier { at: body.at, known: body.known, part }))
         })
     }
@@ -162,15 +194,15 @@ impl Order {
         }
         let command = match bytes.get(1) {
             Some(&COMMAND) => OrderCommand::decode(&bytes.slice(2..)).ok(),
+            Some(&SPLIT) => return self.split(at, bytes),
             // It is founded already.
             _ => None,
         };
-        // Transactions begin as commands of the keyspace, and shards come by foundings.
-        if let Some(command) = command.filter(|command| {
-            matches!(
-                command,
-                OrderCommand::Cut(_) | OrderCommand::Decide { .. } | OrderCommand::Forget { .. }
-            )
+        // Transactions begin as commands of the keyspace, shards come by foundings and splits, and no split is void.
+        if let Some(command) = command.filter(|command| match command {
+            OrderCommand::Decide { txn, outcome: Outcome::Void } => !self.is_split(*txn),
+            OrderCommand::Cut(_) | OrderCommand::Decide { .. } | OrderCommand::Forget { .. } => true,
+            OrderCommand::Begin(_) | OrderCommand::Admit(_) => false,
         }) && self.orderer.apply(&command).is_ok()
         {
             self.forget_bodies(&command);
@@ -187,7 +219,7 @@ impl Order {
         {
             return refuse(KeyspaceError::FutureRevision { current: revision });
         }
-        let division = match Division::of(&command, &self.map) {
+        let division = match Division::of(&command, self.map()) {
             Ok(division) => division,
             Err(why) => return KeysResponse::Undone(Undone::Undivided(why)),
         };
@@ -201,6 +233,31 @@ impl Order {
         }
     }
 
+    /// A split begins, one at a time: {two are open, and the second one is decided first}: the keys would go over by a map that says that those of the first have.
+    fn split(&mut self, at: Position, entry: &Bytes) -> KeysResponse {
+        if self.splits.keys().any(|txn| self.orderer.waits_for(*txn)) {
+            return KeysResponse::Undone(Undone::Busy);
+        }
+        let split = Split::of_entry(entry, self.map());
+        // What concerns every shard is one transaction over all of them.
+        let Some(split) = split.filter(|split| split.map.shards().len() <= TRANSACTION_SHARDS_MAX) else {
+            return KeysResponse::Undone(Undone::Unfit);
+        };
+        if self.orderer.open().count() >= TRANSACTIONS_MAX {
+            return KeysResponse::Undone(Undone::Busy);
+        }
+        // A shard that is not the map's has been there all the same, if its group went on for a while: its number is not given twice.
+        if self.orderer.apply(&OrderCommand::Admit(split.child)).is_err() {
+            return KeysResponse::Undone(Undone::Unfit);
+        }
+        let begun = self.orderer.apply(&OrderCommand::Begin(vec![split.shard, split.child]));
+        let txn = begun.ok().flatten().expect("both are there, and there is room");
+        let body = Body { command: split.part(), at, known: self.orderer.revision() };
+        self.bodies.insert(txn, body);
+        self.splits.insert(txn, split);
+        KeysResponse::Begun(txn)
+    }
+
     /// What no shard's log has to hold any more: transactions that are void, and those that all shards have behind durable snapshots.
     fn forget_bodies(&mut self, command: &OrderCommand) {
         match command {
@@ -209,6 +266,12 @@ impl Order {
                 let orderer = &self.orderer;
                 let is_done = |txn| orderer.shards().any(|shard| orderer.part(shard, txn) != Part::Void);
                 self.bodies.retain(|txn, _| is_done(*txn));
+                while let Some((txn, _)) = self.splits.first_key_value()
+                    && !self.orderer.waits_for(*txn)
+                    && self.bodies.first_key_value().is_none_or(|(oldest, _)| oldest > txn)
+                {
+                    self.first = self.splits.pop_first().expect("just seen").1.map;
+                }
             }
             _ => {}
         }
@@ -217,7 +280,12 @@ impl Order {
     pub(super) fn head(&self) -> Bytes {
         let mut to = Writer::new();
         to.u8(SNAPSHOT_VERSION);
-        to.bytes(&self.map.encode());
+        to.bytes(&self.first.encode());
+        to.varint(self.splits.len() as u64);
+        for (txn, split) in &self.splits {
+            to.varint(txn.0);
+            split.encode(&mut to);
+        }
         to.bytes(&self.orderer.encode());
         to.varint(self.bodies.len() as u64);
         for (txn, body) in &self.bodies {
@@ -241,7 +309,11 @@ impl Order {
                 });
             }
         }
-        let map = Arc::new(ShardMap::decode(&from.bytes()?)?);
+        let first = Arc::new(ShardMap::decode(&from.bytes()?)?);
+        let mut splits = BTreeMap::new();
+        for _ in 0..from.count(4)? {
+            splits.insert(TxnId(from.varint()?), Split::decode(&mut from)?);
+        }
         let orderer = Orderer::decode(&from.bytes()?)?;
         let mut bodies = BTreeMap::new();
         for _ in 0..from.count(5)? {
@@ -250,7 +322,7 @@ impl Order {
             bodies.insert(txn, Body { at, known: from.varint()?, command: from.bytes()? });
         }
         from.finish()?;
-        Ok(Order { orderer, map, born, bodies })
+        Ok(Order { orderer, first, splits, born, bodies })
     }
 
     /// About how many bytes its snapshot takes.

@@ -48,7 +48,7 @@ impl fmt::Display for Undivided {
 impl std::error::Error for Undivided {}
 
 /// Whose keys lie in the range? By etcd's conventions for its end.
-fn owners(map: &ShardMap, key: &[u8], end: &[u8]) -> Vec<ShardId> {
+pub(super) fn owners(map: &ShardMap, key: &[u8], end: &[u8]) -> Vec<ShardId> {
     match end {
         b"" => vec![map.locate(key).shard],
         b"\0" => map.locate_range(key, None).map(|entry| entry.shard).collect(),
@@ -57,7 +57,7 @@ fn owners(map: &ShardMap, key: &[u8], end: &[u8]) -> Vec<ShardId> {
 }
 
 /// Everyone whose keys a transaction names.
-fn touched(map: &ShardMap, txn: &Txn) -> BTreeSet<ShardId> {
+pub(super) fn touched(map: &ShardMap, txn: &Txn) -> BTreeSet<ShardId> {
     let compares = txn.compare.iter().flat_map(|compare| owners(map, &compare.key, &compare.range_end));
     let operations =
         txn.success.iter().chain(&txn.failure).flat_map(|operation| of_operation(map, operation));

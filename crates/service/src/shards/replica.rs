@@ -6,12 +6,20 @@
 //!                        └────── place ◄─────┘ once all shards of the node have come as far
 //! ```
 
-use std::collections::VecDeque;
+use std::{
+    collections::{BTreeMap, VecDeque},
+    sync::Arc,
+};
 
 use bytes::Bytes;
-use quorate_consensus::{DecodeError, Position, Reader, ShardId, Writer};
+use quorate_consensus::{DecodeError, Position, Reader, RestoreError, ShardId, StateMachine as _, Writer};
 use quorate_keyspace::{Keyspace, News, Response, Shard, Weight};
-use quorate_order::{Lane, LaneEntry, Orderer, Place, Placement, Placer, Report, Step, Turn, TxnId, Verdict};
+use quorate_order::{
+    Lane, LaneEntry, Orderer, Part, Place, Placement, Placer, Report, Step, Turn, TxnId, Verdict,
+};
+use quorate_placement::shards::ShardMap;
+
+use super::{Split, division::has_all};
 
 /// What is asked of a shard by an entry of its log.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -76,6 +84,14 @@ pub struct Numbered {
 pub struct ShardReplica {
     shard: ShardId,
     machine: Shard,
+    /// Who has which keys, as far as this shard has come.
+    map: Arc<ShardMap>,
+    /// The last split in which it had a part.
+    split: TxnId,
+    /// What it gave to new shards, and may still have to be found here.
+    given: BTreeMap<TxnId, (ShardId, Keyspace)>,
+    /// It stands behind a split whose keys have not gone over: nothing is evaluated.
+    splitting: bool,
     lane: Lane<Asked>,
     placer: Placer,
     /// Given by the lane and not placed, oldest first.
@@ -99,15 +115,16 @@ pub struct ShardReplica {
 const VERSION: u8 = 1;
 
 impl ShardReplica {
-    /// A replica at the beginning of its log.
+    /// A replica at the beginning of its log. One that `map` does not know has no key before it gets some by a split.
     #[must_use]
-    pub fn new(shard: ShardId, machine: Shard) -> ShardReplica {
-        ShardReplica::of(shard, machine, Lane::default(), VecDeque::new(), Place::default())
+    pub fn new(shard: ShardId, machine: Shard, map: Arc<ShardMap>) -> ShardReplica {
+        ShardReplica::of(shard, machine, map, Lane::default(), VecDeque::new(), Place::default())
     }
 
     fn of(
         shard: ShardId,
         machine: Shard,
+        map: Arc<ShardMap>,
         lane: Lane<Asked>,
         steps: VecDeque<Step<Asked>>,
         place: Place,
@@ -115,6 +132,10 @@ impl ShardReplica {
         ShardReplica {
             shard,
             machine,
+            map,
+            split: TxnId::default(),
+            given: BTreeMap::new(),
+            splitting: false,
             lane,
             placer: Placer::resumed(shard, place),
             steps,
@@ -197,9 +218,22 @@ impl ShardReplica {
         self.steps.extend(steps);
     }
 
+    /// The last split in which it had a part, and whose keys have gone over.
+    #[must_use]
+    pub fn split(&self) -> TxnId {
+        self.split
+    }
+
+    /// What it gave to new shards, and is kept for replicas of those that may still begin with it.
+    pub fn given(&self) -> impl Iterator<Item = (TxnId, ShardId, &Keyspace)> {
+        self.given.iter().map(|(txn, (child, keys))| (*txn, *child, keys))
+    }
+
     /// Takes what is new in the order. False: some of that was forgotten, and the replica needs a snapshot.
     #[must_use]
     pub fn follow(&mut self, order: &Orderer) -> bool {
+        // What the order has forgotten of the new shard, each member has in a snapshot of that one.
+        self.given.retain(|txn, (child, _)| order.part(*child, *txn) != Part::Void);
         order.slices(self.shard).is_some_and(|slices| self.placer.follow(slices))
     }
 
@@ -211,12 +245,27 @@ impl ShardReplica {
 
     /// False: nothing is left, or the next one waits for a revision that is open.
     fn evaluate_one(&mut self) -> bool {
+        if self.splitting {
+            return false;
+        }
         let Some(step) = self.steps.get(self.evaluated) else { return false };
         match step {
             Step::Turn(asked) => {
-                let Some(changes) = self.machine.evaluate(asked.at, &asked.command) else { return false };
+                let (shard, map) = (self.shard, &self.map);
+                let evaluated =
+                    self.machine.evaluate_own(asked.at, &asked.command, |own| has_all(shard, map, own));
+                let Some(changes) = evaluated else { return false };
                 self.placer.evaluated(Turn { changes });
                 self.unnumbered += 1;
+            }
+            Step::Ask(txn, asked) if Split::is_one(&asked.command) => {
+                self.weight = Some((*txn, Weight { holds: true, changes: [Ok(false); 2] }));
+                self.weighed = self.weight;
+            }
+            Step::Branch(..) | Step::Void(_) if self.is_split(self.evaluated - 1) => {
+                self.weight = None;
+                self.unnumbered += usize::from(matches!(step, Step::Branch(..)));
+                self.splitting = matches!(step, Step::Branch(..));
             }
             Step::Ask(txn, asked) => {
                 let weight = self.machine.weigh(asked.at, &asked.command, asked.known);
@@ -251,14 +300,62 @@ impl ShardReplica {
         true
     }
 
-    /// Places what has its revision, up to this one.
+    /// Does a split begin with this step?
+    fn is_split(&self, step: usize) -> bool {
+        matches!(self.steps.get(step), Some(Step::Ask(_, asked)) if Split::is_one(&asked.command))
+    }
+
+    /// It has placed everything before this split, which has its revision, at or below this one; or the keys have gone over here.
+    #[must_use]
+    pub fn may_split(&self, txn: TxnId, revision: u64) -> bool {
+        let stands = match self.numbered.front() {
+            Some((Placement::Txn { txn: next, revision: at, .. }, _)) => *next == txn && *at <= revision,
+            _ => false,
+        };
+        self.split >= txn || stands
+    }
+
+    /// This shard's keys that go to another by this split, before which it stands; or which it gave before, and somebody has still to begin with.
+    pub(super) fn give(&mut self, txn: TxnId) -> Option<Keyspace> {
+        let Some(split) = self.enter(txn) else {
+            return self.given.get(&txn).map(|(_, keys)| keys.copy());
+        };
+        let keys = self.machine.split_off(|key| split.map.locate(key).shard == split.child);
+        let copy = keys.copy();
+        self.given.insert(txn, (split.child, keys));
+        Some(copy)
+    }
+
+    /// The new shard of this split, before which it stands, begins with these keys.
+    pub(super) fn begin(&mut self, txn: TxnId, keys: Option<Keyspace>) {
+        if self.enter(txn).is_some() {
+            let keys = keys.expect("what the order remembers of a new shard is kept where it came from");
+            self.machine = Shard::new(keys);
+        }
+    }
+
+    /// Goes behind a split, and says which. None: it is behind it.
+    fn enter(&mut self, txn: TxnId) -> Option<Split> {
+        if self.split >= txn {
+            return None;
+        }
+        let (_, place) = self.numbered.pop_front().expect("whoever may split stands before it");
+        let Some(Step::Ask(_, asked)) = self.steps.front() else { unreachable!("it begins with a barrier") };
+        let split = Split::of_part(&asked.command).expect("what was taken for a split is one");
+        (self.place, self.split, self.splitting) = (place, txn, false);
+        self.map = Arc::clone(&split.map);
+        self.drop_placed();
+        Some(split)
+    }
+
+    /// Places what has its revision, up to this one, and up to a split.
     pub fn place_up_to(&mut self, revision: u64, out: &mut Vec<Numbered>) {
         while let Some((placement, place)) = self.numbered.front().copied() {
             let (at, changes, txn) = match placement {
                 Placement::Turn { revision, changes, .. } => (revision, changes, None),
                 Placement::Txn { txn, branch, revision, changes } => (revision, changes, Some((txn, branch))),
             };
-            if at > revision {
+            if at > revision || self.is_split(0) {
                 return;
             }
             self.numbered.pop_front();
@@ -307,6 +404,14 @@ impl ShardReplica {
         let mut to = Writer::new();
         to.u8(VERSION);
         to.varint(u64::from(self.shard.0));
+        to.bytes(&self.map.encode());
+        to.varint(self.split.0);
+        to.varint(self.given.len() as u64);
+        for (txn, (child, keys)) in &self.given {
+            to.varint(txn.0);
+            to.varint(u64::from(child.0));
+            to.u64(keys.digest());
+        }
         to.varint(self.place.placed.turns);
         to.varint(self.place.placed.changes);
         to.varint(self.place.slice);
@@ -317,25 +422,43 @@ impl ShardReplica {
         to.finish()
     }
 
-    /// The replica that a snapshot describes: its head, and the placed state.
+    /// The replica that a snapshot describes: its head, the placed state, and what it gave to new shards, in order.
     ///
     /// # Errors
     /// Truncated or malformed input, or another version's.
-    pub fn restored(head: Bytes, machine: Keyspace) -> Result<ShardReplica, DecodeError> {
+    pub fn restored(
+        head: Bytes,
+        keyspaces: &mut dyn FnMut() -> Result<Keyspace, RestoreError>,
+    ) -> Result<ShardReplica, RestoreError> {
         let mut from = Reader::new(head);
         match from.u8()? {
             VERSION => {}
-            value => {
-                return Err(DecodeError::Unknown { what: "version of a shard's state", value: value.into() });
-            }
+            value => Err(DecodeError::Unknown { what: "version of a shard's state", value: value.into() })?,
         }
-        let shard = u32::try_from(from.varint()?).map_err(|_| DecodeError::Invalid { what: "shard" })?;
+        let shard = read_shard(&mut from)?;
+        let map = Arc::new(ShardMap::decode(&from.bytes()?)?);
+        let split = TxnId(from.varint()?);
+        let machine = Shard::new(keyspaces()?);
+        let mut given = BTreeMap::new();
+        for _ in 0..from.count(10)? {
+            let (txn, child, expected) = (TxnId(from.varint()?), read_shard(&mut from)?, from.u64()?);
+            let keys = keyspaces()?;
+            let found = keys.digest();
+            if found != expected {
+                return Err(RestoreError::Digest { expected, found });
+            }
+            given.insert(txn, (child, keys));
+        }
         let placed = quorate_order::Mark { turns: from.varint()?, changes: from.varint()? };
         let place = Place { placed, slice: from.varint()?, inside: from.varint()? };
         let count = from.count(2)?;
         let steps = (0..count).map(|_| Step::decode(&mut from, Asked::decode)).collect::<Result<_, _>>()?;
         let lane = Lane::decode(&mut from, Asked::decode)?;
         from.finish()?;
-        Ok(ShardReplica::of(ShardId(shard), Shard::new(machine), lane, steps, place))
+        Ok(ShardReplica { split, given, ..ShardReplica::of(shard, machine, map, lane, steps, place) })
     }
+}
+
+fn read_shard(from: &mut Reader) -> Result<ShardId, DecodeError> {
+    u32::try_from(from.varint()?).map(ShardId).map_err(|_| DecodeError::Invalid { what: "shard" })
 }

@@ -2,7 +2,13 @@
 
 use quorate_keyspace::News;
 
-use super::{Numbered, ShardReplica};
+use quorate_consensus::ShardId;
+use quorate_order::TxnId;
+
+use super::{Numbered, ShardReplica, split::hand_over};
+
+/// A split that may still have to be carried out: which transaction, which shard, which new one.
+pub type Handover = (TxnId, ShardId, ShardId);
 
 /// Lets the shards of a node place together, revision by revision.
 ///
@@ -27,10 +33,16 @@ impl Sequence {
         self.out
     }
 
-    /// Lets all shards of the node go as far as they can; `order` is the revision that the order has come to. What is placed by that, in order.
+    /// Lets all shards of the node go as far as they can; `order` is the revision that the order has come to, `splits` those that it remembers, in order. What is
+    /// placed by that, in order.
     ///
     /// One that is placed may decide what another waits for, in its own shard; so it goes on until nobody does. It ends: each round places something, or is the last.
-    pub fn advance(&mut self, order: u64, shards: &mut [&mut ShardReplica]) -> Vec<Numbered> {
+    pub fn advance(
+        &mut self,
+        order: u64,
+        splits: &[Handover],
+        shards: &mut [&mut ShardReplica],
+    ) -> Vec<Numbered> {
         let mut out = Vec::new();
         loop {
             shards.iter_mut().for_each(|shard| shard.advance());
@@ -38,7 +50,8 @@ impl Sequence {
             self.out = self.out.max(reached);
             let before = out.len();
             shards.iter_mut().for_each(|shard| shard.place_up_to(reached, &mut out));
-            if out.len() == before {
+            let split = splits.iter().any(|split| carry_out(*split, reached, shards));
+            if out.len() == before && !split {
                 break;
             }
         }
@@ -47,6 +60,21 @@ impl Sequence {
         number_changes(&mut out);
         out
     }
+}
+
+/// Carries the split out if both of its shards stand before it, or one does and the other is behind it. False: nothing happened.
+fn carry_out((txn, shard, child): Handover, reached: u64, shards: &mut [&mut ShardReplica]) -> bool {
+    let place = |id: ShardId| shards.iter().position(|shard| shard.shard() == id);
+    let (Some(from), Some(to)) = (place(shard), place(child)) else { return false };
+    if [from, to].iter().all(|place| shards[*place].split() >= txn) {
+        return false;
+    }
+    if [from, to].iter().any(|place| !shards[*place].may_split(txn, reached)) {
+        return false;
+    }
+    let [from, to] = shards.get_disjoint_mut([from, to]).expect("a shard and its child are two");
+    hand_over(txn, from, to);
+    true
 }
 
 /// Each shard numbers its own changes of a revision from 0; here all of one revision follow each other, shard by shard.

@@ -2,9 +2,8 @@
 
 use std::collections::{BTreeMap, VecDeque};
 
-use bytes::Bytes;
 use quorate_consensus::ShardId;
-use quorate_keyspace::{Command, KeyspaceError, Reply, Response, Weight};
+use quorate_keyspace::{KeyspaceError, Reply, Response, Weight};
 use quorate_node::Ticket;
 use quorate_order::{Part, TxnId};
 
@@ -53,18 +52,33 @@ impl Waiting {
 }
 
 impl NodeShards {
+    /// A split that a client of this node waits for has begun.
+    pub fn split_begun(&mut self, ticket: Ticket, txn: TxnId) {
+        self.splitting.entry(txn).or_default().push(ticket);
+    }
+
+    /// Splits that have been carried out here, or that nobody remembers any more, which is later.
+    pub(super) fn answer_splits(&mut self, order: &Order, out: &mut ShardsOut) {
+        let revision = self.sequence.revision();
+        let split = self.split;
+        self.splitting.retain(|txn, tickets| {
+            let waits = *txn > split && order.is_split(*txn);
+            if !waits {
+                let done = Response { revision, result: Ok(Reply::Compact) };
+                out.replies.extend(tickets.drain(..).map(|ticket| (ticket, Ok(done.clone()))));
+            }
+            waits
+        });
+    }
+
     /// A transaction that a client of this node waits for has begun.
-    pub fn begun(&mut self, ticket: Ticket, txn: TxnId, command: &Bytes) {
-        let Ok(command) = Command::decode(command) else { return };
-        let Ok(division) = Division::of(&command, &self.owners.map) else { return };
+    pub fn begun(&mut self, ticket: Ticket, txn: TxnId, division: Division) {
         let waiting = Waiting::of(division, false);
         self.waiting.entry(txn).or_insert(waiting).tickets.push(ticket);
     }
 
     /// A transaction has begun that is to be done once only: what it comes to is kept for whoever asks again.
-    pub fn expect(&mut self, txn: TxnId, command: &Bytes) {
-        let Ok(command) = Command::decode(command) else { return };
-        let Ok(division) = Division::of(&command, &self.owners.map) else { return };
+    pub fn expect(&mut self, txn: TxnId, division: Division) {
         self.waiting.insert(txn, Waiting::of(division, true));
     }
 
@@ -101,7 +115,7 @@ impl NodeShards {
             }
             let since = *waiting.void_since.get_or_insert(ticks);
             let of = |shard| {
-                let group = self.groups.get(&self.owners.map.get(shard)?.group)?;
+                let group = self.groups.get(self.of_shard.get(&shard)?)?;
                 group.replica.machine().replica().weighed(*txn)
             };
             let weights: Option<Vec<Weight>> = waiting.division.shards().map(of).collect();
@@ -131,7 +145,7 @@ impl NodeShards {
     pub(super) fn answer(&mut self, numbered: Numbered, out: &mut ShardsOut) {
         let Numbered { shard, revision, changes, txn, entry, response, .. } = numbered;
         let Some((txn, branch)) = txn else {
-            if let Some(ticket) = self.group_of(shard).and_then(|group| group.tickets.remove(&entry)) {
+            if let Some(ticket) = self.group_of_mut(shard).and_then(|group| group.tickets.remove(&entry)) {
                 out.replies.push((ticket, Ok(response)));
             }
             return;

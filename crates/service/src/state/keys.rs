@@ -28,8 +28,8 @@ pub enum KeysNews {
         /// Its users and roles now.
         auth: Arc<Auth>,
     },
-    /// The keys are divided into shards, as this says; what concerns one alone is best proposed to its group.
-    Founded(Arc<ShardMap>),
+    /// The keys are divided into shards, as this says from here on; what concerns one alone is best proposed to its group.
+    Divided(Arc<ShardMap>),
     /// The keys are divided, and all shards together leave room for what costs less than so many bytes ([`Shard::room_bytes`]). No shard knows it: who proposes to one asks first.
     ///
     /// [`Shard::room_bytes`]: crate::keyspace::Shard::room_bytes

@@ -78,10 +78,10 @@ impl State {
     pub(super) fn expect_answer(&mut self, before: Option<TxnId>) {
         let (Some(order), Some(before)) = (self.keys.machine().order(), before) else { return };
         let begun = order.orderer().last_begun();
-        if let (Some(command), Some(shards)) =
-            (order.open_command(begun).filter(|_| begun > before), &mut self.shards)
+        if let (Some(division), Some(shards)) =
+            (order.open_division(begun).filter(|_| begun > before), &mut self.shards)
         {
-            shards.expect(begun, command);
+            shards.expect(begun, division);
         }
     }
 
@@ -99,12 +99,16 @@ impl State {
                 }
                 Outcome::Done(KeysResponse::Begun(txn)) => {
                     let order = self.keys.machine().order();
-                    let command = order.and_then(|order| order.open_command(txn));
+                    let division = order.and_then(|order| order.open_division(txn));
                     let Some(shards) = &mut self.shards else { continue };
-                    match (shards.answer_of(txn), command) {
+                    if order.is_some_and(|order| order.is_split(txn)) {
+                        shards.split_begun(ticket, txn);
+                        continue;
+                    }
+                    match (shards.answer_of(txn), division) {
                         (Some(answer), _) => answered(answer),
-                        (None, Some(command)) => {
-                            shards.begun(ticket, txn, command);
+                        (None, Some(division)) => {
+                            shards.begun(ticket, txn, division);
                             continue;
                         }
                         // It is decided, and placed here soon.
@@ -120,16 +124,24 @@ impl State {
         }
     }
 
-    /// The shards are founded, as far as this node has heard: they are here from now on.
+    /// The shards are founded, or one has come by a split, as far as this node has heard: they are here from now on.
     pub(super) fn open_shards(&mut self, out: &mut StateOutputs<Reply>) {
-        let Some(order) = self.keys.machine().order().filter(|_| self.shards.is_none()) else { return };
-        let (mut shards, open) = NodeShards::open(order, self.identity.node, self.identity.life);
-        shards.new_order_leader(self.agreement.leader == Some(self.identity.node));
-        out.core.extend(open);
-        self.keys_listener.tell(KeysNews::Founded(Arc::clone(order.map())));
-        self.shards = Some(shards);
-        // What the records want of every group is told to these as well; if nothing changes in the records, nobody else would ask.
-        self.confirm(out);
+        let Some(order) = self.keys.machine().order() else { return };
+        let mut done = ShardsOut::default();
+        match &mut self.shards {
+            Some(shards) => shards.open_new(order, &mut done),
+            None => {
+                let mut shards = NodeShards::open(order, self.identity.node, self.identity.life, &mut done);
+                shards.new_order_leader(self.agreement.leader == Some(self.identity.node));
+                self.shards = Some(shards);
+            }
+        }
+        let new = !done.core.is_empty();
+        self.shards_out(done, out);
+        if new {
+            // What the records want of every group is told to these as well; if nothing changes in the records, nobody else would ask.
+            self.confirm(out);
+        }
     }
 
     /// A batch of the order's log was applied, or its snapshot was.
@@ -191,7 +203,8 @@ impl State {
     }
 
     fn shards_out(&mut self, done: ShardsOut, out: &mut StateOutputs<Reply>) {
-        let ShardsOut { proposals, words, replies, reads, news, snapshots, replaced } = done;
+        let ShardsOut { proposals, words, replies, reads, news, snapshots, replaced, core, divided } = done;
+        out.core.extend(core);
         // Before anybody is answered: whoever is told of a write finds it in what the front end has heard of.
         if let Some((before, revision, news)) = news {
             self.keys_listener.tell(KeysNews::Applied { before, revision, news });
@@ -199,6 +212,9 @@ impl State {
         if let Some(shards) = self.shards.as_ref().filter(|_| replaced) {
             let (revision, auth) = (shards.revision(), Arc::clone(shards.view().auth()));
             self.keys_listener.tell(KeysNews::Replaced { revision, auth });
+        }
+        if let Some(map) = divided {
+            self.keys_listener.tell(KeysNews::Divided(map));
         }
         out.replies.extend(replies.into_iter().map(|(ticket, answer)| (ticket, answered(answer))));
         if let Some(shards) = self.shards.as_ref().filter(|_| !reads.is_empty()) {

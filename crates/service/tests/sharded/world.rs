@@ -15,7 +15,10 @@ use quorate_service::{
     Bootstrap, Founding, Identity, KEYS, KeysNews, Reply, State,
     keyspace::{Command, Event, LeaseId, News, View},
     node::{FromState, NodeInput, Origin, Outcome, StateHalf, StateOutputs, TaggedCommand, Ticket, ToState},
-    placement::{Command as Records, Member, cluster_id},
+    placement::{
+        Command as Records, Member, cluster_id,
+        shards::{Command as MapCommand, ShardMap, Token},
+    },
     shards::{self, Undone},
     shards_tick,
 };
@@ -33,6 +36,8 @@ pub(crate) struct Heard {
     pub(crate) revision: u64,
     /// What all shards together leave below the quota.
     pub(crate) room_bytes: u64,
+    /// How the keys are divided.
+    pub(crate) map: Option<Arc<ShardMap>>,
 }
 
 type Saved = (SnapshotMeta, Vec<Bytes>);
@@ -78,6 +83,7 @@ pub(crate) struct World {
     pub(crate) requests: Vec<Request>,
     /// One in so many proposals and words is lost.
     losses: u64,
+    lags: bool,
 }
 
 fn members() -> Membership {
@@ -118,10 +124,16 @@ fn start(id: NodeId, life: u64) -> (State, Arc<Mutex<Heard>>) {
                     }));
                 }
                 KeysNews::Replaced { revision, .. } => {
-                    *heard = Heard { events: Vec::new(), since: revision, revision, ..*heard };
+                    let (room_bytes, map) = (heard.room_bytes, heard.map.take());
+                    *heard = Heard { events: Vec::new(), since: revision, revision, room_bytes, map };
+                }
+                KeysNews::Divided(map) => {
+                    let newer = heard.map.as_ref().is_none_or(|before| before.version() < map.version());
+                    assert!(newer, "{} comes behind {:?}", map.version(), heard.map);
+                    heard.map = Some(map);
                 }
                 KeysNews::Room(bytes) => heard.room_bytes = bytes,
-                KeysNews::Founded(_) | KeysNews::Role(_) | KeysNews::Word { .. } => {}
+                KeysNews::Role(_) | KeysNews::Word { .. } => {}
             }
         }
     };
@@ -147,6 +159,7 @@ impl World {
             proposals: VecDeque::new(),
             compacted: BTreeMap::new(),
             requests: Vec::new(),
+            lags: false,
             losses: if seed.is_multiple_of(3) { 1_000_000 } else { 12 },
         };
         world.elects(KEYS);
@@ -319,6 +332,11 @@ impl World {
         self.asks_view_of(node, true);
     }
 
+    /// From here on little is lost, and the last node hears of the order late.
+    pub(crate) fn is_careful(&mut self) {
+        (self.losses, self.lags) = (200, true);
+    }
+
     // ── what happens ────────────────────────────────────────────────────────────────────────────────────────────────────
 
     /// A client asks a node that never begins anew: its answer comes.
@@ -327,7 +345,7 @@ impl World {
         let ticket = Ticket(self.requests.len() as u64);
         let origin = Some(Origin { node: self.nodes[node].id, life: 1, ticket });
         // Some front ends do not know of the shards yet.
-        let map = self.nodes[node].state.shard_map().cloned().filter(|_| !self.random.chance(1, 10));
+        let map = self.nodes[node].heard.lock().unwrap().map.clone().filter(|_| !self.random.chance(1, 10));
         let owner = map.and_then(|map| Some(map.get(shards::sole_owner(&command, &map)?)?.group));
         let (group, bytes) = match owner {
             Some(group) => (group, TaggedCommand::encode(origin, None, |to| shards::turn(&command, to))),
@@ -336,6 +354,29 @@ impl World {
         let seen = self.seen();
         self.requests.push(Request { command: Some(command), seen, node, granted: Vec::new(), told: None });
         self.proposals.push_back((group, bytes));
+    }
+
+    /// Somebody has a shard split, as it stands by what this node knows.
+    pub(crate) fn asks_split(&mut self) {
+        let node = self.pick(NODES as u64 - 1) as usize;
+        let Some(map) = self.nodes[node].heard.lock().unwrap().map.clone() else { return };
+        let place = self.pick(map.shards().len() as u64) as usize;
+        let entry = &map.shards()[place];
+        let bound = |token: &Token| token.as_bytes().try_into().map_or(0, u64::from_be_bytes);
+        let (from, to) = (bound(&entry.from), entry.to.as_ref().map_or(u64::MAX, bound));
+        let begin = MapCommand::BeginSplit {
+            shard: entry.shard,
+            range_version: entry.range_version,
+            at: Token::new((from + (to - from) / 2).to_be_bytes().to_vec()),
+            child: map.next_shard(),
+            group: GroupId(map.last_group().0 + 1),
+        };
+        let ticket = Ticket(self.requests.len() as u64);
+        let origin = Some(Origin { node: self.nodes[node].id, life: 1, ticket });
+        let bytes = TaggedCommand::encode(origin, None, |to| to.raw(&shards::split_entry(&[begin])));
+        let seen = self.seen();
+        self.requests.push(Request { command: None, seen, node, granted: Vec::new(), told: None });
+        self.proposals.push_back((KEYS, bytes));
     }
 
     /// A linearizable read: confirmed by the order, wherever it stands by now.
@@ -393,6 +434,7 @@ impl World {
         let (node, group) = (self.pick(NODES as u64) as usize, self.group());
         match self.pick(100) {
             0..30 => _ = self.commits(),
+            30..70 if self.lags && node == NODES - 1 && group == KEYS && !self.chance(6) => {}
             30..70 => {
                 let most = 1 + self.pick(4);
                 self.reads(node, group, most);

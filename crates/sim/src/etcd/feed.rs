@@ -91,7 +91,7 @@ impl Feed {
             }
             KeysNews::Word { from, bytes } => self.tell(OfLeases::Word(from, bytes)),
             // The keys are not divided here.
-            KeysNews::Founded(_) | KeysNews::Room(_) => {}
+            KeysNews::Divided(_) | KeysNews::Room(_) => {}
         }
     }
 

@@ -1,0 +1,31 @@
+//! The shards of a cluster's keys, on the command line.
+
+use clap::Subcommand;
+
+use super::Remote;
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Shard {
+    /// Show how the keys are divided among groups
+    List {
+        #[command(flatten)]
+        remote: Remote,
+    },
+    /// Show which shard has a key, and why
+    Explain {
+        /// The key
+        key: String,
+        #[command(flatten)]
+        remote: Remote,
+    },
+    /// Split a shard: a new one, with a leader of its own, gets the upper part of its keys. Everything goes on meanwhile
+    Split {
+        /// Its number, as `quorate shard list` shows it
+        shard: u32,
+        /// Where the new one begins: a hash as `0x8000000000000000`, or a key where they are divided by range; by hash, the middle if nothing is said
+        #[arg(long, value_name = "TOKEN")]
+        at: Option<String>,
+        #[command(flatten)]
+        remote: Remote,
+    },
+}
