@@ -6,7 +6,7 @@ mod world;
 
 use std::{collections::BTreeMap, sync::Arc};
 
-use quorate_consensus::{Position, StateMachine as _};
+use quorate_consensus::{GroupId, Position, StateMachine as _};
 use quorate_service::{
     keyspace::{
         self, Command, Compact, Compare, CompareResult, CompareTarget, DeleteRange, Event, Keyspace,
@@ -375,4 +375,35 @@ fn every_front_end_is_told_what_room_all_shards_together_leave_below_the_quota()
         assert!(size > 40 * 356, "all shards' keys are counted: {size}");
         assert_eq!(node.heard.lock().unwrap().room_bytes, quota - size);
     }
+}
+
+/// {the new shard has no leader for a while}: the shard that is split goes on with all of its keys, and the split is carried out when there is one.
+#[test]
+fn a_shard_goes_on_while_the_one_that_is_split_off_has_no_leader() {
+    let mut world = World::new(3);
+    world.settles();
+    let map = world.nodes[0].heard.lock().unwrap().map.clone().unwrap();
+    world.without_leader = Some(GroupId(map.last_group().0 + 1));
+    world.asks_split();
+    let split = world.requests.len() - 1;
+    let put_all = |world: &mut World| {
+        for place in 0..12 {
+            world.asks(Command::Put(Put {
+                key: format!("k{place}").into(),
+                value: "v".into(),
+                ..Put::default()
+            }));
+        }
+        (0..30).for_each(|_| world.calm_step());
+        let is_done = |told: &Option<Told>| matches!(told, Some(Told::Done(Response { result: Ok(_), .. })));
+        world.requests.iter().rev().take(12).filter(|request| is_done(&request.told)).count()
+    };
+    assert_eq!(put_all(&mut world), 12);
+    assert!(world.requests[split].told.is_none());
+    let divided = |world: &World| world.nodes[0].heard.lock().unwrap().map.clone().unwrap().shards().len();
+    assert_eq!(divided(&world), usize::from(SHARDS));
+    world.without_leader = None;
+    world.settles();
+    assert!(matches!(world.requests[split].told, Some(Told::Done(_))));
+    assert_eq!((divided(&world), put_all(&mut world)), (usize::from(SHARDS) + 1, 12));
 }

@@ -8,9 +8,13 @@ use crate::{
     Fallible,
     cluster::{Cluster, Kind, Options, Scratch},
     history, ledger,
-    torture::Mixer,
+    torture::{Mixer, membership},
     workload::{Load, read_all},
 };
+
+/// A shard is split with every so many kills, so often at most.
+const SPLIT_EVERY: u64 = 3;
+const SPLITS_MAX: u64 = 40;
 
 /// Kills and restarts servers `kills` times, whose keys are in so many shards.
 pub(crate) fn run(kills: u64, shards: u64, record: bool) -> Fallible<()> {
@@ -21,7 +25,13 @@ pub(crate) fn run(kills: u64, shards: u64, record: bool) -> Fallible<()> {
     let load = Load::start(&endpoints, 4, 0);
     let mut random = Mixer(0x5eed);
     let begun = Instant::now();
+    let mut split = 0;
     for kill in 0..kills {
+        // While servers die, now and then a shard is split.
+        if shards > 1 && kill % SPLIT_EVERY == 0 && split < SPLITS_MAX {
+            split += 1;
+            membership::split(&endpoints, random.below(u64::MAX));
+        }
         // Mostly one, now and then two, or all at once.
         let victims = match random.below(10) {
             0 => vec![0, 1, 2],
@@ -54,6 +64,13 @@ pub(crate) fn run(kills: u64, shards: u64, record: bool) -> Fallible<()> {
     calls.extend(read_all(&endpoints)?);
     let verdict = history::check(&calls);
     let result = match &verdict {
+        Ok(()) if shards > 1 => {
+            let now = membership::shards(&endpoints).unwrap_or_default();
+            format!(
+                "{kills} kills, {shards} shards split into {now}, {} calls, no acknowledged write lost, no stale read",
+                calls.len()
+            )
+        }
         Ok(()) => format!("{kills} kills, {} calls, no acknowledged write lost, no stale read", calls.len()),
         Err(error) => format!("{kills} kills: FAILED: {error}"),
     };

@@ -135,6 +135,30 @@ fn command(nodes: &Nodes, arguments: &[String], said: &std::path::Path) -> Falli
     Ok(child?)
 }
 
+/// Asks for a shard to be split: the one that holds this hash. Whether it is, is not waited for.
+pub(crate) fn split(endpoints: &[String], hash: u64) {
+    let endpoints = endpoints.to_vec();
+    thread::spawn(move || {
+        let runtime = runtime().ok()?;
+        runtime.block_on(async {
+            let there = Client::connect(endpoints, impatient(Duration::from_secs(4))).ok()?;
+            let shards = there.shards().await.ok()?.shards;
+            let holds = |from: &[u8]| from <= &hash.to_be_bytes()[..];
+            let shard = shards.iter().rfind(|shard| holds(&shard.from))?;
+            there.split(shard.id, Vec::new()).await.ok()
+        })
+    });
+}
+
+/// In how many shards are the keys by now?
+pub(crate) fn shards(endpoints: &[String]) -> Option<usize> {
+    let there = || async {
+        let client = Client::connect(endpoints.to_vec(), impatient(Duration::from_secs(4))).ok()?;
+        Some(client.shards().await.ok()?.shards.len())
+    };
+    runtime().ok()?.block_on(there())
+}
+
 /// Asks the leader to hand over to this one. Whether it does is not waited for.
 pub(crate) fn transfer(nodes: &Nodes, place: usize) {
     let (endpoints, wanted) = (nodes.settled(), nodes.all[place].client.clone());

@@ -12,6 +12,7 @@ mod kv;
 mod lease;
 #[path = "../recipes.rs"]
 mod recipes;
+mod split;
 #[path = "../support/mod.rs"]
 mod support;
 #[path = "../watch.rs"]

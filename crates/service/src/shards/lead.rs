@@ -11,7 +11,7 @@ use quorate_keyspace::Command;
 use quorate_node::Ticket;
 use quorate_order::{Command as OrderCommand, Outcome, Part, SLICES_MAX, Scribe, ScribeConfig, TxnId};
 
-use super::{NodeShards, Order, ShardCommand, ShardsOut, Word, here::Group, order_entry};
+use super::{NodeShards, Order, ShardCommand, ShardsOut, Split, Word, here::Group, order_entry};
 
 /// How much time a [`Word::Tick`] says has passed.
 pub const TICK: Duration = Duration::from_millis(100);
@@ -135,8 +135,14 @@ impl NodeShards {
     }
 
     pub(super) fn do_duties(&mut self, order: &Order, out: &mut ShardsOut) {
+        // The splits to whose barrier the new shard has come here.
+        let is_ready = |(txn, split): &(TxnId, &Split)| {
+            let child = self.group_of(split.child);
+            child.is_some_and(|group| group.replica.machine().replica().newest() >= *txn)
+        };
+        let ready: BTreeSet<TxnId> = order.splits().filter(is_ready).map(|(txn, _)| txn).collect();
         for (id, group) in self.groups.iter_mut().filter(|(_, group)| group.leads && !group.awaits_snapshot) {
-            group.do_duties(*id, order, out);
+            group.do_duties(*id, order, &ready, out);
         }
         let now = self.now();
         if let Some(lead) = &mut self.lead {
@@ -155,7 +161,7 @@ impl NodeShards {
 }
 
 impl Group {
-    fn do_duties(&mut self, id: GroupId, order: &Order, out: &mut ShardsOut) {
+    fn do_duties(&mut self, id: GroupId, order: &Order, ready: &BTreeSet<TxnId>, out: &mut ShardsOut) {
         let replica = self.replica.machine().replica();
         let report = replica.report();
         let is_news = order.orderer().placed(self.shard).is_some_and(|placed| report.upto > placed)
@@ -180,6 +186,12 @@ impl Group {
             // {the barrier of a split is lost on its way, that of the next transaction is not}: barriers are taken in order, and it would never be; so what comes behind a
             // split waits until its barrier is in the log. Any other transaction would be void, and a split cannot be.
             if order.splits().any(|(split, of)| split > newest && split < txn && of.touches(self.shard)) {
+                break;
+            }
+            // {the new shard has no leader yet}: the old one goes on until it has, and stands at the barrier for as long as the two need to say so.
+            if order.splits().any(|(split, of)| split == txn && of.shard == self.shard)
+                && !ready.contains(&txn)
+            {
                 break;
             }
             let super::Barrier { at, known, part } = barrier;
