@@ -346,6 +346,22 @@ impl Client {
         .await
     }
 
+    /// Divides the keys of a cluster that has one group of them among so many. Quorate only.
+    ///
+    /// # Errors
+    /// As [`Error`].
+    pub async fn divide(
+        &self,
+        shards: u32,
+        engine: impl Into<String>,
+    ) -> Result<own::ShardDivideResponse, Error> {
+        let request = own::ShardDivideRequest { shards, engine: engine.into() };
+        self.call(Kind::Once, None, request, |channel, request| async move {
+            ShardsClient::new(channel).divide(request).await
+        })
+        .await
+    }
+
     /// Splits a shard at a token, or in the middle of its hashes. Quorate only.
     ///
     /// # Errors

@@ -1,25 +1,28 @@
 //! The service Shards, which is Quorate's own: how the keys are divided among groups, and a shard's split.
 
-use quorate_consensus::{NodeId, ShardId};
+use std::time::Duration;
+
+use quorate_consensus::{EngineKind, Membership, NodeId, ShardId};
 use quorate_service::{
-    KEYS, Reply,
+    FOUNDED_MAX, Founding, KEYS, Reply, founding_entry,
     keyspace::Ask,
     placement::shards::{Entry, ShardMap, Token},
     shards::split_at,
     undone_error,
 };
-use quorate_wire::quoratepb as pb;
+use quorate_wire::{EtcdError, quoratepb as pb};
 use tonic::{Request, Response, Status};
 
 use crate::{
     Backend,
-    front::{OnLearner, Serving, call_error, done, status, table},
+    front::{OnLearner, Serving, call_error, done, status, table, wrong_reply},
     rpc::quoratepb::shards_server::Shards,
 };
 
+/// How often is looked whether the keys are divided by now.
+const DIVIDED_POLL: Duration = Duration::from_millis(5);
 /// What one who asks for a split is told while the keys are in one group.
-const ONE_GROUP: &str =
-    "quorate: the keys are in one group; they are divided where a cluster is founded, by keys-shards";
+const ONE_GROUP: &str = "quorate: the keys are in one group; divide them first: quorate shard divide";
 
 #[tonic::async_trait]
 impl<B: Backend> Shards for Serving<B> {
@@ -33,10 +36,7 @@ impl<B: Backend> Shards for Serving<B> {
         let Some(map) = self.shard_map() else {
             return Ok(Response::new(pb::ShardListResponse { header, ..Default::default() }));
         };
-        let mut shards = Vec::with_capacity(map.shards().len());
-        for entry in map.shards() {
-            shards.push(self.shown_shard(entry).await?);
-        }
+        let shards = self.shown_shards(&map).await?;
         let (map_version, rule) = (map.version(), map.rule().to_string());
         Ok(Response::new(pb::ShardListResponse { header, map_version, rule, shards }))
     }
@@ -59,6 +59,54 @@ impl<B: Backend> Shards for Serving<B> {
         }))
     }
 
+    async fn divide(
+        &self,
+        request: Request<pb::ShardDivideRequest>,
+    ) -> Result<Response<pb::ShardDivideResponse>, Status> {
+        let shown = self.admit(&request, OnLearner::Refused)?;
+        self.permit(&shown, Ask::Operate, false).await?;
+        let pb::ShardDivideRequest { shards, engine } = request.into_inner();
+        let engine = match &*engine {
+            "" | "raft" => EngineKind::Raft,
+            "zab" => EngineKind::Zab,
+            other => {
+                return Err(Status::invalid_argument(format!(
+                    "quorate: there is no engine {other}; there are raft and zab"
+                )));
+            }
+        };
+        let count = u16::try_from(shards).ok().filter(|shards| (2..=FOUNDED_MAX).contains(shards));
+        let Some(count) = count else {
+            return Err(Status::invalid_argument(format!(
+                "quorate: keys are divided among 2 to {FOUNDED_MAX} shards, not {shards}"
+            )));
+        };
+        let members = self.members_of_keys().await?;
+        if self.shard_map().is_some() {
+            return Err(Status::failed_precondition("quorate: the keys are divided already; split a shard"));
+        }
+        let entry = founding_entry(Founding { shards: count, engine }, &members);
+        let reply = self.backend().propose(KEYS, None, |to| to.raw(&entry));
+        // Nobody answers an entry of the order; that it has come shows in what this node has heard.
+        let heard = async {
+            while self.shard_map().is_none() {
+                tokio::time::sleep(DIVIDED_POLL).await;
+            }
+        };
+        tokio::select! {
+            reply = reply => return Err(match reply {
+                Err(error) => call_error(&error),
+                Ok(_) => wrong_reply(),
+            }),
+            () = heard => {}
+        }
+        // By now a read waits for all shards to have come as far.
+        let view = self.keys(false).await?;
+        let map = self.shard_map().ok_or_else(wrong_reply)?;
+        let shards = self.shown_shards(&map).await?;
+        Ok(Response::new(pb::ShardDivideResponse { header: self.header_at(&view), shards }))
+    }
+
     /// By the map of this member: if that is not the newest, or somebody else splits at the same moment, nothing happens, and it may be asked again.
     async fn split(
         &self,
@@ -68,21 +116,15 @@ impl<B: Backend> Shards for Serving<B> {
         self.permit(&shown, Ask::Operate, false).await?;
         let pb::ShardSplitRequest { shard, at } = request.into_inner();
         let Some(map) = self.shard_map() else { return Err(Status::failed_precondition(ONE_GROUP)) };
-        let keys = self.backend().status(KEYS).await.map_err(|error| call_error(&error))?;
-        let Some(keys) = keys else { return Err(table(quorate_wire::EtcdError::NoLeader)) };
-        if keys.engine.membership.is_joint() {
-            return Err(Status::unavailable(
-                "quorate: the members are being changed at this moment; split the shard when that is done",
-            ));
-        }
+        let members = self.members_of_keys().await?;
         let at = (!at.is_empty()).then(|| Token::new(at));
-        let (entry, split) = split_at(&map, ShardId(shard), at, &keys.engine.membership)
+        let (entry, split) = split_at(&map, ShardId(shard), at, &members)
             .map_err(|error| Status::failed_precondition(format!("quorate: {error}")))?;
         let reply = self.backend().propose(KEYS, None, |to| to.raw(&entry)).await;
         let revision = match reply.map_err(|error| call_error(&error))? {
             Reply::Keys(outcome) => done(outcome)?.revision,
             Reply::Undone(undone) => return Err(status(&undone_error(undone))),
-            _ => return Err(crate::front::wrong_reply()),
+            _ => return Err(wrong_reply()),
         };
         let entry = |map: &ShardMap, shard| map.get(shard).cloned();
         let mut both = Vec::with_capacity(2);
@@ -99,12 +141,31 @@ impl<B: Backend> Shards for Serving<B> {
 }
 
 impl<B: Backend> Serving<B> {
+    /// Who has the keys, and so will have shards of them.
+    async fn members_of_keys(&self) -> Result<Membership, Status> {
+        let keys = self.backend().status(KEYS).await.map_err(|error| call_error(&error))?;
+        let Some(keys) = keys else { return Err(table(EtcdError::NoLeader)) };
+        if keys.engine.membership.is_joint() {
+            return Err(Status::unavailable(
+                "quorate: the members are being changed at this moment; try again when that is done",
+            ));
+        }
+        Ok(keys.engine.membership)
+    }
+
+    async fn shown_shards(&self, map: &ShardMap) -> Result<Vec<pb::Shard>, Status> {
+        let mut shards = Vec::with_capacity(map.shards().len());
+        for entry in map.shards() {
+            shards.push(self.shown_shard(entry).await?);
+        }
+        Ok(shards)
+    }
+
     /// A shard, and what this node has heard of its group.
     async fn shown_shard(&self, entry: &Entry) -> Result<pb::Shard, Status> {
         let group = self.backend().status(entry.group).await.map_err(|error| call_error(&error))?;
-        let members = |membership: &quorate_consensus::Membership| -> Vec<u64> {
-            membership.members().map(|NodeId(id)| id).collect()
-        };
+        let members =
+            |membership: &Membership| -> Vec<u64> { membership.members().map(|NodeId(id)| id).collect() };
         let bytes = |token: &Token| token.as_bytes().to_vec();
         Ok(pb::Shard {
             id: entry.shard.0,

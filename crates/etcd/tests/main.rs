@@ -4,6 +4,7 @@
 mod auth;
 mod auth_jwt;
 mod cluster;
+mod divide;
 mod etcdctl;
 #[path = "http/main.rs"]
 mod http;

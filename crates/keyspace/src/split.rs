@@ -3,49 +3,59 @@
 use bytes::Bytes;
 use quorate_consensus::RestoreError;
 
+use crate::Keyspace;
 use crate::lease::Lease;
-use crate::record::Versions;
 use crate::snapshot;
 use crate::store::Store;
 use crate::tree::Tree;
-use crate::{Keyspace, LEASE_BYTES};
 
 impl Keyspace {
-    /// Takes out the keys that `moves` names, with all of their versions and what hangs on leases: a keyspace of their own.
+    /// Its keys, with all of their versions and what hangs on leases, divided among so many keyspaces: `owner` says whose a key is, from 0 on.
     ///
-    /// What concerns no key is in both afterwards: leases, users and roles, alarms, the quota, how far is compacted and swept. What either shows of its keys, at any
+    /// What concerns no key is in each: leases, users and roles, alarms, the quota, how far is compacted and swept. What any of them shows of its keys, at any
     /// revision, is what the whole would have shown of them.
     #[must_use]
-    pub fn split_off(&mut self, moves: impl Fn(&[u8]) -> bool) -> Keyspace {
+    pub fn divide(&self, parts: usize, owner: impl Fn(&[u8]) -> usize) -> Vec<Keyspace> {
         let leases = &self.store.leases;
-        let mut gone = Store {
+        let empty = Store {
             keys: Tree::default(),
             attachments: Tree::default(),
             log: Tree::default(),
             sum: leases.iter().map(Lease::hash).fold(0, u64::wrapping_add),
-            size_bytes: leases.weight() as u64 * LEASE_BYTES,
+            size_bytes: self.store.leases_bytes(),
             ..self.store.clone()
         };
-        let moving: Vec<Versions> =
-            self.store.keys.iter().filter(|versions| moves(&versions.newest.key)).cloned().collect();
-        for versions in moving {
+        let mut stores = vec![empty; parts];
+        for versions in self.store.keys.iter() {
+            let store = &mut stores[owner(&versions.newest.key)];
             for record in versions.older.iter().map(|dated| &dated.record).chain([&versions.newest]) {
-                self.store.subtract(record);
-                gone.sum = gone.sum.wrapping_add(record.hash);
-                gone.size_bytes += record.size_bytes();
+                store.sum = store.sum.wrapping_add(record.hash);
+                store.size_bytes += record.size_bytes();
             }
-            self.store.keys.remove(&versions.newest.key);
-            gone.keys.insert(versions);
+            store.keys.insert(versions.clone());
         }
-        let (stays, goes): (Vec<_>, Vec<_>) =
-            self.store.log.iter().cloned().partition(|dated| !moves(&dated.record.key));
-        self.store.log = tree(stays);
-        gone.log = tree(goes);
-        let (stays, goes): (Vec<_>, Vec<_>) =
-            self.store.attachments.iter().cloned().partition(|attachment| !moves(&attachment.key));
-        self.store.attachments = tree(stays);
-        gone.attachments = tree(goes);
-        Keyspace::from(gone)
+        for dated in self.store.log.iter() {
+            stores[owner(&dated.record.key)].log.insert(dated.clone());
+        }
+        for attachment in self.store.attachments.iter() {
+            stores[owner(&attachment.key)].attachments.insert(attachment.clone());
+        }
+        stores.into_iter().map(Keyspace::from).collect()
+    }
+
+    /// Takes out the keys that `moves` names: a keyspace of their own. See [`Keyspace::divide`].
+    #[must_use]
+    pub fn split_off(&mut self, moves: impl Fn(&[u8]) -> bool) -> Keyspace {
+        let mut halves = self.divide(2, |key| usize::from(moves(key)));
+        let gone = halves.pop().expect("two parts");
+        *self = halves.pop().expect("two parts");
+        gone
+    }
+
+    /// Is any version of any key there, living or not?
+    #[must_use]
+    pub fn has_records(&self) -> bool {
+        self.store.keys.first().is_some()
     }
 
     /// The same state once more: trees are shared, and a copy costs a few counters.
@@ -61,12 +71,4 @@ impl Keyspace {
     pub fn restore_next(chunks: &mut dyn Iterator<Item = Bytes>) -> Result<Keyspace, RestoreError> {
         snapshot::restore_next(chunks).map(Keyspace::from)
     }
-}
-
-fn tree<T: crate::tree::Item>(items: Vec<T>) -> Tree<T> {
-    let mut tree = Tree::default();
-    for item in items {
-        tree.insert(item);
-    }
-    tree
 }

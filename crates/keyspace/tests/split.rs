@@ -67,6 +67,11 @@ proptest! {
         let leases = before.lease_count() * LEASE_BYTES;
         prop_assert_eq!(stays.size_bytes() + gone.size_bytes(), whole.size_bytes() + leases);
 
+        // Divided among more, each has its own.
+        for (part, third) in whole.divide(3, |key| key.len() % 3).iter().enumerate() {
+            agree(&third.view(), &before, |key| key.len() % 3 == part);
+        }
+
         // And so on from there: each sweeps its own.
         let revision = 1 + compacts.index(before.revision() as usize) as i64;
         let mut all = [whole, stays, gone];

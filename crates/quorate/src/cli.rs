@@ -70,7 +70,7 @@ pub(crate) enum Command {
     /// List, add, remove and change members
     #[command(subcommand)]
     Member(Member),
-    /// Show how the keys are divided among groups, and split a shard
+    /// Show how the keys are divided among groups, divide them, and split a shard
     #[command(subcommand)]
     Shard(Shard),
     /// Take a backup of the keys, look at one, or begin a new cluster from one

@@ -12,8 +12,7 @@ use crate::{
 };
 
 /// What is said of keys that are not divided.
-const ONE_GROUP: &str =
-    "the keys are in one group; a new cluster divides them with --keys-shards, or `quorate dev --shards`\n";
+const ONE_GROUP: &str = "the keys are in one group; `quorate shard divide 8` divides them among eight\n";
 
 /// How keys become tokens where a token is a hash of eight bytes.
 const HASH: &str = "hash";
@@ -22,6 +21,7 @@ pub(crate) async fn shard(command: cli::Shard) -> Done {
     match command {
         cli::Shard::List { remote } => list(&remote).await,
         cli::Shard::Explain { key, remote } => explain(key, &remote).await,
+        cli::Shard::Divide { shards, engine, remote } => divide(shards, engine, &remote).await,
         cli::Shard::Split { shard, at, remote } => split(shard, at.as_deref(), &remote).await,
     }
 }
@@ -65,6 +65,18 @@ async fn explain(key: String, given: &cli::Remote) -> Done {
             )
             .as_bytes(),
         ),
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+async fn divide(shards: u32, engine: String, given: &cli::Remote) -> Done {
+    let answer = connect(given)?.divide(shards, engine).await?;
+    match given.output {
+        Output::Json => print_json(&json!({
+            "header": output::header(answer.header.as_ref()),
+            "shards": answer.shards.iter().map(|shard| as_json(shard, HASH)).collect::<Vec<_>>(),
+        })),
+        Output::Text => print(table(&answer.shards, HASH).as_bytes()),
     }
     Ok(ExitCode::SUCCESS)
 }

@@ -38,7 +38,7 @@ pub use quorate_wire as wire;
 pub use quorate_znodes as znodes;
 pub use state::{
     Bootstrap, FOUNDED_MAX, Founding, Identity, KeysNews, KeysSink, Reply, State, TOUCHES_MAX, TreeNews,
-    TreeSink, shards_tick, touch, tree_word,
+    TreeSink, founding_entry, shards_tick, touch, tree_word,
 };
 
 /// The group that keeps the cluster's own records: members, groups, identities of disks.

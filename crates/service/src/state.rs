@@ -30,7 +30,7 @@ use added::Added;
 pub use added::tree_word;
 use keys::Listener;
 pub use keys::{KeysNews, KeysSink};
-pub use sharded::{FOUNDED_MAX, Founding, shards_tick};
+pub use sharded::{FOUNDED_MAX, Founding, founding_entry, shards_tick};
 use tree::Tree;
 pub use tree::{TOUCHES_MAX, TreeNews, TreeSink, touch};
 

@@ -407,3 +407,32 @@ fn a_shard_goes_on_while_the_one_that_is_split_off_has_no_leader() {
     assert!(matches!(world.requests[split].told, Some(Told::Done(_))));
     assert_eq!((divided(&world), put_all(&mut world)), (usize::from(SHARDS) + 1, 12));
 }
+
+/// Keys, leases and history that one group has are divided among shards while clients go on.
+#[test]
+fn a_cluster_whose_keys_are_divided_later_is_one_etcd() {
+    let mut counts = Counts::default();
+    for seed in 2_000..2_200 {
+        let mut world = World::alone(seed, None);
+        for step in 0..1_500 {
+            if world.chance(12) {
+                asks(&mut world);
+            }
+            if world.chance(40) {
+                let serializable = world.chance(3);
+                world.asks_view(serializable);
+            }
+            if step >= 400 && step % 200 == 0 {
+                world.founds();
+            }
+            if world.chance(150) {
+                world.asks_split();
+            }
+            world.step();
+        }
+        world.settles();
+        judge(seed, &world, &mut counts);
+    }
+    let Counts { done, views, restored, shards, .. } = counts;
+    assert!(done > 10_000 && views > 3_000 && restored > 70 && shards > 50, "{counts:?}");
+}

@@ -4,6 +4,8 @@
 mod auth;
 #[path = "../cluster.rs"]
 mod cluster;
+#[path = "../divide.rs"]
+mod divide;
 #[path = "../etcdctl.rs"]
 mod etcdctl;
 #[path = "../kv.rs"]

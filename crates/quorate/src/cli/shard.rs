@@ -18,6 +18,16 @@ pub(crate) enum Shard {
         #[command(flatten)]
         remote: Remote,
     },
+    /// Divide the keys of a cluster that has one group of them among several, each with a leader of its own. Everything goes on meanwhile; it cannot be taken back
+    Divide {
+        /// How many: 2 to 128
+        shards: u32,
+        /// The protocol that drives each: raft or zab
+        #[arg(long, default_value = "raft")]
+        engine: String,
+        #[command(flatten)]
+        remote: Remote,
+    },
     /// Split a shard: a new one, with a leader of its own, gets the upper part of its keys. Everything goes on meanwhile
     Split {
         /// Its number, as `quorate shard list` shows it

@@ -14,7 +14,7 @@ use quorate_consensus::{
     Entry, GroupId, Index, Instant, NodeId, Position, RestoreError, Role, RoleChange, ShardId, SnapshotMeta,
     StateMachine as _,
 };
-use quorate_keyspace::{News, Owners, Response, Shard, View};
+use quorate_keyspace::{Keyspace, News, Owners, Response, Shard, View};
 use quorate_node::{Applied, FromState, GroupConfig, NodeInput, Replica, Ticket};
 use quorate_order::{Command as OrderCommand, TxnId};
 use quorate_placement::shards::ShardMap;
@@ -148,7 +148,7 @@ impl NodeShards {
     /// The shards of an order that was founded, or found in a snapshot; what the core is told to open goes to `out`.
     #[must_use]
     pub fn open(order: &Order, node: NodeId, life: u64, out: &mut ShardsOut) -> NodeShards {
-        let born = order.birth().number();
+        let born = order.born.number();
         let owners = Owning::of(order.map_behind(TxnId::default()));
         out.divided = Some(Arc::clone(&owners.map));
         let mut shards = NodeShards {
@@ -168,19 +168,24 @@ impl NodeShards {
             ticks: 0,
             identity: (node, life),
         };
-        shards.open_new(order, out);
+        shards.open_with(order, order.births(), out);
         shards
     }
 
     /// Opens the groups of shards that the order has got since.
     pub fn open_new(&mut self, order: &Order, out: &mut ShardsOut) {
+        self.open_with(order, BTreeMap::new(), out);
+    }
+
+    fn open_with(&mut self, order: &Order, mut births: BTreeMap<ShardId, Keyspace>, out: &mut ShardsOut) {
         let (node, life) = self.identity;
         for entry in order.map().shards() {
             if self.groups.contains_key(&entry.group) {
                 continue;
             }
             let first = Arc::clone(order.map_behind(TxnId::default()));
-            let mut replica = ShardReplica::new(entry.shard, Shard::new(order.birth()), first);
+            let birth = births.remove(&entry.shard).unwrap_or_else(|| order.unborn());
+            let mut replica = ShardReplica::new(entry.shard, Shard::new(birth), first);
             let there = replica.follow(order.orderer());
             let machine = ShardMachine::new(replica);
             let group = Group {

@@ -116,7 +116,7 @@ impl StateMachine for Keys {
     fn view(&self) -> View {
         match self {
             Keys::Alone(keyspace) => keyspace.view(),
-            Keys::Ordered(order) => order.born.clone(),
+            Keys::Ordered(order) => order.born.view(),
         }
     }
 
@@ -135,7 +135,7 @@ impl StateMachine for Keys {
             return Keyspace::restore(&mut std::iter::once(first).chain(chunks)).map(Keys::Alone);
         }
         let head = read_head(first.slice(1..), chunks)?;
-        let born = Keyspace::restore(chunks)?.view();
+        let born = Keyspace::restore(chunks)?;
         Ok(Keys::Ordered(Box::new(Order::restored(head, born)?)))
     }
 

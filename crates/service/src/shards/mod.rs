@@ -46,7 +46,7 @@ pub use here::{NodeShards, ShardsOut};
 pub use keys::{Keys, KeysEffect};
 pub use lead::{TICK, turn};
 pub use machine::{ShardCommand, ShardMachine};
-pub(crate) use order::can_be_founded;
+pub(crate) use order::is_new;
 pub use order::{Barrier, KeysResponse, Order, Undone, found_entry, order_entry};
 pub use parts::{Parts, Undivided};
 pub use replica::{Asked, Numbered, ShardReplica};

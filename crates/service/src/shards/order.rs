@@ -14,7 +14,7 @@ use std::{collections::BTreeMap, sync::Arc};
 
 use bytes::Bytes;
 use quorate_consensus::{DecodeError, Position, Reader, ShardId, StateMachine as _, Writer};
-use quorate_keyspace::{Command, Keyspace, KeyspaceError, Response, View};
+use quorate_keyspace::{Command, Keyspace, KeyspaceError, Response};
 use quorate_order::{
     Command as OrderCommand, OrderError, Orderer, Outcome, Part, TRANSACTION_SHARDS_MAX, TRANSACTIONS_MAX,
     TxnId,
@@ -97,15 +97,15 @@ pub struct Barrier {
 }
 
 /// The order over the shards of keys.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub struct Order {
     pub(super) orderer: Orderer,
     /// The shards before the splits that are remembered.
     first: Arc<ShardMap>,
     /// Splits that some shard's log may still have to hold: all behind one divides by its map.
     splits: BTreeMap<TxnId, Split>,
-    /// What each shard begins as: no key, and what concerns all.
-    pub(super) born: View,
+    /// What the shards begin as: the keys that there were, which are divided among them, and what concerns all. Once nobody needs it any more, without the keys.
+    pub(super) born: Keyspace,
     bodies: BTreeMap<TxnId, Body>,
 }
 
@@ -117,13 +117,15 @@ impl Order {
         let mut founding = Shards::new(first.group, first.members.clone(), first.engine).ok()?;
         let effect = founding.evaluate(found).ok()?;
         founding.apply(effect);
-        if !can_be_founded(keyspace) {
-            return None;
-        }
-        let view = keyspace.view();
         let first = Arc::new(founding.map().clone());
-        let orderer = Orderer::new(view.revision(), first.shards().iter().map(|entry| entry.shard));
-        Some(Order { orderer, first, splits: BTreeMap::new(), born: view, bodies: BTreeMap::new() })
+        let orderer = Orderer::new(keyspace.number(), first.shards().iter().map(|entry| entry.shard));
+        Some(Order {
+            orderer,
+            first,
+            splits: BTreeMap::new(),
+            born: keyspace.copy(),
+            bodies: BTreeMap::new(),
+        })
     }
 
     /// How it stands.
@@ -155,10 +157,22 @@ impl Order {
         self.splits.contains_key(&txn)
     }
 
-    /// A shard, as it begins.
+    /// The shards before the splits that are remembered, as they begin.
     #[must_use]
-    pub fn birth(&self) -> Keyspace {
-        Keyspace::restore(&mut self.born.snapshot()).expect("a snapshot of one's own reads back")
+    pub fn births(&self) -> BTreeMap<ShardId, Keyspace> {
+        let shards = self.first.shards();
+        let place = |key: &[u8]| {
+            let owner = self.first.locate(key).shard;
+            shards.iter().position(|entry| entry.shard == owner).expect("a shard of the map")
+        };
+        let births = self.born.divide(shards.len(), place);
+        shards.iter().map(|entry| entry.shard).zip(births).collect()
+    }
+
+    /// A shard that comes by a split, before it.
+    #[must_use]
+    pub fn unborn(&self) -> Keyspace {
+        without_keys(&self.born)
     }
 
     /// How a transaction is divided that is not decided; a split is not.
@@ -266,6 +280,11 @@ impl Order {
                 let orderer = &self.orderer;
                 let is_done = |txn| orderer.shards().any(|shard| orderer.part(shard, txn) != Part::Void);
                 self.bodies.retain(|txn, _| is_done(*txn));
+                // Every member has a snapshot of each shard, and will be asked for none that begins with this.
+                let is_kept = |shard| orderer.slices(shard).is_some_and(|slices| slices.forgotten() > 0);
+                if self.born.has_records() && self.first.shards().iter().all(|entry| is_kept(entry.shard)) {
+                    self.born = without_keys(&self.born);
+                }
                 while let Some((txn, _)) = self.splits.first_key_value()
                     && !self.orderer.waits_for(*txn)
                     && self.bodies.first_key_value().is_none_or(|(oldest, _)| oldest > txn)
@@ -298,7 +317,7 @@ impl Order {
         to.finish()
     }
 
-    pub(super) fn restored(head: Bytes, born: View) -> Result<Order, DecodeError> {
+    pub(super) fn restored(head: Bytes, born: Keyspace) -> Result<Order, DecodeError> {
         let mut from = Reader::new(head);
         match from.u8()? {
             SNAPSHOT_VERSION => {}
@@ -330,12 +349,17 @@ impl Order {
         const SLICE_BYTES: usize = 16;
         let slices = |shard| self.orderer.slices(shard).map_or(0, |slices| slices.len() * SLICE_BYTES);
         let bodies = self.bodies.values().map(|body| body.command.len() + SLICE_BYTES);
-        self.orderer.shards().map(slices).chain(bodies).sum::<usize>() as u64
+        let log = self.orderer.shards().map(slices).chain(bodies).sum::<usize>() as u64;
+        if self.born.has_records() { log + self.born.size_bytes() } else { log }
     }
 }
 
-/// May its shards be founded? Once it has had a key or has a lease, they would have to move.
-pub(crate) fn can_be_founded(keyspace: &Keyspace) -> bool {
+fn without_keys(keyspace: &Keyspace) -> Keyspace {
+    keyspace.divide(2, |_| 0).pop().expect("two parts")
+}
+
+/// Is it new? Then its shards are founded as its founders say; later, as an operator does.
+pub(crate) fn is_new(keyspace: &Keyspace) -> bool {
     keyspace.number() == 1 && keyspace.view().lease_count() == 0
 }
 

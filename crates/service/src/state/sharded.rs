@@ -2,7 +2,8 @@
 
 use std::sync::Arc;
 
-use quorate_consensus::{EngineKind, Entry, GroupId, NodeId, Payload, Role, RoleChange, ShardId};
+use bytes::Bytes;
+use quorate_consensus::{EngineKind, Entry, GroupId, Membership, NodeId, Payload, Role, RoleChange, ShardId};
 use quorate_keyspace::Response;
 use quorate_node::{FromState, NodeInput, Origin, Outcome, StateOutputs, TaggedCommand, Ticket};
 use quorate_order::TxnId;
@@ -11,7 +12,7 @@ use quorate_placement::shards::{Command as MapCommand, Founder, Rule, ShardMap, 
 use super::{KeysNews, Reply, State};
 use crate::{
     KEYS,
-    shards::{FORGOTTEN, KeysResponse, NodeShards, ShardsOut, Undone, Word, can_be_founded, found_entry},
+    shards::{FORGOTTEN, KeysResponse, NodeShards, ShardsOut, Undone, Word, found_entry, is_new},
 };
 
 /// The group of a founded cluster's first shard; those of the others follow.
@@ -26,6 +27,24 @@ pub struct Founding {
     pub shards: u16,
     /// The protocol of each.
     pub engine: EngineKind,
+}
+
+/// The entry that founds shards, by hash, with these members, which are the cluster's.
+#[must_use]
+pub fn founding_entry(founding: Founding, members: &Membership) -> Bytes {
+    found_entry(&founding_of(founding, members))
+}
+
+fn founding_of(founding: Founding, members: &Membership) -> MapCommand {
+    let count = u64::from(founding.shards);
+    let founder = |place: u64| Founder {
+        shard: ShardId(place as u32 + 1),
+        group: GroupId(FIRST_GROUP + place),
+        from: if place == 0 { Token::least() } else { Token::new(hash_at(place, count)) },
+        members: members.clone(),
+        engine: founding.engine,
+    };
+    MapCommand::Found { rule: Rule::Hash, shards: (0..count).map(founder).collect() }
 }
 
 /// The input with which a node tells its state half that [`TICK`](crate::shards::TICK) has passed. To be given at that pace.
@@ -50,19 +69,10 @@ impl State {
             return;
         };
         let members = self.keys.membership().clone();
-        if !can_be_founded(keyspace) || members.is_joint() || members.voters().is_empty() {
+        if !is_new(keyspace) || members.is_joint() || members.voters().is_empty() {
             return;
         }
-        let count = u64::from(founding.shards);
-        let founder = |place: u64| Founder {
-            shard: ShardId(place as u32 + 1),
-            group: GroupId(FIRST_GROUP + place),
-            from: if place == 0 { Token::least() } else { Token::new(hash_at(place, count)) },
-            members: members.clone(),
-            engine: founding.engine,
-        };
-        let shards = (0..count).map(founder).collect();
-        let found = MapCommand::Found { rule: Rule::Hash, shards };
+        let found = founding_of(founding, &members);
         self.propose_own(KEYS, &found_entry(&found), out);
     }
 
@@ -237,12 +247,7 @@ impl State {
     }
 
     /// A word about shards. Outside input: what does not decode is not said.
-    pub(super) fn hear_of_shards(
-        &mut self,
-        from: NodeId,
-        bytes: bytes::Bytes,
-        out: &mut StateOutputs<Reply>,
-    ) {
+    pub(super) fn hear_of_shards(&mut self, from: NodeId, bytes: Bytes, out: &mut StateOutputs<Reply>) {
         let Ok(word) = Word::decode(bytes) else { return };
         if word == Word::Tick && from == self.identity.node {
             let leads = self.agreement.leader == Some(self.identity.node);

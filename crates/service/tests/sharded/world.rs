@@ -12,7 +12,7 @@ use quorate_consensus::{
     Random, Role, RoleChange, SnapshotMeta,
 };
 use quorate_service::{
-    Bootstrap, Founding, Identity, KEYS, KeysNews, Reply, State,
+    Bootstrap, Founding, Identity, KEYS, KeysNews, Reply, State, founding_entry,
     keyspace::{Command, Event, LeaseId, News, View},
     node::{FromState, NodeInput, Origin, Outcome, StateHalf, StateOutputs, TaggedCommand, Ticket, ToState},
     placement::{
@@ -25,6 +25,7 @@ use quorate_service::{
 
 pub(crate) const NODES: usize = 3;
 pub(crate) const SHARDS: u16 = 4;
+const FOUNDING: Founding = Founding { shards: SHARDS, engine: EngineKind::Raft };
 
 /// What a node tells its front end.
 #[derive(Debug, Default)]
@@ -45,6 +46,7 @@ type Saved = (SnapshotMeta, Vec<Bytes>);
 pub(crate) struct Node {
     id: NodeId,
     life: u64,
+    founding: Option<Founding>,
     pub(crate) state: State,
     pub(crate) heard: Arc<Mutex<Heard>>,
     /// Groups that are open here, and how far each log was read.
@@ -92,7 +94,7 @@ fn members() -> Membership {
     Membership::new((1..=NODES as u64).map(NodeId), [])
 }
 
-fn start(id: NodeId, life: u64) -> (State, Arc<Mutex<Heard>>) {
+fn start(id: NodeId, life: u64, founding: Option<Founding>) -> (State, Arc<Mutex<Heard>>) {
     let ids = (1..=NODES as u64).map(NodeId);
     let founders = ids.clone().map(|id| Member::new(id, vec![format!("http://n{}:1", id.0)], false));
     let initialise = Records::Initialise {
@@ -139,18 +141,35 @@ fn start(id: NodeId, life: u64) -> (State, Arc<Mutex<Heard>>) {
             }
         }
     };
-    let founding = Founding { shards: SHARDS, engine: EngineKind::Raft };
     let state = State::new(identity, Some(Bootstrap { initialise, birth: members() }))
         .with_keys_sink(Box::new(sink))
-        .with_founding(Some(founding));
+        .with_founding(founding);
     (state, heard)
 }
 
 impl World {
+    /// A new cluster whose keys are divided from the beginning.
     pub(crate) fn new(seed: u64) -> World {
+        let mut world = World::alone(seed, Some(FOUNDING));
+        while world.nodes.iter().any(|node| node.state.shards().is_none()) {
+            world.calm_step();
+        }
+        world
+    }
+
+    /// A new cluster of one group of keys.
+    pub(crate) fn alone(seed: u64, founding: Option<Founding>) -> World {
         let nodes = (1..=NODES as u64).map(NodeId).map(|id| {
-            let (state, heard) = start(id, 1);
-            Node { id, life: 1, state, heard, read: BTreeMap::from([(KEYS, 0)]), snapshots: BTreeMap::new() }
+            let (state, heard) = start(id, 1, founding);
+            Node {
+                id,
+                life: 1,
+                founding,
+                state,
+                heard,
+                read: BTreeMap::from([(KEYS, 0)]),
+                snapshots: BTreeMap::new(),
+            }
         });
         let mut world = World {
             random: Random::new(seed),
@@ -166,10 +185,15 @@ impl World {
             losses: if seed.is_multiple_of(3) { 1_000_000 } else { 12 },
         };
         world.elects(KEYS);
-        while world.nodes.iter().any(|node| node.state.shards().is_none()) {
-            world.calm_step();
-        }
         world
+    }
+
+    /// An operator has the keys divided that there are by now.
+    pub(crate) fn founds(&mut self) {
+        let ticket = Ticket(self.requests.len() as u64);
+        let origin = Some(Origin { node: self.nodes[0].id, life: 1, ticket });
+        let entry = founding_entry(FOUNDING, &members());
+        self.proposals.push_back((KEYS, TaggedCommand::encode(origin, None, |to| to.raw(&entry))));
     }
 
     pub(crate) fn pick(&mut self, below: u64) -> u64 {
@@ -313,7 +337,7 @@ impl World {
     fn begins_anew(&mut self, node: usize) {
         let this = &mut self.nodes[node];
         this.life += 1;
-        (this.state, this.heard) = start(this.id, this.life);
+        (this.state, this.heard) = start(this.id, this.life, this.founding);
         this.read = BTreeMap::new();
         self.restores(node, KEYS);
         self.tell_role(node, KEYS);
