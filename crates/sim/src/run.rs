@@ -349,11 +349,14 @@ fn converged(world: &mut World, before: &Leaders) {
     for host in 0..world.hosts.len() {
         nobody_waits(world, host);
         let this = &world.hosts[host];
-        // One that was removed before any leader had spoken to it, or that knows only of nodes which have gone as well, has nobody to ask. It holds nothing
-        // that it could harm anybody with, and who removed it also stops it.
+        // One that was removed before any leader had spoken to it, or that knows only of nodes which have gone as well, or are cut off for ever, has nobody to ask.
+        // It holds nothing that it could harm anybody with, and who removed it also stops it.
+        let answers = |node| {
+            let outcast = world.outcast.is_some_and(|outcast| world.hosts[outcast].id == node);
+            records.member(node).is_some() && !outcast
+        };
         let somebody = |oracle: &Oracle| {
-            let mut members = oracle.status(host).membership.members();
-            oracle.is_open(host, this.life) && members.any(|node| records.member(node).is_some())
+            oracle.is_open(host, this.life) && oracle.status(host).membership.members().any(answers)
         };
         let may_ask = world.checker.groups().iter().any(somebody);
         let removed = records.is_removed(this.id) && !this.is_lost() && world.outcast != Some(host);
