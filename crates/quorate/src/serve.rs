@@ -300,7 +300,7 @@ fn serve_etcd(
     }))
 }
 
-/// Waits until the keys of a new cluster are divided, if they are to be: what is written before that cannot be.
+/// Waits until the keys of a new cluster are divided, if they are to be: what is written before that only an operator divides.
 async fn divided(handle: Handle<Reply>, shards: u16, feed: Feed) {
     const LOOK_EVERY: Duration = Duration::from_millis(20);
     while shards > 1 && !feed.is_divided() && handle.why_stopped().is_none() {
@@ -309,7 +309,7 @@ async fn divided(handle: Handle<Reply>, shards: u16, feed: Feed) {
             && !feed.is_divided()
         {
             return tracing::warn!(
-                "keys-shards = {shards}: the cluster was founded with one group of keys, and written to; it stays as it is"
+                "keys-shards = {shards}: the cluster was founded with one group of keys, and written to; to divide them now: quorate shard divide {shards}"
             );
         }
         tokio::time::sleep(LOOK_EVERY).await;

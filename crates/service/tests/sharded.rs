@@ -6,7 +6,7 @@ mod world;
 
 use std::{collections::BTreeMap, sync::Arc};
 
-use quorate_consensus::{GroupId, Position, StateMachine as _};
+use quorate_consensus::{GroupId, Position, ShardId, StateMachine as _};
 use quorate_service::{
     keyspace::{
         self, Command, Compact, Compare, CompareResult, CompareTarget, DeleteRange, Event, Keyspace,
@@ -384,8 +384,15 @@ fn a_shard_goes_on_while_the_one_that_is_split_off_has_no_leader() {
     world.settles();
     let map = world.nodes[0].heard.lock().unwrap().map.clone().unwrap();
     world.without_leader = Some(GroupId(map.last_group().0 + 1));
-    world.asks_split();
+    // The shard that has most of the keys that are put.
+    let most = |shard: &ShardId| {
+        (0..12).filter(|place| map.locate(format!("k{place}").as_bytes()).shard == *shard).count()
+    };
+    let shard = map.shards().iter().map(|entry| entry.shard).max_by_key(most).unwrap();
+    assert!(most(&shard) > 2);
+    world.asks_split_of(0, shard);
     let split = world.requests.len() - 1;
+    (0..10).for_each(|_| world.calm_step());
     let put_all = |world: &mut World| {
         for place in 0..12 {
             world.asks(Command::Put(Put {

@@ -9,7 +9,7 @@ use std::{
 use bytes::Bytes;
 use quorate_consensus::{
     ClusterId, EngineKind, Entry, Epoch, GroupId, Incarnation, Index, Membership, NodeId, Payload, Position,
-    Random, Role, RoleChange, SnapshotMeta,
+    Random, Role, RoleChange, ShardId, SnapshotMeta,
 };
 use quorate_service::{
     Bootstrap, Founding, Identity, KEYS, KeysNews, Reply, State, founding_entry,
@@ -391,7 +391,12 @@ impl World {
         let node = self.pick(NODES as u64 - 1) as usize;
         let Some(map) = self.nodes[node].heard.lock().unwrap().map.clone() else { return };
         let place = self.pick(map.shards().len() as u64) as usize;
-        let entry = &map.shards()[place];
+        self.asks_split_of(node, map.shards()[place].shard);
+    }
+
+    pub(crate) fn asks_split_of(&mut self, node: usize, shard: ShardId) {
+        let map = self.nodes[node].heard.lock().unwrap().map.clone().expect("the keys are divided");
+        let entry = map.get(shard).expect("a shard of the map");
         let bound = |token: &Token| token.as_bytes().try_into().map_or(0, u64::from_be_bytes);
         let (from, to) = (bound(&entry.from), entry.to.as_ref().map_or(u64::MAX, bound));
         let begin = MapCommand::BeginSplit {
