@@ -16,11 +16,16 @@ use crate::{
 };
 
 impl World {
-    /// The hosts that clients ask: any, and once faults are over those that are members and have their disks.
+    /// The hosts that clients of the keys ask: any, and once faults are over those that are members and have their disks, and reach who leads the keys.
     pub(crate) fn asked(&self) -> Vec<usize> {
+        self.asked_in(KEYS_PLACE)
+    }
+
+    /// The same for clients of the group in this place.
+    pub(crate) fn asked_in(&self, place: usize) -> Vec<usize> {
         let membership = self.checker.keys().membership();
         let serves = |host: &usize| {
-            !self.is_cut_off(*host, KEYS_PLACE)
+            !self.is_cut_off(*host, place)
                 && !self.hosts[*host].is_lost()
                 && membership.contains(self.hosts[*host].id)
         };

@@ -26,6 +26,7 @@ use crate::{
     lasting::Lasting,
     marks::Mark,
     operator::Waiter,
+    plan::KEYS_PLACE,
     schedule::{MICROS, MILLIS, SECONDS, Time},
     world::{Event, World},
 };
@@ -115,7 +116,9 @@ impl World {
     }
 
     fn call(&mut self, zoo: &mut Zoo, id: usize) {
-        let (now, hosts) = (self.now(), self.asked());
+        // {3 leads the keys and 0 the tree, and the link between them comes and goes for ever}: nobody who asks 3 is served of the tree.
+        let tree = self.checker.groups().iter().position(|oracle| oracle.group() == TREE);
+        let (now, hosts) = (self.now(), self.asked_in(tree.unwrap_or(KEYS_PLACE)));
         let client = &mut zoo.clients[id];
         let host = hosts[client.random.below(hosts.len() as u64) as usize];
         zoo.lines.push(Line::new(id, host, self.hosts[host].life));
