@@ -8,7 +8,9 @@
 //! ```
 //!
 //! What is placed is a [`Keyspace`], and nothing else is ever read, watched or put into a snapshot. `ahead` is a copy of it in which the open changes stand under
-//! revisions of its own, above every real one; it only finds out what commands come to, and is forgotten with each revision that becomes known.
+//! revisions of its own, above every real one; it only finds out what commands come to. As revisions become known it is late, and says of a command that it waits
+//! which would wait no more; then it is made anew. It is not made anew each time: {a replica reads a log of ten thousand turns, and of the order a bit at a time}:
+//! that would take ten thousand steps for each bit.
 //!
 //! Architecture Invariant: what a command comes to does not depend on how much was placed when it was evaluated. {two replicas, one a hundred cuts behind}: of an
 //! open revision is used what stays true whatever it turns out to be, that it is above the placed ones; a command that needs more waits until it is placed
@@ -30,6 +32,8 @@ use crate::{
 
 /// Where the revisions begin that stand in for open ones: above all that are ever given, and in the range of the type.
 const OPEN_FROM: u64 = 1 << 62;
+/// Turns that cost so little to be evaluated again that it need not be put off.
+const OPEN_FEW: usize = 64;
 
 /// A keyspace that is one shard of many.
 #[derive(Debug)]
@@ -39,9 +43,19 @@ pub struct Shard {
     /// How many of them are more than plain puts, and what those that are may take at most.
     intricate: usize,
     plain_bytes: u64,
-    /// None: nothing that needs it was evaluated since a revision became known.
-    ahead: Option<Keyspace>,
+    /// None: nothing that needs it was evaluated since everything was placed.
+    ahead: Option<Ahead>,
+    /// A command waits that was looked at when so many turns were open: it is looked at again when fewer are, see [`Shard::may_go_on`].
+    looks_at: usize,
     barrier: Option<Barrier>,
+}
+
+/// The state in which commands are evaluated: what was placed up to a revision, and what was open then and since. What has been placed meanwhile is open in it still, so that
+/// it says what that of a replica says which has placed no more.
+#[derive(Debug)]
+struct Ahead {
+    state: Keyspace,
+    placed: u64,
 }
 
 /// What is found out, and has no revision.
@@ -82,7 +96,15 @@ impl Shard {
     /// A shard that begins with what is placed: nothing, or what a snapshot or a split gave it.
     #[must_use]
     pub fn new(placed: Keyspace) -> Shard {
-        Shard { placed, open: VecDeque::new(), intricate: 0, plain_bytes: 0, ahead: None, barrier: None }
+        Shard {
+            placed,
+            open: VecDeque::new(),
+            intricate: 0,
+            plain_bytes: 0,
+            ahead: None,
+            looks_at: usize::MAX,
+            barrier: None,
+        }
     }
 
     /// The placed state.
@@ -153,7 +175,7 @@ impl Shard {
             self.push(Open { plan, changes, bytes: command.len(), plain: Some(cost) });
             return Some(changes);
         }
-        if decoded.as_ref().is_ok_and(|command| !self.is_decided(command, Branches::Taken)) {
+        if decoded.as_ref().is_ok_and(|command| !self.may_go_on(command, Branches::Taken)) {
             return None;
         }
         let admitted = decoded.and_then(|command| self.ahead().admit(command));
@@ -172,7 +194,9 @@ impl Shard {
             Some(cost) => self.plain_bytes -= cost,
             None => self.intricate -= 1,
         }
-        self.ahead = None;
+        if self.open.is_empty() {
+            self.ahead = None;
+        }
         let effect = self.placed.adopt(open.plan, open.changes, open.bytes);
         // What all shards have come to before it: a read before the first write of a transaction is told so.
         let before = revision - u64::from(open.changes);
@@ -188,7 +212,6 @@ impl Shard {
     #[must_use]
     pub fn split_off(&mut self, moves: impl Fn(&[u8]) -> bool) -> Keyspace {
         assert!(self.open.is_empty() && self.barrier.is_none(), "nothing is open where keys go");
-        self.ahead = None;
         self.placed.split_off(moves)
     }
 
@@ -198,14 +221,14 @@ impl Shard {
     /// has heard of.
     pub fn weigh(&mut self, at: Position, part: &Bytes, known: u64) -> Option<Weight> {
         let decoded = Command::decode(part).map_err(|_| KeyspaceError::Malformed);
-        if decoded.as_ref().is_ok_and(|command| !self.is_decided(command, Branches::Both)) {
+        if decoded.as_ref().is_ok_and(|command| !self.may_go_on(command, Branches::Both)) {
             return None;
         }
         let admitted = decoded.and_then(|command| self.ahead().admit(command));
         let (holds, branches) = match admitted {
             Ok(Command::Txn(Txn { compare, success, failure })) => {
                 // Which branch is taken is not for this shard alone to say: each as if it were.
-                let placed = if self.open.is_empty() { i64::MAX as u64 } else { self.placed.store.revision };
+                let placed = if self.open.is_empty() { i64::MAX as u64 } else { self.known() };
                 let holds = self.ahead().store.all_hold(&compare, placed)?;
                 let mut store = self.ahead().store.clone();
                 store.revision = known;
@@ -251,6 +274,21 @@ impl Shard {
         }
     }
 
+    /// Is it decided, also if that has to be asked of a state ahead that is made anew?
+    fn may_go_on(&mut self, command: &Command, branches: Branches) -> bool {
+        if self.open.len() > self.looks_at {
+            return false;
+        }
+        let mut decided = self.is_decided(command, branches);
+        if !decided && self.known() < self.placed.store.revision {
+            self.ahead = None;
+            decided = self.is_decided(command, branches);
+        }
+        // While few turns are open it is looked at whenever one is placed; with many, which takes as many steps, when half of them are.
+        self.looks_at = if decided { usize::MAX } else { (self.open.len() / 2).max(OPEN_FEW) };
+        decided
+    }
+
     /// Does what the command comes to follow from what is placed here, and from open revisions being above that?
     fn is_decided(&mut self, command: &Command, branches: Branches) -> bool {
         let command = match command {
@@ -260,7 +298,7 @@ impl Shard {
         if self.open.is_empty() {
             return true;
         }
-        let placed = self.placed.store.revision;
+        let placed = self.known();
         match command {
             Command::Txn(txn) if branches == Branches::Taken && newest_read(txn) > placed as i64 => false,
             Command::Txn(txn) => {
@@ -301,12 +339,18 @@ impl Shard {
         if self.open.is_empty() {
             return &self.placed;
         }
-        self.ahead.get_or_insert_with(|| {
-            let mut ahead = Keyspace::from(self.placed.store.clone());
-            ahead.store.revision = OPEN_FROM;
-            self.open.iter().for_each(|open| stand_in(&mut ahead, open));
-            ahead
-        })
+        let ahead = self.ahead.get_or_insert_with(|| {
+            let mut state = Keyspace::from(self.placed.store.clone());
+            state.store.revision = OPEN_FROM;
+            self.open.iter().for_each(|open| stand_in(&mut state, open));
+            Ahead { state, placed: self.placed.store.revision }
+        });
+        &ahead.state
+    }
+
+    /// The revision up to which revisions are known where commands are evaluated.
+    fn known(&self) -> u64 {
+        self.ahead.as_ref().map_or(self.placed.store.revision, |ahead| ahead.placed)
     }
 
     fn push(&mut self, open: Open) {
@@ -315,7 +359,7 @@ impl Shard {
             None => self.intricate += 1,
         }
         if let Some(ahead) = &mut self.ahead {
-            stand_in(ahead, &open);
+            stand_in(&mut ahead.state, &open);
         }
         self.open.push_back(open);
     }

@@ -21,7 +21,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use quorate_client::wire::etcdserverpb as pb;
+use quorate_client::{Client, wire::etcdserverpb as pb};
 
 use self::{
     call::Call,
@@ -64,6 +64,10 @@ pub(crate) enum Then {
 
 /// Differences that are printed where a run goes on, at most.
 const DIFFERENCES_MAX: usize = 25;
+
+/// With keys in several shards: they are divided when a tenth of the calls is made, and then a shard is split each so many calls, until there are so many shards.
+const SPLIT_EVERY: u64 = 50;
+const SHARDS_MAX: usize = 40;
 
 /// So many calls, split between `seeds` seeds from `first_seed` on, of a cluster whose keys are divided among so many shards.
 pub(crate) fn run(calls: u64, seeds: u64, first_seed: u64, shards: u64, then: Then) -> Fallible<()> {
@@ -133,11 +137,12 @@ fn play(calls: u64, seed: u64, shards: u64, then: Then, met: &mut Met) -> Fallib
     let folder = Folder(memory(&scratch));
     std::fs::create_dir_all(&folder.0)?;
     let real = Cluster::start(Kind::Etcd, std::slice::from_ref(&folder.0), &Options::default())?;
-    let flags = CALM.map(str::to_owned).into_iter().chain([format!("--keys-shards={shards}")]).collect();
+    let flags = CALM.map(str::to_owned).into();
     let options = Options { no_sync: true, flags, ..Options::default() };
     let cluster = Cluster::start(Kind::Quorate, &scratch.directories(3)?, &options)?;
     client::runtime()?.block_on(async {
         let (ours, theirs) = (cluster.endpoints(), real.endpoints());
+        let operator = Client::connect(ours.clone(), quorate_client::Options::default())?;
         let (ours, theirs) = (System::connect(&ours).await?, System::connect(&theirs).await?);
         let mut game = Game {
             ours,
@@ -146,12 +151,17 @@ fn play(calls: u64, seed: u64, shards: u64, then: Then, met: &mut Met) -> Fallib
             marked: 0,
             met,
             asked: 0,
+            operator,
             shards,
+            divided: 0,
             then,
             differences: 0,
             behind: Instant::now(),
         };
         let played = game.play(calls).await;
+        if game.divided > 0 {
+            println!("seed {seed}: keys divided among {shards} shards, and those into {}", game.divided);
+        }
         played.map_err(|why| format!("seed {seed}, call {}: {why}", game.asked).into())
     })
 }
@@ -163,7 +173,11 @@ struct Game<'a> {
     marked: u64,
     met: &'a mut Met,
     asked: u64,
+    /// Divides keys and splits shards of ours.
+    operator: Client,
     shards: u64,
+    /// In how many shards the keys are; none: in one group.
+    divided: usize,
     then: Then,
     differences: usize,
     /// When a watcher was made that begins in the past.
@@ -195,6 +209,9 @@ impl Game<'_> {
                 }
                 self.one(&call).await?;
                 (self.asked, since) = (self.asked + 1, since + 1);
+                if self.shards > 1 && self.asked >= calls / 10 && self.asked.is_multiple_of(SPLIT_EVERY) {
+                    self.divide().await;
+                }
                 if let Call::Compact(_) = call {
                     self.look().await?;
                 }
@@ -203,10 +220,22 @@ impl Game<'_> {
         self.look().await
     }
 
+    /// Divides the keys, or a shard of them. Refused while users are asked who they are: then later.
+    async fn divide(&mut self) {
+        if self.divided == 0 {
+            let shards = u32::try_from(self.shards).unwrap_or(u32::MAX);
+            self.divided = self.operator.divide(shards, "").await.map_or(0, |now| now.shards.len());
+        } else if self.divided < SHARDS_MAX {
+            let Ok(now) = self.operator.shards().await else { return };
+            let shard = now.shards[self.world.below(now.shards.len() as u64) as usize].id;
+            self.divided += usize::from(self.operator.split(shard, "").await.is_ok());
+        }
+    }
+
     /// Was it granted, by etcd?
     async fn one(&mut self, call: &Call) -> Result<bool, String> {
         let at = self.world.below(self.ours.members() as u64) as usize;
-        let (ours, theirs) = if self.shards > 1 && matches!(call, Call::Txn(_)) {
+        let (ours, theirs) = if self.divided > 0 && matches!(call, Call::Txn(_)) {
             let ours = self.ours.ask(call, at).await;
             // etcd is not asked what cannot be asked of keys that are divided.
             if known::is_undivided(&ours) {
@@ -262,8 +291,8 @@ impl Game<'_> {
             loop {
                 {
                     let (mut ours, mut theirs) = (ours.told(), theirs.told());
-                    let alike =
-                        *ours == *theirs || self.shards > 1 && watches::are_alike_by_revision(&ours, &theirs);
+                    let alike = *ours == *theirs
+                        || self.divided > 0 && watches::are_alike_by_revision(&ours, &theirs);
                     if alike && marked(&ours) {
                         ours.clear();
                         theirs.clear();

@@ -309,20 +309,21 @@ impl Model {
         self.txn_now(txn, &mut Work::new(before, self.revision()))
     }
 
-    /// What the versions that a finished compaction leaves weigh.
+    /// What the versions that a finished compaction leaves weigh: of its own revision all, also what a later change of it hides.
     pub fn size_bytes(&self) -> u64 {
         let mut kept = 0;
         let mut last: BTreeMap<&Bytes, &Event> = BTreeMap::new();
         let weight = |event: &Event| RECORD_BYTES + (event.kv.key.len() + event.kv.value.len()) as u64;
         for event in self.events.iter().flatten() {
-            if event.kv.mod_revision > self.compacted {
+            if event.kv.mod_revision >= self.compacted {
                 kept += weight(event);
-            } else {
+            }
+            if event.kv.mod_revision <= self.compacted {
                 last.insert(&event.kv.key, event);
             }
         }
         for event in last.values() {
-            if event.kind == EventKind::Put || event.kv.mod_revision == self.compacted {
+            if event.kind == EventKind::Put && event.kv.mod_revision < self.compacted {
                 kept += weight(event);
             }
         }
