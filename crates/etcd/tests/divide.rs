@@ -1,19 +1,12 @@
 //! Keys of one group are divided among many while clients go on.
 
-use std::time::Duration;
-
 use quorate_client::{
     Client, Error, Options,
-    rpc::{LeaseClient, WatchClient},
-    tonic::codegen::tokio_stream::wrappers::ReceiverStream,
-    wire::{
-        Code,
-        etcdserverpb::{self as pb, watch_request::RequestUnion},
-    },
+    rpc::LeaseClient,
+    wire::{Code, etcdserverpb as pb},
 };
-use tokio::{sync::mpsc, time::timeout};
 
-use crate::support::{Cluster, put, range};
+use crate::support::{Cluster, Watched, put, range};
 
 const KEYS: usize = 200;
 
@@ -44,13 +37,7 @@ async fn keys_are_divided_while_clients_go_on() {
         let request = pb::PutRequest { lease, ..put(&format!("k{number:03}"), "before") };
         client.put_request(request).await.expect("a put");
     }
-    let (requests, receiver) = mpsc::channel(10);
-    let create = pb::WatchCreateRequest { key: "k".into(), range_end: "l".into(), ..Default::default() };
-    let create = pb::WatchRequest { request_union: Some(RequestUnion::CreateRequest(create)) };
-    requests.send(create).await.expect("the stream is there");
-    let mut watch = WatchClient::new(cluster.channel(0));
-    let mut watch = watch.watch(ReceiverStream::new(receiver)).await.expect("a stream").into_inner();
-    assert!(watch.message().await.expect("no error").expect("an answer").created);
+    let mut watched = Watched::of(&cluster, 0).await;
 
     let writers: Vec<_> = (0..3)
         .map(|writer| {
@@ -76,12 +63,7 @@ async fn keys_are_divided_while_clients_go_on() {
     let old = client.range(old).await.expect("a range of before").kvs;
     assert_eq!((old.len(), old.iter().filter(|kv| kv.value == "before").count()), (KEYS, KEYS));
 
-    let mut told = Vec::new();
-    while told.len() < KEYS {
-        let next = timeout(Duration::from_secs(20), watch.message()).await.expect("in time");
-        let next = next.expect("no error").expect("the stream goes on");
-        told.extend(next.events.into_iter().map(|event| event.kv.expect("a key").mod_revision));
-    }
+    let told = watched.revisions(KEYS).await;
     assert!(told.windows(2).all(|two| two[0] + 1 == two[1]), "each write once, in order, without a gap");
 
     // A lease of before, with keys of its own in every shard.

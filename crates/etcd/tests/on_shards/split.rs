@@ -1,20 +1,11 @@
 //! The service Shards, and shards that are split while clients write, read and watch.
 
-use std::time::Duration;
-
 use quorate_client::{
     Client, Error, Options,
-    rpc::WatchClient,
-    tonic::codegen::tokio_stream::wrappers::ReceiverStream,
-    wire::{
-        Code,
-        etcdserverpb::{self as pb, watch_request::RequestUnion},
-        quoratepb::Shard,
-    },
+    wire::{Code, etcdserverpb as pb, quoratepb::Shard},
 };
-use tokio::{sync::mpsc, time::timeout};
 
-use crate::support::{Cluster, put, range};
+use crate::support::{Cluster, Watched, put, range};
 
 const KEYS: usize = 200;
 
@@ -78,13 +69,7 @@ async fn shards_are_listed_explained_and_split() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn nobody_notices_that_shards_are_split() {
     let cluster = Cluster::start(3).await;
-    let (requests, receiver) = mpsc::channel(10);
-    let create = pb::WatchCreateRequest { key: "k".into(), range_end: "l".into(), ..Default::default() };
-    let create = pb::WatchRequest { request_union: Some(RequestUnion::CreateRequest(create)) };
-    requests.send(create).await.expect("the stream is there");
-    let mut watch = WatchClient::new(cluster.channel(0));
-    let mut watch = watch.watch(ReceiverStream::new(receiver)).await.expect("a stream").into_inner();
-    assert!(watch.message().await.expect("no error").expect("an answer").created);
+    let mut watched = Watched::of(&cluster, 0).await;
 
     let writers: Vec<_> = (0..3)
         .map(|writer| {
@@ -109,11 +94,6 @@ async fn nobody_notices_that_shards_are_split() {
     assert_eq!(client.shards().await.expect("a list").shards.len(), 16);
     let all = client.range(range("k", "l")).await.expect("a range").kvs;
     assert_eq!(all.len(), 3 * KEYS);
-    let mut told = Vec::new();
-    while told.len() < 3 * KEYS {
-        let next = timeout(Duration::from_secs(20), watch.message()).await.expect("in time");
-        let next = next.expect("no error").expect("the stream goes on");
-        told.extend(next.events.into_iter().map(|event| event.kv.expect("a key").mod_revision));
-    }
+    let told = watched.revisions(3 * KEYS).await;
     assert!(told.windows(2).all(|two| two[0] + 1 == two[1]), "each write once, in order, without a gap");
 }

@@ -5,8 +5,8 @@ use std::{collections::BTreeMap, time::Duration};
 
 use quorate_client::{
     Client, Options,
-    rpc::{ClusterClient, KvClient, MaintenanceClient},
-    tonic::{Status, transport::Channel},
+    rpc::{ClusterClient, KvClient, MaintenanceClient, WatchClient},
+    tonic::{Status, Streaming, codegen::tokio_stream::wrappers::ReceiverStream, transport::Channel},
     wire::etcdserverpb as pb,
 };
 use quorate_consensus::{ClusterId, Incarnation, Membership, NodeId};
@@ -18,7 +18,7 @@ use quorate_service::{
     placement::{Command, EngineKind, GroupKind, GroupPlace, Member, cluster_id, member_id},
     shards, shards_tick,
 };
-use tokio::net::TcpListener;
+use tokio::{net::TcpListener, sync::mpsc};
 
 pub const TOKEN: &str = "test-cluster";
 
@@ -246,4 +246,36 @@ pub fn delete(key: &str, end: &str) -> pb::DeleteRangeRequest {
 
 pub fn op(request: pb::request_op::Request) -> pb::RequestOp {
     pb::RequestOp { request: Some(request) }
+}
+
+/// A watch of all keys from `k` up to `l`.
+pub struct Watched {
+    /// Whoever drops it ends the stream.
+    _requests: mpsc::Sender<pb::WatchRequest>,
+    responses: Streaming<pb::WatchResponse>,
+}
+
+impl Watched {
+    pub async fn of(cluster: &Cluster, node: usize) -> Watched {
+        let (requests, receiver) = mpsc::channel(10);
+        let create = pb::WatchCreateRequest { key: "k".into(), range_end: "l".into(), ..Default::default() };
+        let union = pb::watch_request::RequestUnion::CreateRequest(create);
+        let create = pb::WatchRequest { request_union: Some(union) };
+        requests.send(create).await.expect("the stream is there");
+        let mut client = WatchClient::new(cluster.channel(node));
+        let mut responses = client.watch(ReceiverStream::new(receiver)).await.expect("a stream").into_inner();
+        assert!(responses.message().await.expect("no error").expect("an answer").created);
+        Watched { _requests: requests, responses }
+    }
+
+    /// The revisions of the next so many changes, as they come.
+    pub async fn revisions(&mut self, changes: usize) -> Vec<i64> {
+        let mut told = Vec::new();
+        while told.len() < changes {
+            let next = tokio::time::timeout(Duration::from_secs(20), self.responses.message());
+            let next = next.await.expect("in time").expect("no error").expect("the stream goes on");
+            told.extend(next.events.into_iter().map(|event| event.kv.expect("a key").mod_revision));
+        }
+        told
+    }
 }
