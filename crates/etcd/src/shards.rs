@@ -11,6 +11,7 @@ use quorate_service::{
     undone_error,
 };
 use quorate_wire::{EtcdError, quoratepb as pb};
+use tokio::time::Instant;
 use tonic::{Request, Response, Status};
 
 use crate::{
@@ -21,6 +22,8 @@ use crate::{
 
 /// How often is looked whether the keys are divided by now.
 const DIVIDED_POLL: Duration = Duration::from_millis(5);
+/// How long whoever has keys divided waits for the leaders of the new groups.
+const LEADERS_PATIENCE: Duration = Duration::from_secs(3);
 /// What one who asks for a split is told while the keys are in one group.
 const ONE_GROUP: &str = "quorate: the keys are in one group; divide them first: quorate shard divide";
 
@@ -100,10 +103,15 @@ impl<B: Backend> Shards for Serving<B> {
             }),
             () = heard => {}
         }
-        // By now a read waits for all shards to have come as far.
+        // By now a read waits for all shards to have come as far. And whoever is told finds the first leaders elected, unless that takes long.
         let view = self.keys(false).await?;
         let map = self.shard_map().ok_or_else(wrong_reply)?;
-        let shards = self.shown_shards(&map).await?;
+        let deadline = Instant::now() + LEADERS_PATIENCE;
+        let mut shards = self.shown_shards(&map).await?;
+        while shards.iter().any(|shard| shard.leader == 0) && Instant::now() < deadline {
+            tokio::time::sleep(DIVIDED_POLL).await;
+            shards = self.shown_shards(&map).await?;
+        }
         Ok(Response::new(pb::ShardDivideResponse { header: self.header_at(&view), shards }))
     }
 

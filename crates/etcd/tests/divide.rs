@@ -54,6 +54,7 @@ async fn keys_are_divided_while_clients_go_on() {
         .collect();
     let divided = client.divide(4, "").await.expect("four shards");
     assert_eq!(divided.shards.len(), 4);
+    assert!(divided.shards.iter().all(|shard| shard.leader != 0), "{divided:?}");
     for writer in writers {
         writer.await.expect("every write is done, and read back");
     }

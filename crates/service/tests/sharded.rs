@@ -443,3 +443,20 @@ fn a_cluster_whose_keys_are_divided_later_is_one_etcd() {
     let Counts { done, views, restored, shards, .. } = counts;
     assert!(done > 10_000 && views > 3_000 && restored > 70 && shards > 50, "{counts:?}");
 }
+
+/// {keys are divided, and one of the new groups takes its time to elect a leader}: a lease, which concerns all of them, is granted when it has one.
+#[test]
+fn whoever_asks_while_first_leaders_are_elected_is_not_refused() {
+    for (ticks, granted) in [(60, true), (130, false)] {
+        let mut world = World::alone(3, None);
+        world.without_leader = Some(GroupId(17));
+        world.founds();
+        (0..5).for_each(|_| world.calm_step());
+        world.asks(Command::LeaseGrant { id: LeaseId(101), ttl_s: 10 });
+        (0..ticks).for_each(|_| world.calm_step());
+        world.without_leader = None;
+        world.settles();
+        let told = world.requests[0].told.as_ref().unwrap();
+        assert_eq!(matches!(told, Told::Done(Response { result: Ok(_), .. })), granted, "{ticks}: {told:?}");
+    }
+}

@@ -17,6 +17,8 @@ use super::{NodeShards, Order, ShardCommand, ShardsOut, Split, Word, here::Group
 pub const TICK: Duration = Duration::from_millis(100);
 /// What was proposed and has not come in so many ticks is proposed again.
 const AGAIN_TICKS: u64 = 10;
+/// So much longer a transaction waits for a shard that has never placed anything.
+const YOUNG_TICKS: u64 = 80;
 
 #[derive(Debug, Default)]
 pub(super) struct Said {
@@ -35,6 +37,8 @@ pub(super) struct Lead {
     kept: BTreeMap<(ShardId, NodeId), u64>,
     /// What was last asked to be forgotten.
     forgotten: BTreeMap<ShardId, u64>,
+    /// Transactions that would be void but for a young shard: since which tick.
+    patient: BTreeMap<TxnId, u64>,
 }
 
 impl Lead {
@@ -45,6 +49,7 @@ impl Lead {
             proposed: BTreeMap::new(),
             kept: BTreeMap::new(),
             forgotten: BTreeMap::new(),
+            patient: BTreeMap::new(),
         }
     }
 }
@@ -147,9 +152,8 @@ impl NodeShards {
         let now = self.now();
         if let Some(lead) = &mut self.lead {
             for command in lead.scribe.due(now, order.orderer()) {
-                // A split waits for its shard, however long.
                 if let OrderCommand::Decide { txn, outcome: Outcome::Void } = &command
-                    && order.is_split(*txn)
+                    && lead.must_wait(*txn, order, self.ticks)
                 {
                     lead.scribe.settled(&command);
                     continue;
@@ -203,6 +207,17 @@ impl Group {
 }
 
 impl Lead {
+    /// Must a transaction not be void yet, though a shard has not answered in time? A split waits for its shard, however long. And {keys have just been divided, and the new
+    /// groups elect their first leaders}: whoever writes then is not refused, as nobody is by a group whose leader has died a moment ago.
+    fn must_wait(&mut self, txn: TxnId, order: &Order, ticks: u64) -> bool {
+        self.patient.retain(|txn, _| order.orderer().waits_for(*txn));
+        let open = order.orderer().open().find(|(open, _)| *open == txn);
+        let is_young = |shard| order.orderer().slices(shard).is_some_and(|slices| slices.end() == 0);
+        let is_patient = open.is_some_and(|(_, open)| open.shards().iter().any(|shard| is_young(*shard)));
+        order.is_split(txn)
+            || is_patient && ticks < self.patient.entry(txn).or_insert(ticks).saturating_add(YOUNG_TICKS)
+    }
+
     /// The order forgets what every member has behind a durable snapshot.
     fn forget(&mut self, order: &Order, members: &[NodeId], out: &mut ShardsOut) {
         let shards: BTreeSet<ShardId> = order.orderer().shards().collect();
