@@ -116,12 +116,8 @@ impl Orderer {
         if self.waits_for(txn) {
             return Part::Open;
         }
-        let slices = self.shards.get(&shard).map(|shard| &shard.slices);
-        let done = slices.into_iter().flat_map(Slices::iter).find_map(|slice| match slice {
-            Slice::Txn { txn: other, branch, .. } if *other == txn => Some(*branch),
-            _ => None,
-        });
-        done.map_or(Part::Void, |branch| Part::Done { branch })
+        let branch = self.shards.get(&shard).and_then(|shard| shard.slices.branch(txn));
+        branch.map_or(Part::Void, |branch| Part::Done { branch })
     }
 
     /// Carries out an entry of the order log. With [`Command::Begin`]: the number of the transaction.
@@ -189,7 +185,7 @@ impl Orderer {
     fn place(&mut self, fresh: BTreeMap<ShardId, Mark>) {
         for (id, upto) in fresh {
             let shard = self.shards.get_mut(&id).expect("looked at before");
-            shard.slices.list.push_back(Slice::Turns { upto, before: self.revision });
+            shard.slices.push(Slice::Turns { upto, before: self.revision });
             self.revision += upto.changes - shard.placed.changes;
             shard.placed = upto;
         }
@@ -240,7 +236,7 @@ impl Orderer {
             self.revision += u64::from(*changes);
             for (shard, _) in barriers {
                 let slice = Slice::Txn { txn, branch: *branch, revision: self.revision, changes: *changes };
-                self.shards.get_mut(shard).expect("looked at before").slices.list.push_back(slice);
+                self.shards.get_mut(shard).expect("looked at before").slices.push(slice);
             }
         }
         self.open.remove(&txn);

@@ -1,6 +1,6 @@
 //! What one shard has to know of the order.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 
 use crate::{Mark, TxnId};
 
@@ -27,6 +27,15 @@ pub enum Slice {
     },
 }
 
+impl Slice {
+    fn branch(&self) -> Option<(TxnId, bool)> {
+        match self {
+            Slice::Turns { .. } => None,
+            Slice::Txn { txn, branch, .. } => Some((*txn, *branch)),
+        }
+    }
+}
+
 /// The slices of a shard that are still remembered, oldest first, and where they begin.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Slices {
@@ -35,9 +44,27 @@ pub struct Slices {
     /// So many slices were forgotten.
     pub(crate) first: u64,
     pub(crate) list: VecDeque<Slice>,
+    /// The branches of the transactions in `list`, so that whoever asks for one need not walk all.
+    branches: BTreeMap<TxnId, bool>,
 }
 
 impl Slices {
+    pub(crate) fn new(from: Mark, first: u64, list: VecDeque<Slice>) -> Slices {
+        let branches = list.iter().filter_map(Slice::branch).collect();
+        Slices { from, first, list, branches }
+    }
+
+    pub(crate) fn push(&mut self, slice: Slice) {
+        self.branches.extend(slice.branch());
+        self.list.push_back(slice);
+    }
+
+    /// The branch that is taken of a transaction, if it is remembered.
+    #[must_use]
+    pub fn branch(&self, txn: TxnId) -> Option<bool> {
+        self.branches.get(&txn).copied()
+    }
+
     /// Everything up to here is forgotten: a replica that has not placed it needs a snapshot.
     #[must_use]
     pub fn from(&self) -> Mark {
@@ -74,8 +101,9 @@ impl Slices {
             && let Some(slice) = self.list.pop_front()
         {
             self.first += 1;
-            if let Slice::Turns { upto, .. } = slice {
-                self.from = upto;
+            match slice {
+                Slice::Turns { upto, .. } => self.from = upto,
+                Slice::Txn { txn, .. } => _ = self.branches.remove(&txn),
             }
         }
     }

@@ -97,7 +97,7 @@ impl Orderer {
             let id = read_shard(&mut from)?;
             let (placed, forgotten, first) = (read_mark(&mut from)?, read_mark(&mut from)?, from.varint()?);
             let list = (0..from.count(4)?).map(|_| read_slice(&mut from)).collect::<Result<_, _>>()?;
-            shards.insert(id, Shard { placed, slices: Slices { from: forgotten, first, list } });
+            shards.insert(id, Shard { placed, slices: Slices::new(forgotten, first, list) });
         }
         let mut open = BTreeMap::new();
         for _ in 0..from.count(3)? {

@@ -19,10 +19,20 @@ pub(super) struct Waiting {
     tickets: Vec<Ticket>,
     division: Division,
     results: BTreeMap<ShardId, Result<Reply, KeyspaceError>>,
-    /// Since which tick it is known to be void.
-    void_since: Option<u64>,
+    standing: Standing,
     /// It may be asked again, by whoever was not told.
     once: bool,
+}
+
+/// What is known of a transaction that is waited for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Standing {
+    /// It is to be decided.
+    Open,
+    /// It is done, and will be placed here. Looked at no more: a node that starts again waits for thousands of them.
+    Done,
+    /// It is void, as is known since this tick.
+    Void(u64),
 }
 
 /// Answers to commands that are to be done once only, at most; older ones are forgotten, and whoever asks again is told that its session has expired.
@@ -43,7 +53,7 @@ impl Answers {
 
 impl Waiting {
     fn of(division: Division, once: bool) -> Waiting {
-        Waiting { tickets: Vec::new(), division, results: BTreeMap::new(), void_since: None, once }
+        Waiting { tickets: Vec::new(), division, results: BTreeMap::new(), standing: Standing::Open, once }
     }
 
     fn tell(&self, answer: &Result<Response, Undone>, out: &mut ShardsOut) {
@@ -106,14 +116,12 @@ impl NodeShards {
         let (ticks, revision) = (self.ticks, self.sequence.revision());
         let mut done = Vec::new();
         for (txn, waiting) in &mut self.waiting {
-            if order.orderer().waits_for(*txn) {
-                continue;
+            if waiting.standing == Standing::Open && !order.orderer().waits_for(*txn) {
+                let void = |shard| order.orderer().part(shard, *txn) == Part::Void;
+                let is_void = waiting.division.shards().all(void) && waiting.results.is_empty();
+                waiting.standing = if is_void { Standing::Void(ticks) } else { Standing::Done };
             }
-            let void = |shard| order.orderer().part(shard, *txn) == Part::Void;
-            if !waiting.division.shards().all(void) || !waiting.results.is_empty() {
-                continue;
-            }
-            let since = *waiting.void_since.get_or_insert(ticks);
+            let Standing::Void(since) = waiting.standing else { continue };
             let of = |shard| {
                 let group = self.groups.get(self.of_shard.get(&shard)?)?;
                 group.replica.machine().replica().weighed(*txn)
