@@ -1,7 +1,7 @@
 //! The service KV.
 
 use futures_util::stream;
-use quorate_consensus::GroupId;
+use quorate_consensus::{Epoch, GroupId};
 use quorate_server::CallError;
 use quorate_service::{
     KEYS, Reply, keyspace,
@@ -210,7 +210,15 @@ impl<B: Backend> Serving<B> {
     fn shard_of(&self, command: &Command, once: bool) -> Option<GroupId> {
         let map = self.shard_map().filter(|_| !once)?;
         let owner = shards::sole_owner(command, &map)?;
-        map.get(owner).map(|entry| entry.group)
+        map.get(owner).map(|entry| entry.group).filter(|group| !self.is_young(*group))
+    }
+
+    /// Has the group never had a leader, as far as this node has heard? {keys have just been divided}: what is proposed to it then waits for its first election, and may be lost in
+    /// it; in the order's log it is not.
+    fn is_young(&self, group: GroupId) -> bool {
+        let roles = self.backend().role_changes();
+        let role = roles.borrow().get(&group).copied();
+        role.is_none_or(|role| role.leader.is_none() && role.epoch <= Epoch(1))
     }
 
     /// What the client is told of a command that costs so much, and what follows from it for this member.

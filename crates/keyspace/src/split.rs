@@ -16,16 +16,7 @@ impl Keyspace {
     /// revision, is what the whole would have shown of them.
     #[must_use]
     pub fn divide(&self, parts: usize, owner: impl Fn(&[u8]) -> usize) -> Vec<Keyspace> {
-        let leases = &self.store.leases;
-        let empty = Store {
-            keys: Tree::default(),
-            attachments: Tree::default(),
-            log: Tree::default(),
-            sum: leases.iter().map(Lease::hash).fold(0, u64::wrapping_add),
-            size_bytes: self.store.leases_bytes(),
-            ..self.store.clone()
-        };
-        let mut stores = vec![empty; parts];
+        let mut stores = vec![self.without_keys().store; parts];
         for versions in self.store.keys.iter() {
             let store = &mut stores[owner(&versions.newest.key)];
             for record in versions.older.iter().map(|dated| &dated.record).chain([&versions.newest]) {
@@ -41,6 +32,20 @@ impl Keyspace {
             stores[owner(&attachment.key)].attachments.insert(attachment.clone());
         }
         stores.into_iter().map(Keyspace::from).collect()
+    }
+
+    /// What concerns no key, alone.
+    #[must_use]
+    pub fn without_keys(&self) -> Keyspace {
+        let leases = &self.store.leases;
+        Keyspace::from(Store {
+            keys: Tree::default(),
+            attachments: Tree::default(),
+            log: Tree::default(),
+            sum: leases.iter().map(Lease::hash).fold(0, u64::wrapping_add),
+            size_bytes: self.store.leases_bytes(),
+            ..self.store.clone()
+        })
     }
 
     /// Takes out the keys that `moves` names: a keyspace of their own. See [`Keyspace::divide`].

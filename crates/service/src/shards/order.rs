@@ -172,7 +172,7 @@ impl Order {
     /// A shard that comes by a split, before it.
     #[must_use]
     pub fn unborn(&self) -> Keyspace {
-        without_keys(&self.born)
+        self.born.without_keys()
     }
 
     /// How a transaction is divided that is not decided; a split is not.
@@ -283,7 +283,7 @@ impl Order {
                 // Every member has a snapshot of each shard, and will be asked for none that begins with this.
                 let is_kept = |shard| orderer.slices(shard).is_some_and(|slices| slices.forgotten() > 0);
                 if self.born.has_records() && self.first.shards().iter().all(|entry| is_kept(entry.shard)) {
-                    self.born = without_keys(&self.born);
+                    self.born = self.born.without_keys();
                 }
                 while let Some((txn, _)) = self.splits.first_key_value()
                     && !self.orderer.waits_for(*txn)
@@ -352,10 +352,6 @@ impl Order {
         let log = self.orderer.shards().map(slices).chain(bodies).sum::<usize>() as u64;
         if self.born.has_records() { log + self.born.size_bytes() } else { log }
     }
-}
-
-fn without_keys(keyspace: &Keyspace) -> Keyspace {
-    keyspace.divide(2, |_| 0).pop().expect("two parts")
 }
 
 /// Is it new? Then its shards are founded as its founders say; later, as an operator does.

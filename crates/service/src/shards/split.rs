@@ -123,9 +123,9 @@ impl Split {
         shard == self.shard || shard == self.child
     }
 
-    /// Is this its part of a shard, rather than a command of the keyspace?
-    pub(super) fn is_one(part: &[u8]) -> bool {
-        part.first() == Some(&ORDER)
+    /// Is this its part of a shard, rather than a command of the keyspace? What begins like one and makes no sense is none, and is refused as a command.
+    pub(super) fn is_one(part: &Bytes) -> bool {
+        part.first() == Some(&ORDER) && Split::of_part(part).is_ok()
     }
 
     /// The part of either shard: what a barrier in its log says.
