@@ -178,7 +178,10 @@ impl State {
                     self.keys.apply(entry, &mut self.keys_applied);
                     self.keys_reached(out);
                     observe(self, KEYS);
-                    if self.keys.machine().order().is_some() {
+                    if let Some(order) = self.keys.machine().order() {
+                        // What had changed before the founding, in the same batch: told before anybody is answered, as always.
+                        let revision = order.orderer().revision();
+                        self.keys_listener.changed(revision, &mut self.keys_applied.events);
                         self.open_shards(out);
                         self.expect_answer(once);
                         self.keys_answers(out);
@@ -207,7 +210,7 @@ impl State {
         match self.keys.machine().alone() {
             // Before anybody is answered: whoever is told of a write finds it in what the front end has heard of.
             Ok(keyspace) => self.keys_listener.applied(keyspace, &mut applied.events, jumped),
-            // What had changed before the founding changes nothing for those who listen: it founds what is new.
+            // What shards did they tell themselves.
             Err(_) => applied.events.clear(),
         }
         self.keys_answers(out);

@@ -27,7 +27,8 @@ use super::{Division, Split, Undivided, split::SPLIT};
 pub(super) const ORDER: u8 = 0xC0;
 pub(super) const FOUND: u8 = 1;
 const COMMAND: u8 = 2;
-const SNAPSHOT_VERSION: u8 = 1;
+/// 1 had no splits, and no keys to begin with.
+const SNAPSHOT_VERSION: u8 = 2;
 
 /// The entry that founds the shards of a cluster of one keyspace: `found` is [`MapCommand::Found`].
 #[must_use]

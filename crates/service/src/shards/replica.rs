@@ -112,7 +112,8 @@ pub struct ShardReplica {
     held: Option<Placement>,
 }
 
-const VERSION: u8 = 1;
+/// 1 did not say who has which keys. It is not read: nothing was released that wrote it.
+const VERSION: u8 = 2;
 
 impl ShardReplica {
     /// A replica at the beginning of its log. One that `map` does not know has no key before it gets some by a split.

@@ -80,11 +80,20 @@ impl Listener {
     /// The one keyspace was given entries, of which this came; or jumped.
     pub(super) fn applied(&mut self, keys: &Keyspace, events: &mut Vec<(u64, Vec<News>)>, jumped: bool) {
         let revision = keys.number();
-        let before = std::mem::replace(&mut self.told, revision);
-        let news: Vec<News> = events.drain(..).flat_map(|(_, events)| events).collect();
         if jumped {
+            events.clear();
+            self.told = revision;
             self.tell(KeysNews::Replaced { revision, auth: Arc::clone(keys.view().auth()) });
-        } else if !news.is_empty() {
+        } else {
+            self.changed(revision, events);
+        }
+    }
+
+    /// All of this changed, up to this revision.
+    pub(super) fn changed(&mut self, revision: u64, events: &mut Vec<(u64, Vec<News>)>) {
+        let news: Vec<News> = events.drain(..).flat_map(|(_, events)| events).collect();
+        let before = std::mem::replace(&mut self.told, revision);
+        if !news.is_empty() {
             self.tell(KeysNews::Applied { before, revision, news });
         }
     }
