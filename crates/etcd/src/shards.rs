@@ -153,7 +153,8 @@ impl<B: Backend> Serving<B> {
     async fn members_of_keys(&self) -> Result<Membership, Status> {
         let keys = self.backend().status(KEYS).await.map_err(|error| call_error(&error))?;
         let Some(keys) = keys else { return Err(table(EtcdError::NoLeader)) };
-        if keys.engine.membership.is_joint() {
+        // Groups are born with members of whom it is certain that they are committed.
+        if keys.engine.membership.is_joint() || keys.engine.membership_at > keys.engine.commit {
             return Err(Status::unavailable(
                 "quorate: the members are being changed at this moment; try again when that is done",
             ));

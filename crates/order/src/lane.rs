@@ -6,8 +6,12 @@
 //! ```
 //!
 //! Behind a barrier nothing is evaluated before the transaction is decided: what the log holds there waits, and takes its turns after it.
+//!
+//! What became of a transaction whose barrier waits there can be known already: that it is void. Its shard's leader logs that at once, and the lane does not stop for it.
+//! {forty transactions are void while their barriers wait behind another's; each is told of when the lane stands at it, and costs a round of the log}: what comes
+//! meanwhile waits too long, and is void as well, for ever. Found by the simulator.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 
 use crate::TxnId;
 
@@ -44,11 +48,13 @@ pub struct Lane<C> {
     pub(crate) stands_at: Option<TxnId>,
     /// What stands in the log behind that barrier.
     pub(crate) waiting: VecDeque<LaneEntry<C>>,
+    /// Transactions whose barriers are to come, and which are void by the log.
+    pub(crate) void: BTreeSet<TxnId>,
 }
 
 impl<C> Default for Lane<C> {
     fn default() -> Lane<C> {
-        Lane { taken: TxnId::default(), stands_at: None, waiting: VecDeque::new() }
+        Lane { taken: TxnId::default(), stands_at: None, waiting: VecDeque::new(), void: BTreeSet::new() }
     }
 }
 
@@ -57,6 +63,15 @@ impl<C> Lane<C> {
     #[must_use]
     pub fn stands_at(&self) -> Option<TxnId> {
         self.stands_at
+    }
+
+    /// The transactions at whose barriers it will stand next, in order: those that are not known to be void.
+    pub fn next_barriers(&self) -> impl Iterator<Item = TxnId> {
+        let waiting = self.waiting.iter().filter_map(|entry| match entry {
+            LaneEntry::Barrier(txn, _) => Some(*txn),
+            LaneEntry::Command(_) | LaneEntry::Branch(..) => None,
+        });
+        waiting.filter(|txn| *txn > self.taken && !self.void.contains(txn))
     }
 
     /// The newest transaction whose barrier stands in the log as far as it was read: what its leader logs next is above it.
@@ -83,6 +98,8 @@ impl<C> Lane<C> {
                 steps.push(branch.map_or(Step::Void(txn), |branch| Step::Branch(txn, branch)));
                 self.go_on(steps);
             }
+            // Whatever a lane stands at, this one will never be done.
+            (LaneEntry::Branch(txn, None), Some(_)) if txn > self.taken => _ = self.void.insert(txn),
             // Of a leader that did not know of the one before: {two leaders log the branch, one after the other}.
             (LaneEntry::Branch(..), _) => {}
             (entry, Some(_)) => self.waiting.push_back(entry),
@@ -95,8 +112,15 @@ impl<C> Lane<C> {
             LaneEntry::Command(command) => steps.push(Step::Turn(command)),
             // Between the two lie only transactions that are void, or touch others. One that is not newer was logged twice.
             LaneEntry::Barrier(txn, part) if txn > self.taken => {
-                (self.taken, self.stands_at) = (txn, Some(txn));
+                self.taken = txn;
                 steps.push(Step::Ask(txn, part));
+                let is_void = self.void.contains(&txn);
+                self.void.retain(|void| *void > txn);
+                if is_void {
+                    steps.push(Step::Void(txn));
+                } else {
+                    self.stands_at = Some(txn);
+                }
             }
             LaneEntry::Barrier(..) | LaneEntry::Branch(..) => {}
         }

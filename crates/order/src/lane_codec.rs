@@ -3,7 +3,7 @@
 //! ```text
 //! entry = 0 · command  |  1 · transaction · command  |  2 · transaction · branch
 //! step  = 0 · command  |  1 · transaction · command  |  2 · transaction · branch (true or false)  |  3 · transaction
-//! lane  = taken · (0 | 1 · transaction) · count · entry…
+//! lane  = taken · (0 | 1 · transaction) · count · entry… · count · transaction that is void…
 //! branch = 0 void  |  1 the other  |  2 the one that is taken if all compares hold
 //! ```
 
@@ -115,6 +115,8 @@ impl<C> Lane<C> {
         }
         to.varint(self.waiting.len() as u64);
         self.waiting.iter().for_each(|entry| entry.encode(to, &write));
+        to.varint(self.void.len() as u64);
+        self.void.iter().for_each(|txn| to.varint(txn.0));
     }
 
     /// Reads what [`Lane::encode`] wrote.
@@ -129,6 +131,8 @@ impl<C> Lane<C> {
         let stands_at = if from.bool()? { Some(TxnId(from.varint()?)) } else { None };
         let count = from.count(2)?;
         let waiting = (0..count).map(|_| LaneEntry::decode(from, &read)).collect::<Result<_, _>>()?;
-        Ok(Lane { taken, stands_at, waiting })
+        let count = from.count(1)?;
+        let void = (0..count).map(|_| Ok(TxnId(from.varint()?))).collect::<Result<_, DecodeError>>()?;
+        Ok(Lane { taken, stands_at, waiting, void })
     }
 }

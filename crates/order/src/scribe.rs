@@ -35,12 +35,18 @@ pub struct ScribeConfig {
     pub cut_interval: Duration,
     /// How long a transaction may wait for a shard's verdict before it is void.
     pub void_after: Duration,
+    /// How long a leader that has just begun waits for verdicts at least, however old the transaction is.
+    pub grace: Duration,
 }
 
 impl Default for ScribeConfig {
-    /// A cut each millisecond, at most; transactions are void after two seconds.
+    /// A cut each millisecond, at most; transactions are void after two seconds, and not before a leader has led for half of one.
     fn default() -> ScribeConfig {
-        ScribeConfig { cut_interval: Duration::from_millis(1), void_after: Duration::from_secs(2) }
+        ScribeConfig {
+            cut_interval: Duration::from_millis(1),
+            void_after: Duration::from_secs(2),
+            grace: Duration::from_millis(500),
+        }
     }
 }
 
@@ -51,8 +57,10 @@ pub struct Scribe {
     newest: BTreeMap<ShardId, Mark>,
     /// Where each shard stood that gave its verdict.
     verdicts: BTreeMap<(TxnId, ShardId), (Mark, Verdict)>,
-    /// When this leader first saw each open transaction.
+    /// When this node first saw each open transaction.
     since: BTreeMap<TxnId, Instant>,
+    /// Nothing is void before, for want of verdicts.
+    patient_until: Instant,
     /// What was proposed and not applied yet.
     deciding: BTreeSet<TxnId>,
     cutting: bool,
@@ -68,10 +76,19 @@ impl Scribe {
             newest: BTreeMap::new(),
             verdicts: BTreeMap::new(),
             since: BTreeMap::new(),
+            patient_until: now + config.grace,
             deciding: BTreeSet::new(),
             cutting: false,
             cut_at: now,
         }
+    }
+
+    /// This node has seen the open transaction since then, before it led.
+    ///
+    /// {the leader changes each second, and a shard has no quorum}: were it counted from the beginning of each lead, nothing would ever be void, and whatever stands behind
+    /// it would wait for ever. Found by the simulator.
+    pub fn seen(&mut self, txn: TxnId, since: Instant) {
+        self.since.insert(txn, since);
     }
 
     /// Takes a report, whichever it is: old ones and repeated ones say nothing new.
@@ -81,6 +98,12 @@ impl Scribe {
         if let Some(verdict) = report.verdict {
             self.verdicts.insert((verdict.txn, report.shard), (report.upto, verdict));
         }
+    }
+
+    /// Has the shard said what the transaction comes to there?
+    #[must_use]
+    pub fn has_verdict(&self, txn: TxnId, shard: ShardId) -> bool {
+        self.verdicts.contains_key(&(txn, shard))
     }
 
     /// An entry of the order log that this leader proposed was applied, or is certain never to be.
@@ -97,7 +120,7 @@ impl Scribe {
     pub fn poll_timeout(&self, order: &Orderer) -> Option<Instant> {
         let cut = (!self.cutting && !self.news(order).is_empty()).then_some(self.cut_at);
         let void = self.since.iter().filter(|(txn, _)| !self.deciding.contains(txn));
-        void.map(|(_, since)| *since + self.config.void_after).chain(cut).min()
+        void.map(|(_, since)| self.void_at(*since)).chain(cut).min()
     }
 
     /// The marks beyond what is placed, of the shards of which more may be.
@@ -107,20 +130,31 @@ impl Scribe {
         newest.filter(|(shard, mark)| order.has_room(*shard) && is_news(*shard, *mark)).collect()
     }
 
+    fn void_at(&self, since: Instant) -> Instant {
+        (since + self.config.void_after).max(self.patient_until)
+    }
+
     /// What is to be proposed now.
     pub fn due(&mut self, now: Instant, order: &Orderer) -> Vec<Command> {
         let mut commands = Vec::new();
         self.since.retain(|txn, _| order.waits_for(*txn));
         self.verdicts.retain(|(txn, _), _| order.waits_for(*txn));
+        // Shards of transactions that are open and older.
+        let mut awaited: BTreeSet<ShardId> = BTreeSet::new();
         for (txn, open) in order.open() {
             let since = *self.since.entry(txn).or_insert(now);
+            // {the barriers of T1 are lost on their way, those of T2 are not; the shards say what T2 comes to}: T2 would be refused, and proposed again at once and for
+            // ever, until T1 is void. Found by the simulator: the log was full of it, and of little else.
+            let is_behind = open.shards().iter().any(|shard| awaited.contains(shard));
+            awaited.extend(open.shards());
             if self.deciding.contains(&txn) {
                 continue;
             }
             let may_end = open.shards().iter().all(|shard| order.has_room(*shard));
             let outcome = match self.outcome(txn, open.shards()).filter(|_| may_end) {
+                Some(Outcome::Done { .. }) if is_behind => continue,
                 Some(outcome) => outcome,
-                None if now >= since + self.config.void_after => Outcome::Void,
+                None if now >= self.void_at(since) => Outcome::Void,
                 None => continue,
             };
             self.deciding.insert(txn);

@@ -118,8 +118,11 @@ struct World {
     names: u64,
 }
 
-const CONFIG: ScribeConfig =
-    ScribeConfig { cut_interval: Duration::from_millis(1), void_after: Duration::from_millis(40) };
+const CONFIG: ScribeConfig = ScribeConfig {
+    cut_interval: Duration::from_millis(1),
+    void_after: Duration::from_millis(40),
+    grace: Duration::from_millis(10),
+};
 
 impl World {
     fn new(seed: u64) -> World {
@@ -193,6 +196,8 @@ impl World {
                 Part::Void => entries.push(LaneEntry::Branch(txn, None)),
             }
         }
+        let ahead = leader.lane.next_barriers().filter(|txn| order.part(shard.id, *txn) == Part::Void);
+        entries.extend(ahead.map(|txn| LaneEntry::Branch(txn, None)));
         let newest = leader.lane.newest();
         let open = order.open().filter(|(txn, open)| *txn > newest && open.shards().contains(&shard.id));
         entries.extend(open.map(|(txn, _)| LaneEntry::Barrier(txn, Bytes::new())));

@@ -3,7 +3,7 @@
 #![allow(clippy::unwrap_used, reason = "tests")]
 
 use bytes::Bytes;
-use quorate_consensus::{Duration, Instant};
+use quorate_consensus::{Duration, Instant, Reader, Writer};
 use quorate_order::{
     Command, Lane, LaneEntry, Mark, OrderError, Orderer, Outcome, Part, Place, Placement, Placer, Report,
     SLICES_MAX, Scribe, ScribeConfig, ShardId, Step, Turn, TxnId, Verdict,
@@ -112,6 +112,69 @@ fn what_stands_behind_a_barrier_takes_its_turn_behind_the_transaction() {
     lane.take(LaneEntry::Branch(T, Some(false)), &mut steps);
     lane.take(LaneEntry::Branch(U, None), &mut steps);
     assert_eq!(steps, [Step::Void(U), step("d")]);
+}
+
+#[test]
+fn a_lane_does_not_stop_for_what_is_void_by_its_log() {
+    const V: TxnId = TxnId(3);
+    let (mut lane, mut steps) = (Lane::<Bytes>::default(), Vec::new());
+    let barrier = |txn| LaneEntry::Barrier(txn, Bytes::new());
+    let turn = |name: &'static str| LaneEntry::Command(Bytes::from_static(name.as_bytes()));
+    for entry in [barrier(T), barrier(U), turn("a"), barrier(V)] {
+        lane.take(entry, &mut steps);
+    }
+    assert_eq!(lane.next_barriers().collect::<Vec<_>>(), [U, V]);
+    // What is to be done is known of none that was not asked: such a word is no leader's of ours, and says nothing.
+    lane.take(LaneEntry::Branch(V, Some(true)), &mut steps);
+    lane.take(LaneEntry::Branch(U, None), &mut steps);
+    assert_eq!(lane.next_barriers().collect::<Vec<_>>(), [V]);
+    let mut bytes = Writer::new();
+    lane.encode(&mut bytes, |command, to| to.bytes(command));
+    let mut from = Reader::new(bytes.finish());
+    assert_eq!(Lane::decode(&mut from, Reader::bytes), Ok(lane.clone()));
+    steps.clear();
+    lane.take(LaneEntry::Branch(T, Some(true)), &mut steps);
+    let a = Step::Turn(Bytes::from_static(b"a"));
+    let none = Bytes::new();
+    let expected = [Step::Branch(T, true), Step::Ask(U, none.clone()), Step::Void(U), a, Step::Ask(V, none)];
+    assert_eq!(steps, expected);
+    assert_eq!((lane.stands_at(), lane.next_barriers().next()), (Some(V), None));
+    // The word about U comes once more, from another leader.
+    lane.take(LaneEntry::Branch(U, None), &mut steps);
+    lane.take(LaneEntry::Branch(V, None), &mut steps);
+    assert_eq!((lane.stands_at(), steps.last()), (None, Some(&Step::Void(V))));
+}
+
+#[test]
+fn what_has_a_verdict_waits_for_what_is_older_in_its_shards() {
+    let mut order = Orderer::new(1, [A, B]);
+    order.apply(&Command::Begin(vec![A, B])).unwrap();
+    order.apply(&Command::Begin(vec![A])).unwrap();
+    let config = ScribeConfig::default();
+    let begun = Instant::START;
+    let mut scribe = Scribe::new(config, begun);
+    let holds = Verdict { txn: U, holds: true, changes: [Some(true); 2] };
+    scribe.report(Report { shard: A, upto: mark(0, 0), verdict: Some(holds) });
+    assert!(scribe.has_verdict(U, A) && !scribe.has_verdict(T, A));
+    assert_eq!(scribe.due(begun, &order), [], "A has taken U's barrier, and T's never will be");
+    let late = begun + config.void_after;
+    assert_eq!(scribe.due(late, &order), [void(T)]);
+    order.apply(&void(T)).unwrap();
+    scribe.settled(&void(T));
+    assert_eq!(scribe.due(late, &order), [done(U, &[(A, mark(0, 0))])]);
+}
+
+#[test]
+fn how_long_a_transaction_has_waited_is_not_forgotten_with_a_leader() {
+    let mut order = Orderer::new(1, [A]);
+    order.apply(&Command::Begin(vec![A])).unwrap();
+    let config = ScribeConfig::default();
+    let now = Instant::START + config.void_after * 3;
+    let mut scribe = Scribe::new(config, now);
+    scribe.seen(T, Instant::START);
+    assert_eq!(scribe.due(now, &order), [], "whoever has just begun waits a little for what it is told");
+    assert_eq!(scribe.poll_timeout(&order), Some(now + config.grace));
+    assert_eq!(scribe.due(now + config.grace, &order), [void(T)]);
 }
 
 #[test]

@@ -174,6 +174,7 @@ impl State {
             }
             KEYS => {
                 for entry in entries {
+                    let entry = self.with_members_of_now(entry);
                     let once = self.begins_once(&entry);
                     self.keys.apply(entry, &mut self.keys_applied);
                     self.keys_reached(out);
@@ -461,6 +462,10 @@ impl State {
                     self.found(change.role == Role::Leader, out);
                 }
                 self.shards_role(group, change, out);
+                // Whoever leads the order says what that should be, and nobody else does.
+                if group == KEYS && change.role == Role::Leader && self.shards.is_some() {
+                    self.confirm(out);
+                }
                 if group == META {
                     self.leads_meta = change.role == Role::Leader;
                     self.added.new_lead();

@@ -21,7 +21,7 @@ use quorate_placement::shards::ShardMap;
 
 use super::{
     Handover, Numbered, Order, Sequence, ShardMachine, ShardReplica, Undone, Word,
-    lead::{Lead, Said, TICK},
+    lead::{Lead, Said, at},
     waiting::{Answers, Waiting},
 };
 
@@ -140,6 +140,10 @@ pub struct NodeShards {
     pub(super) reads: Vec<(Vec<(GroupId, u64)>, Ticket)>,
     pub(super) lead: Option<Lead>,
     pub(super) ticks: u64,
+    /// Since which of them this node has seen each transaction that is open, whoever leads.
+    pub(super) seen: BTreeMap<TxnId, u64>,
+    /// Since which of them it has heard of no leader of the order.
+    pub(super) deaf_since: Option<u64>,
     /// This node, and which of its lives.
     identity: (NodeId, u64),
 }
@@ -166,6 +170,8 @@ impl NodeShards {
             reads: Vec::new(),
             lead: None,
             ticks: 0,
+            seen: BTreeMap::new(),
+            deaf_since: None,
             identity: (node, life),
         };
         shards.open_with(order, order.births(), out);
@@ -217,6 +223,41 @@ impl NodeShards {
         self.groups.keys().copied()
     }
 
+    /// How the shards stand here by the order that this node knows, in words: for people who look for what is stuck.
+    #[must_use]
+    pub fn in_words(&self, order: &Order) -> String {
+        let mut words = format!("shown {}", self.sequence.revision());
+        if !self.is_whole() {
+            words += &format!(", not whole below {} or torn {}", self.floor, self.torn);
+        }
+        for group in self.groups.values() {
+            let replica = group.replica.machine().replica();
+            let slices = order.orderer().slices(group.shard).map_or(0, quorate_order::Slices::end);
+            words += &format!("; {}{}", group.shard, if group.leads { " led" } else { "" });
+            words +=
+                &format!(" log {} slices {}/{slices}", group.replica.applied().index, replica.place().slice);
+            if let Some(txn) = replica.stands_at() {
+                words += &format!(" at the barrier of {}, {} wait", txn.0, replica.waiting());
+            }
+            if group.awaits_snapshot {
+                words += " awaits a snapshot";
+            }
+        }
+        let open: Vec<u64> = order.orderer().open().map(|(txn, _)| txn.0).take(5).collect();
+        words
+            + &format!(
+                "; order {} open {open:?} of {}",
+                order.orderer().revision(),
+                order.orderer().open().count()
+            )
+    }
+
+    /// The last entry of a group's log that was applied here; none of another's group.
+    #[must_use]
+    pub fn applied(&self, group: GroupId) -> Option<Index> {
+        self.groups.get(&group).map(|group| group.replica.applied().index)
+    }
+
     /// How far the groups have followed the records: the one that is behind all others.
     #[must_use]
     pub fn followed(&self) -> u64 {
@@ -230,7 +271,7 @@ impl NodeShards {
     }
 
     pub(super) fn now(&self) -> Instant {
-        Instant::START + TICK * u32::try_from(self.ticks).unwrap_or(u32::MAX)
+        at(self.ticks)
     }
 
     pub(super) fn group_of(&self, shard: ShardId) -> Option<&Group> {
@@ -441,7 +482,8 @@ impl NodeShards {
     }
 
     /// Do all shards stand at one revision, and have all come as far as one of them was restored with?
-    fn is_whole(&self) -> bool {
+    #[must_use]
+    pub fn is_whole(&self) -> bool {
         self.sequence.revision() >= self.floor
             && !self.torn
             && self.groups.values().all(|group| !group.awaits_snapshot)

@@ -49,6 +49,14 @@ impl Keys {
         }
     }
 
+    /// The order, if the shards are founded, to be told what is not in its entries.
+    pub(crate) fn order_mut(&mut self) -> Option<&mut Order> {
+        match self {
+            Keys::Alone(_) => None,
+            Keys::Ordered(order) => Some(order),
+        }
+    }
+
     /// The order, if the shards are founded.
     #[must_use]
     pub fn order(&self) -> Option<&Order> {

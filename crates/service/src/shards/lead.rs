@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use bytes::Bytes;
 use quorate_consensus::{Duration, GroupId, Instant, NodeId, ShardId, Writer};
 use quorate_keyspace::Command;
-use quorate_node::Ticket;
+use quorate_node::{NodeInput, Ticket};
 use quorate_order::{Command as OrderCommand, Outcome, Part, SLICES_MAX, Scribe, ScribeConfig, TxnId};
 
 use super::{NodeShards, Order, ShardCommand, ShardsOut, Split, Word, here::Group, order_entry};
@@ -17,14 +17,23 @@ use super::{NodeShards, Order, ShardCommand, ShardsOut, Split, Word, here::Group
 pub const TICK: Duration = Duration::from_millis(100);
 /// What was proposed and has not come in so many ticks is proposed again.
 const AGAIN_TICKS: u64 = 10;
+/// For so long a shard is led on by a node that hears of no leader of the order; and so often is it to be led by another from then on.
+const DEAF_TICKS: u64 = 15;
 /// So much longer a transaction waits for a shard that has never placed anything.
 const YOUNG_TICKS: u64 = 80;
+
+/// The time after so many ticks.
+pub(super) fn at(ticks: u64) -> Instant {
+    Instant::START + TICK * u32::try_from(ticks).unwrap_or(u32::MAX)
+}
 
 #[derive(Debug, Default)]
 pub(super) struct Said {
     pub(super) report: Option<quorate_order::Report>,
     pub(super) barrier: TxnId,
     pub(super) branch: TxnId,
+    /// Up to here it has said of those that wait which are void.
+    pub(super) void: TxnId,
 }
 
 /// What whoever leads the order has gathered.
@@ -37,28 +46,23 @@ pub(super) struct Lead {
     kept: BTreeMap<(ShardId, NodeId), u64>,
     /// What was last asked to be forgotten.
     forgotten: BTreeMap<ShardId, u64>,
-    /// Transactions that would be void but for a young shard: since which tick.
-    patient: BTreeMap<TxnId, u64>,
 }
 
 impl Lead {
-    fn new(now: Instant) -> Lead {
+    fn new(now: Instant, seen: &BTreeMap<TxnId, u64>) -> Lead {
         let config = ScribeConfig { cut_interval: Duration::ZERO, ..ScribeConfig::default() };
-        Lead {
-            scribe: Scribe::new(config, now),
-            proposed: BTreeMap::new(),
-            kept: BTreeMap::new(),
-            forgotten: BTreeMap::new(),
-            patient: BTreeMap::new(),
-        }
+        let mut scribe = Scribe::new(config, now);
+        seen.iter().for_each(|(txn, ticks)| scribe.seen(*txn, at(*ticks)));
+        Lead { scribe, proposed: BTreeMap::new(), kept: BTreeMap::new(), forgotten: BTreeMap::new() }
     }
 }
 
 impl NodeShards {
-    /// The order's leader is another one, or the same anew; perhaps this node.
-    pub fn new_order_leader(&mut self, leads: bool) {
+    /// The order's leader is another one, or the same anew; perhaps this node, or nobody of whom this node has heard.
+    pub fn new_order_leader(&mut self, leads: bool, is_heard: bool) {
+        self.deaf_since = if is_heard { None } else { self.deaf_since.or(Some(self.ticks)) };
         let now = self.now();
-        self.lead = leads.then(|| Lead::new(now));
+        self.lead = leads.then(|| Lead::new(now, &self.seen));
         // Whoever leads now has been told nothing.
         self.groups.values_mut().for_each(|group| group.said.report = None);
     }
@@ -106,6 +110,8 @@ impl NodeShards {
     fn tick(&mut self, order: &Order, members: &[NodeId], out: &mut ShardsOut) {
         self.ticks += 1;
         let ticks = self.ticks;
+        self.seen.retain(|txn, _| order.orderer().waits_for(*txn));
+        order.orderer().open().for_each(|(txn, _)| _ = self.seen.entry(txn).or_insert(ticks));
         if ticks.is_multiple_of(AGAIN_TICKS) {
             for (id, group) in &mut self.groups {
                 group.said = Said::default();
@@ -120,6 +126,7 @@ impl NodeShards {
                 }
             }
         }
+        self.leave_to_others(out);
         if let Some(lead) = &mut self.lead {
             let late = |(_, since): &(OrderCommand, u64)| ticks >= since + AGAIN_TICKS;
             let lost: Vec<Ticket> = lead
@@ -139,6 +146,19 @@ impl NodeShards {
         self.answer_void(order, out);
     }
 
+    /// Whoever does not hear of the order cannot lead a shard: it logs no barrier and no branch.
+    ///
+    /// {1 and 2 do not reach each other, and both reach 3; 2 leads the order, and 1 every shard}: each group has a leader that a majority hears, so nobody stands for election, and
+    /// every transaction would wait for ever. Found by the simulator (I20).
+    fn leave_to_others(&mut self, out: &mut ShardsOut) {
+        let Some(since) = self.deaf_since else { return };
+        let deaf = self.ticks - since;
+        if deaf > 0 && deaf.is_multiple_of(DEAF_TICKS) {
+            let led = self.groups.iter().filter(|(_, group)| group.leads);
+            out.core.extend(led.map(|(id, _)| NodeInput::TransferLeadership { group: *id, to: None }));
+        }
+    }
+
     pub(super) fn do_duties(&mut self, order: &Order, out: &mut ShardsOut) {
         // The splits to whose barrier the new shard has come here.
         let is_ready = |(txn, split): &(TxnId, &Split)| {
@@ -153,7 +173,11 @@ impl NodeShards {
         if let Some(lead) = &mut self.lead {
             for command in lead.scribe.due(now, order.orderer()) {
                 if let OrderCommand::Decide { txn, outcome: Outcome::Void } = &command
-                    && lead.must_wait(*txn, order, self.ticks)
+                    && lead.must_wait(
+                        *txn,
+                        order,
+                        self.ticks - self.seen.get(txn).copied().unwrap_or(self.ticks),
+                    )
                 {
                     lead.scribe.settled(&command);
                     continue;
@@ -185,6 +209,14 @@ impl Group {
                 out.proposals.push((id, encoded(&ShardCommand::Branch(txn, branch)), None));
             }
         }
+        // Those behind it can have come to nothing already, and to nothing else: none that this shard has not weighed is done.
+        let said = self.said.void;
+        for txn in replica.next_barriers().filter(|txn| *txn > said) {
+            if order.orderer().part(self.shard, txn) == Part::Void {
+                self.said.void = txn;
+                out.proposals.push((id, encoded(&ShardCommand::Branch(txn, None)), None));
+            }
+        }
         let (newest, said) = (replica.newest(), self.said.barrier);
         for (txn, barrier) in order.barriers(self.shard, newest.max(said)) {
             // {the barrier of a split is lost on its way, that of the next transaction is not}: barriers are taken in order, and it would never be; so what comes behind a
@@ -207,15 +239,15 @@ impl Group {
 }
 
 impl Lead {
-    /// Must a transaction not be void yet, though a shard has not answered in time? A split waits for its shard, however long. And {keys have just been divided, and the new
-    /// groups elect their first leaders}: whoever writes then is not refused, as nobody is by a group whose leader has died a moment ago.
-    fn must_wait(&mut self, txn: TxnId, order: &Order, ticks: u64) -> bool {
-        self.patient.retain(|txn, _| order.orderer().waits_for(*txn));
+    /// Must a transaction not be void yet, that this node has seen for so many ticks, though a shard has not answered in time? A split waits for its shard, however long.
+    /// And {keys have just been divided, and the new groups elect their first leaders}: whoever writes then is not refused, as nobody is by a group whose leader has died a
+    /// moment ago. Whom nobody waits for any more is one that has answered: {a new shard stands at the barrier; an old one has lost its own, and never will}.
+    fn must_wait(&self, txn: TxnId, order: &Order, ticks: u64) -> bool {
         let open = order.orderer().open().find(|(open, _)| *open == txn);
         let is_young = |shard| order.orderer().slices(shard).is_some_and(|slices| slices.end() == 0);
-        let is_patient = open.is_some_and(|(_, open)| open.shards().iter().any(|shard| is_young(*shard)));
-        order.is_split(txn)
-            || is_patient && ticks < self.patient.entry(txn).or_insert(ticks).saturating_add(YOUNG_TICKS)
+        let is_awaited = |shard: &ShardId| is_young(*shard) && !self.scribe.has_verdict(txn, *shard);
+        let is_patient = open.is_some_and(|(_, open)| open.shards().iter().any(is_awaited));
+        order.is_split(txn) || is_patient && ticks < YOUNG_TICKS
     }
 
     /// The order forgets what every member has behind a durable snapshot.

@@ -13,7 +13,7 @@
 use std::{collections::BTreeMap, sync::Arc};
 
 use bytes::Bytes;
-use quorate_consensus::{DecodeError, Position, Reader, ShardId, StateMachine as _, Writer};
+use quorate_consensus::{DecodeError, Membership, Position, Reader, ShardId, StateMachine as _, Writer};
 use quorate_keyspace::{Command, Keyspace, KeyspaceError, Response};
 use quorate_order::{
     Command as OrderCommand, OrderError, Orderer, Outcome, Part, TRANSACTION_SHARDS_MAX, TRANSACTIONS_MAX,
@@ -38,6 +38,15 @@ pub fn found_entry(found: &MapCommand) -> Bytes {
     to.u8(FOUND);
     to.raw(&found.encode());
     to.finish()
+}
+
+/// Who has the shards that a command of the group of keys founds; none if it founds nothing.
+pub(crate) fn founders(command: &Bytes) -> Option<Membership> {
+    if (command.first(), command.get(1)) != (Some(&ORDER), Some(&FOUND)) {
+        return None;
+    }
+    let MapCommand::Found { shards, .. } = MapCommand::decode(&command.slice(2..)).ok()? else { return None };
+    shards.into_iter().next().map(|founder| founder.members)
 }
 
 /// An entry of the order.
@@ -108,6 +117,8 @@ pub struct Order {
     /// What the shards begin as: the keys that there were, which are divided among them, and what concerns all. Once nobody needs it any more, without the keys.
     pub(super) born: Keyspace,
     bodies: BTreeMap<TxnId, Body>,
+    /// Who has the group of keys at the entry that comes next, if whoever drives this says so.
+    members: Option<Membership>,
 }
 
 impl Order {
@@ -126,7 +137,13 @@ impl Order {
             splits: BTreeMap::new(),
             born: keyspace.copy(),
             bodies: BTreeMap::new(),
+            members: None,
         })
+    }
+
+    /// Who has the group of keys at the entry that comes next.
+    pub(crate) fn are_members(&mut self, members: Membership) {
+        self.members = Some(members);
     }
 
     /// How it stands.
@@ -213,6 +230,7 @@ impl Order {
             // It is founded already.
             _ => None,
         };
+        let command = command.map(|command| self.in_its_epoch(at, command));
         // Transactions begin as commands of the keyspace, shards come by foundings and splits, and no split is void.
         if let Some(command) = command.filter(|command| match command {
             OrderCommand::Decide { txn, outcome: Outcome::Void } => !self.is_split(*txn),
@@ -223,6 +241,28 @@ impl Order {
             self.forget_bodies(&command);
         }
         KeysResponse::Ordered
+    }
+
+    /// A decision as it counts at this place: what a steward of leases has begun in an earlier epoch comes to nothing.
+    ///
+    /// {the steward of epoch 3 ends a lease, and the transaction waits for a shard; that of epoch 4 looks at what there is, where the lease still is, and promises a client that
+    /// it lives on; the shard answers}: the lease would end under whoever holds that promise. Whoever leads in epoch 4 looks behind all decisions of epoch 3, so one that counts
+    /// is in what it sees. Found by the simulator (E5).
+    fn in_its_epoch(&self, at: Position, command: OrderCommand) -> OrderCommand {
+        match command {
+            OrderCommand::Decide { txn, outcome: Outcome::Done { .. } }
+                if self.is_of_another_epoch(at, txn) =>
+            {
+                OrderCommand::Decide { txn, outcome: Outcome::Void }
+            }
+            command => command,
+        }
+    }
+
+    fn is_of_another_epoch(&self, at: Position, txn: TxnId) -> bool {
+        let begun = self.bodies.get(&txn).filter(|_| !self.is_split(txn));
+        let command = begun.and_then(|body| Command::decode(&body.command).ok());
+        command.and_then(|command| epoch_of(&command)).is_some_and(|epoch| epoch != at.epoch.0)
     }
 
     fn begin(&mut self, at: Position, bytes: &Bytes) -> KeysResponse {
@@ -260,6 +300,10 @@ impl Order {
         };
         if self.orderer.open().count() >= TRANSACTIONS_MAX {
             return KeysResponse::Undone(Undone::Busy);
+        }
+        // {the members are changed while a split is on its way}: its group would be born with somebody who does not hear of it any more.
+        if self.members.as_ref().is_some_and(|members| split.child_entry().members != *members) {
+            return KeysResponse::Undone(Undone::Unfit);
         }
         // A shard that is not the map's has been there all the same, if its group went on for a while: its number is not given twice.
         if self.orderer.apply(&OrderCommand::Admit(split.child)).is_err() {
@@ -342,7 +386,7 @@ impl Order {
             bodies.insert(txn, Body { at, known: from.varint()?, command: from.bytes()? });
         }
         from.finish()?;
-        Ok(Order { orderer, first, splits, born, bodies })
+        Ok(Order { orderer, first, splits, born, bodies, members: None })
     }
 
     /// About how many bytes its snapshot takes.
@@ -358,6 +402,15 @@ impl Order {
 /// Is it new? Then its shards are founded as its founders say; later, as an operator does.
 pub(crate) fn is_new(keyspace: &Keyspace) -> bool {
     keyspace.number() == 1 && keyspace.view().lease_count() == 0
+}
+
+/// The epoch of the steward who says it.
+fn epoch_of(command: &Command) -> Option<u64> {
+    match command {
+        Command::LeaseExpire { epoch, .. } | Command::LeaseCheckpoint { epoch, .. } => Some(*epoch),
+        Command::As(named) => epoch_of(&named.command),
+        _ => None,
+    }
 }
 
 fn compacts_at(command: &Command) -> Option<i64> {

@@ -112,8 +112,8 @@ pub struct ShardReplica {
     held: Option<Placement>,
 }
 
-/// 1 did not say who has which keys. It is not read: nothing was released that wrote it.
-const VERSION: u8 = 2;
+/// 1 did not say who has which keys, and 2 not which transactions are void. They are not read: nothing was released that wrote them.
+const VERSION: u8 = 3;
 
 impl ShardReplica {
     /// A replica at the beginning of its log. One that `map` does not know has no key before it gets some by a split.
@@ -172,6 +172,11 @@ impl ShardReplica {
     #[must_use]
     pub fn newest(&self) -> TxnId {
         self.lane.newest()
+    }
+
+    /// The transactions at whose barriers it will stand next, in order.
+    pub fn next_barriers(&self) -> impl Iterator<Item = TxnId> {
+        self.lane.next_barriers()
     }
 
     /// Entries that wait behind the barrier.

@@ -12,7 +12,7 @@ use quorate_placement::shards::{Command as MapCommand, Founder, Rule, ShardMap, 
 use super::{KeysNews, Reply, State};
 use crate::{
     KEYS,
-    shards::{FORGOTTEN, KeysResponse, NodeShards, ShardsOut, Undone, Word, found_entry, is_new},
+    shards::{FORGOTTEN, KeysResponse, NodeShards, ShardsOut, Undone, Word, found_entry, founders, is_new},
 };
 
 /// The group of a founded cluster's first shard; those of the others follow.
@@ -74,6 +74,32 @@ impl State {
         }
         let found = founding_of(founding, &members);
         self.propose_own(KEYS, &found_entry(&found), out);
+    }
+
+    /// An entry of the group of keys, as it counts at its place of the log: groups are born there with the members that the group of keys has there, or not at all.
+    ///
+    /// {1 and 8 are the members, and 1 is removed; a founding that was proposed before comes into the log behind the first half of that change}: 1 would be needed in the new
+    /// groups, and never hear of them. Found by the simulator (I20).
+    ///
+    /// Every replica comes to the same. One that joined, and has read of no change of members so far, does not know who they are; but whoever proposes takes members of whom it
+    /// knows that they are committed, and before the first change those are the first ones.
+    pub(super) fn with_members_of_now(&mut self, mut entry: Entry) -> Entry {
+        let members = self.keys.membership();
+        if members.voters().is_empty() {
+            return entry;
+        }
+        if self.keys.machine().order().is_some() {
+            let members = members.clone();
+            if let Some(order) = self.keys.machine_mut().order_mut() {
+                order.are_members(members);
+            }
+        } else if let Payload::Command(bytes) = &entry.payload
+            && let Ok(tagged) = TaggedCommand::decode(bytes.clone())
+            && founders(&tagged.command).is_some_and(|founders| founders != *members)
+        {
+            entry.payload = Payload::Noop;
+        }
+        entry
     }
 
     /// Is the entry a command over shards that is to be done once only? If so, the last transaction that had begun before it.
@@ -142,7 +168,8 @@ impl State {
             Some(shards) => shards.open_new(order, &mut done),
             None => {
                 let mut shards = NodeShards::open(order, self.identity.node, self.identity.life, &mut done);
-                shards.new_order_leader(self.agreement.leader == Some(self.identity.node));
+                let leader = self.agreement.leader;
+                shards.new_order_leader(leader == Some(self.identity.node), leader.is_some());
                 self.shards = Some(shards);
             }
         }
@@ -263,7 +290,7 @@ impl State {
     pub(super) fn shards_role(&mut self, group: GroupId, change: RoleChange, out: &mut StateOutputs<Reply>) {
         let Some(shards) = &mut self.shards else { return };
         if group == KEYS {
-            shards.new_order_leader(change.role == Role::Leader);
+            shards.new_order_leader(change.role == Role::Leader, change.leader.is_some());
         } else if shards.has(group) {
             shards.role(group, change);
         } else {
