@@ -58,7 +58,7 @@ cargo xtask differential --operations N --seeds M --first-seed S   the same rand
 cargo xtask differential --smoke       fifteen hundred of them, not for the ledger
 cargo xtask etcd-differential --calls N --seeds M --seed S --shards K   the same random calls of etcd's to ours, with its keys in K shards, and a real etcd (needs Debian's etcd-server); at the end --ledger: into the ledger, --go-on: does not stop at a difference
 cargo xtask etcd-differential --smoke  fifteen hundred of them, not for the ledger
-cargo xtask sim --engine E --seeds N --first-seed S   a campaign of the simulator; a rare state that was never reached fails it
+cargo xtask sim --engine E --seeds N --first-seed S [--shards]   a campaign of the simulator; a rare state that was never reached fails it; with --shards the keys are divided
 cargo xtask torture --kills N --shards K   kill -9 and restart real processes under load; the history is checked
 cargo xtask torture --minutes M --engine raft|zab|both --seed S   real servers, each in a network and on a disk of its own (root), in every kind of trouble at once; ten workloads are checked
 cargo xtask torture --minutes M --faults kill,pause,rolling,partition,degrade,rate,clock,full-disk,fail-sync,hang-sync,power,damage,member,transfer   some of the trouble
@@ -121,9 +121,12 @@ fn main() -> ExitCode {
                 _ => etcd_differential::Then::Stop,
             },
         ),
-        Some("sim") => {
-            campaign::run(text("--engine", "raft"), number("--seeds", 10_000), number("--first-seed", 1))
-        }
+        Some("sim") => campaign::run(
+            text("--engine", "raft"),
+            number("--seeds", 10_000),
+            number("--first-seed", 1),
+            arguments.iter().any(|argument| argument == "--shards"),
+        ),
         Some("torture") => torture::run(&arguments[1..]),
         Some("power") => power::run(number("--losses", 50), true),
         Some("hostile") if arguments.get(1).is_some_and(|flag| flag == "--hold") => {

@@ -21,9 +21,15 @@ pub(crate) fn run() -> Fallible<()> {
         zkcli::run(on)?;
     }
     differential::smoke(1)?;
-    for (engine, seeds) in [("raft", "1000"), ("zab", "1000")] {
+    for (engine, seeds, shards) in [
+        ("raft", "1000", None),
+        ("zab", "1000", None),
+        ("raft", "100", Some("--shards")),
+        ("zab", "100", Some("--shards")),
+    ] {
         let status = Command::new(binary())
             .args(["sim", "--engine", engine, "--seeds", seeds, "--first-seed", "1"])
+            .args(shards)
             .status()?;
         if !status.success() {
             return Err("the simulator found something; its last lines say how to see it".into());

@@ -387,6 +387,9 @@ pub(crate) struct Sim {
     /// The seed of the first run; the others follow it
     #[arg(long, value_name = "SEED", default_value_t = 1)]
     pub(crate) first_seed: u64,
+    /// Divide the keys among shards, before a run or in the middle of it, and split them
+    #[arg(long)]
+    pub(crate) shards: bool,
     /// Plant this bug, to see it found (only in builds with planted bugs)
     #[arg(long, value_name = "ID")]
     pub(crate) plant: Option<String>,
@@ -472,7 +475,7 @@ mod tests {
         assert!(parse("quorate bench put --clients 10 --duration 2s --target leader").is_ok());
         assert!(parse("quorate dev --nodes 5 --data ./mine").is_ok());
         assert!(
-            parse("quorate sim --seeds 10 --first-seed 4 --plant E07 --trace --jobs 2 --require-all --twice")
+            parse("quorate sim --seeds 10 --first-seed 4 --shards --plant E07 --trace --jobs 2 --require-all --twice")
                 .is_ok()
         );
     }

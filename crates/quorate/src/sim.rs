@@ -49,6 +49,7 @@ pub(crate) fn sim(wanted: &Sim) -> Result<ExitCode, Failed> {
         seeds: wanted.seeds,
         first_seed: wanted.first_seed,
         engine: if wanted.engine == "zab" { EngineKind::Zab } else { EngineKind::Raft },
+        shards: wanted.shards,
         plant: wanted.plant.clone(),
         trace: wanted.trace,
         require_all: wanted.require_all || wanted.seeds >= SEEDS_REACH_ALL,
@@ -85,7 +86,8 @@ pub(crate) fn sim(wanted: &Sim) -> Result<ExitCode, Failed> {
         }
     }
     text.push_str(&summary.to_string());
-    for report in summary.failures.iter().take(LINKS_MAX) {
+    // The Lab shows no shards.
+    for report in summary.failures.iter().filter(|_| !wanted.shards).take(LINKS_MAX) {
         text.push_str(&to_watch(&wanted.engine, report.seed, wanted.plant.as_deref()));
     }
     print(text.as_bytes());

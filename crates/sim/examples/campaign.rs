@@ -1,4 +1,4 @@
-//! Runs seeds from the command line: `campaign [--engine NAME] [--seeds N] [--first-seed S] [--jobs J] [--plant ID] [--trace] [--require-all] [--actions]`.
+//! Runs seeds from the command line: `campaign [--engine NAME] [--seeds N] [--first-seed S] [--jobs J] [--plant ID] [--shards] [--trace] [--require-all] [--actions]`.
 #![allow(clippy::disallowed_methods, clippy::disallowed_types, reason = "reports how fast it was")]
 
 use std::{io::Write, time::Instant};
@@ -26,6 +26,7 @@ fn main() {
                     [EngineKind::Raft, EngineKind::Zab].into_iter().find(named).expect("raft or zab");
             }
             "--plant" => options.plant = args.next(),
+            "--shards" => options.shards = true,
             "--trace" => options.trace = true,
             "--require-all" => options.require_all = true,
             "--actions" => actions = true,

@@ -1,7 +1,7 @@
 //! The clients' side of a run: whom they ask, how requests reach hosts, and what comes back.
 
 use quorate_consensus::{Random, Role, fingerprint_of};
-use quorate_node::{NodeInput, Origin, TaggedCommand, Ticket, ToState};
+use quorate_node::{NodeInput, Origin, Ticket, ToState};
 use quorate_service::{KEYS, Reply};
 
 use crate::{
@@ -12,6 +12,7 @@ use crate::{
     operator::Waiter,
     plan::KEYS_PLACE,
     schedule::Time,
+    shards::By,
     world::{Event, World},
 };
 
@@ -79,6 +80,10 @@ impl World {
     }
 
     pub(crate) fn request(&mut self, client: usize, attempt: u64) {
+        self.request_by(client, attempt, By::Shard);
+    }
+
+    pub(crate) fn request_by(&mut self, client: usize, attempt: u64, by: By) {
         let now = self.now();
         let Some(current) = self.clients[client].current.as_ref().filter(|c| c.attempt == attempt) else {
             return;
@@ -105,8 +110,8 @@ impl World {
             Some(command) => {
                 self.origins.insert((id, life, ticket.0), (operation, call));
                 let origin = Origin { node: id, life, ticket };
-                let command = TaggedCommand::encode(Some(origin), tag, |to| to.raw(&command.encode()));
-                NodeInput::Propose { group: KEYS, ticket, command }
+                let (group, command) = self.proposal(host, (origin, tag), &command, by);
+                NodeInput::Propose { group, ticket, command }
             }
             None if call.is_serializable() => {
                 process.to_state.push_back(ToState::ReadLocal { group: KEYS, ticket });
@@ -122,10 +127,14 @@ impl World {
         let now = self.now();
         let Some(process) = &mut self.hosts[host].process else { return };
         let Some(waiter) = process.waiters.remove(&ticket.0) else { return };
+        if self.goes_by_the_order(waiter, &told) {
+            return;
+        }
         let (client, attempt) = match waiter {
             Waiter::Client { client, attempt } => (client, attempt),
             Waiter::Tree { lane, request } => return self.tree_told(host, (lane, request), told),
             Waiter::Keys(lane) => return self.keys_told(host, lane, told),
+            Waiter::Shards => return self.shards_told(&told),
             Waiter::Operator { .. } | Waiter::Join { .. } => return self.operator_told(host, waiter, told),
         };
         let leads = self.checker.keys().status(host).role == Role::Leader;

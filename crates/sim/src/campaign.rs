@@ -11,7 +11,7 @@ use quorate_consensus::EngineKind;
 use crate::{
     invariants::Violation,
     marks::{Marks, Pairs},
-    run::{Report, canary, run_seed},
+    run::{Report, canary, run_seed, run_sharded_seed},
     schedule::SECONDS,
 };
 
@@ -24,6 +24,8 @@ pub struct Options {
     pub first_seed: u64,
     /// Which engine drives the keys; the records have Raft.
     pub engine: EngineKind,
+    /// The keys are divided among shards, before the run or in it.
+    pub shards: bool,
     /// A bug to plant, in builds that can.
     pub plant: Option<String>,
     /// Keep the events of failing seeds in words.
@@ -90,7 +92,11 @@ const PAIRS_FROM_SEEDS: u64 = 20_000;
 impl Summary {
     /// What was never reached, and, in a campaign that is long enough, which faults never met.
     fn missing(&self) -> Vec<String> {
-        let marks = self.marks.missing(self.options.engine).into_iter().map(|mark| mark.name().to_owned());
+        let marks = self
+            .marks
+            .missing(self.options.engine, self.options.shards)
+            .into_iter()
+            .map(|mark| mark.name().to_owned());
         let pairs = (self.seeds >= PAIRS_FROM_SEEDS).then(|| self.pairs.missing()).into_iter().flatten();
         let pairs = pairs.map(|(one, other)| format!("{} and {} in one run", one.name(), other.name()));
         marks.chain(pairs).collect()
@@ -101,7 +107,8 @@ impl Summary {
 #[must_use]
 pub fn replay_command(options: &Options, seed: u64) -> String {
     let plant = options.plant.as_ref().map(|id| format!(" --plant {id}")).unwrap_or_default();
-    format!("quorate sim --engine {} --seeds 1 --first-seed {seed}{plant} --trace", options.engine)
+    let shards = if options.shards { " --shards" } else { "" };
+    format!("quorate sim --engine {}{shards} --seeds 1 --first-seed {seed}{plant} --trace", options.engine)
 }
 
 /// Runs all seeds, several at a time.
@@ -142,11 +149,12 @@ pub fn campaign(options: &Options, progress: &mut dyn FnMut(&Progress<'_>)) -> S
 
 fn run_one(options: &Options, seed: u64) -> Report {
     plant(options.plant.as_deref());
-    let mut report = run_seed(options.engine, seed, options.trace);
+    let run = if options.shards { run_sharded_seed } else { run_seed };
+    let mut report = run(options.engine, seed, options.trace);
     if options.twice {
         plant(options.plant.as_deref());
         // The second time in words: to look closely must not change what happens.
-        let again = run_seed(options.engine, seed, true);
+        let again = run(options.engine, seed, true);
         report.violations.extend(differs(&report, &again));
     }
     report
@@ -188,8 +196,9 @@ impl fmt::Display for Summary {
         let last = self.options.first_seed + self.options.seeds.saturating_sub(1);
         writeln!(
             f,
-            "engine {}, seeds {} to {last}: {} run, {} failed",
+            "engine {}{}, seeds {} to {last}: {} run, {} failed",
             self.options.engine,
+            if self.options.shards { ", divided keys" } else { "" },
             self.options.first_seed,
             self.seeds,
             self.failures.len()

@@ -11,13 +11,14 @@ use quorate_keyspace::{
     Range, Reply as KeysReply, Response, Txn, View,
 };
 use quorate_node::{Answer, Outcome as NodeOutcome, SessionTag};
-use quorate_service::Reply;
+use quorate_service::{Reply, shards::Undone};
 
 use crate::{
     history::{Call, Key, Operation, Outcome, PAIR, Seen},
     marks::{Mark, Marks},
     plan::Shape,
     schedule::{MICROS, MILLIS, Time},
+    shards::as_answer,
 };
 
 /// Keys that single operations use.
@@ -258,10 +259,19 @@ impl Client {
                 }
                 Ok(outcome)
             }
-            // Of the cluster's records and the tree no client asks, and the keys are not divided.
-            Told::Reply(
-                Reply::Meta(_) | Reply::MetaView(_) | Reply::Tree(_) | Reply::TreeView(_) | Reply::Undone(_),
-            ) => Err(Move::Ignore),
+            // It was begun under its session, and will not be once more.
+            Told::Reply(Reply::Undone(undone)) if undone != Undone::Unknown && current.tag.is_some() => {
+                let in_doubt = current.in_doubt;
+                self.session = Some((self.random.next_u64(), 1));
+                Ok(if in_doubt { Outcome::Unknown } else { Outcome::Failed })
+            }
+            Told::Reply(Reply::Undone(undone)) => {
+                self.told(attempt, Told::Answer(as_answer(undone)), now, hosts, marks)
+            }
+            // Of the cluster's records and the tree no client asks.
+            Told::Reply(Reply::Meta(_) | Reply::MetaView(_) | Reply::Tree(_) | Reply::TreeView(_)) => {
+                Err(Move::Ignore)
+            }
             Told::Answer(Answer::Unknown | Answer::Stopped) => {
                 current.in_doubt = true;
                 if current.call.is_write() && current.tag.is_none() && !planted!("X01") {

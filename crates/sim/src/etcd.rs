@@ -78,12 +78,13 @@ pub struct KeysShape {
 impl KeysShape {
     /// A third of the runs have watches and leases.
     pub(crate) fn draw(random: &mut Random) -> Option<KeysShape> {
-        if !random.chance(1, 3) {
-            return None;
-        }
+        random.chance(1, 3).then(|| KeysShape::drawn(random))
+    }
+
+    pub(crate) fn drawn(random: &mut Random) -> KeysShape {
         let pace = random.below(REST_MAX_US.len() as u64);
         let mut one_of = |of: [u64; 3]| of[random.below(3) as usize];
-        Some(KeysShape {
+        KeysShape {
             watchers: one_of([1, 2, 4]) as usize,
             actors: one_of([1, 2, 3]) as usize,
             rest_max_us: REST_MAX_US[pace as usize],
@@ -96,7 +97,7 @@ impl KeysShape {
             progress_ms: one_of([150, 600, 3_000]),
             waiting_max: one_of([2, 8, 1 << 16]) as usize,
             leases: one_of([2, 2, 9]),
-        })
+        }
     }
 }
 

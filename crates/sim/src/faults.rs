@@ -148,6 +148,10 @@ actions! {
     Hold "hold" { frame: u64, ms: u64 },
     /// The frame with this number arrives a second time, so much later.
     Twice "twice" { frame: u64, ms: u64 },
+    /// The keys are divided among so many shards, if they are not.
+    DivideKeys "divide-keys" { shards: u64 },
+    /// The shard in this place of the map, counted round and round, is split.
+    SplitShard "split-shard" { place: u64 },
 }
 
 struct Value(String);

@@ -6,6 +6,7 @@ use quorate_service::{META, Reply, State, TREE, znodes::View};
 
 use crate::{
     etcd::{self, Sums},
+    shards::is_shard,
     zoo::News,
 };
 
@@ -45,8 +46,10 @@ impl After {
         match (group, state.tree()) {
             (META, _) => of(state.meta(), group, restored),
             (TREE, Some(tree)) => After { view: Some(tree.machine().view()), ..of(tree, group, restored) },
+            // What is shown of divided keys is no matter of the order's log alone.
             _ => {
-                let sums = keys.then(|| Sums::of(&state.keys().machine().view()));
+                let alone = keys && state.keys().machine().alone().is_ok();
+                let sums = alone.then(|| Sums::of(&state.keys().machine().view()));
                 After { keys: sums, ..of(state.keys(), group, restored) }
             }
         }
@@ -59,6 +62,8 @@ pub(crate) struct Half {
     pub(crate) state: State,
     /// For the checker, which takes them out.
     pub(crate) after: Vec<After>,
+    /// And what it shows of divided keys.
+    pub(crate) shown: Vec<(u64, Sums)>,
     /// What is said of the tree, in a run that has one.
     pub(crate) news: Option<News>,
     /// What is said of the keys, in a run that has watches and leases.
@@ -67,14 +72,15 @@ pub(crate) struct Half {
 
 impl Half {
     pub(crate) fn new(state: State, news: Option<News>, keys_news: Option<etcd::News>) -> Half {
-        Half { state, after: Vec::new(), news, keys_news }
+        Half { state, after: Vec::new(), shown: Vec::new(), news, keys_news }
     }
 
     /// Gives the service its input as it is, in the batches in which it came.
     pub(crate) fn handle(&mut self, input: ToState, out: &mut StateOutputs<Reply>) {
         let restored = match &input {
-            ToState::Restore { group, .. } => Some(*group),
-            ToState::SnapshotDue { .. }
+            ToState::Restore { group, .. } if !is_shard(*group) => Some(*group),
+            ToState::Restore { .. }
+            | ToState::SnapshotDue { .. }
             | ToState::Entries { .. }
             | ToState::ReadSafe { .. }
             | ToState::ReadLocal { .. }
@@ -84,6 +90,7 @@ impl Half {
             | ToState::Kept { .. }
             | ToState::Membership { .. } => None,
         };
+        let places = matches!(input, ToState::Entries { .. } | ToState::Restore { .. });
         let said = out.core.len();
         let keys = self.keys_news.is_some();
         let after = &mut self.after;
@@ -94,6 +101,9 @@ impl Half {
             && !out.core[said..].iter().any(failed)
         {
             self.after.push(After::note(&self.state, group, true, keys));
+        }
+        if places && let Some(shards) = self.state.shards().filter(|shards| shards.is_whole()) {
+            self.shown.push((shards.revision(), Sums::of(&shards.view())));
         }
         // A snapshot is due when the log outgrows the state, and a state that keeps its history grows for as long as the run does. Here it counts for a
         // part of its size, so that snapshots stay frequent to the end of a run.

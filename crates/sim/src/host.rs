@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, VecDeque};
 
 use quorate_consensus::{ClusterId, Duration, Incarnation, NodeId, Random};
 use quorate_node::{Config, GroupConfig, Limits, Node, NodeInput, Outputs, StateOutputs, ToState};
-use quorate_service::{Bootstrap, Identity, KEYS, META, Reply, State};
+use quorate_service::{Bootstrap, Founding, Identity, KEYS, META, Reply, State};
 
 use crate::{
     clock::Clock,
@@ -208,6 +208,9 @@ impl Host {
             client_urls: vec![format!("http://n{}:2", self.id)],
         };
         let mut state = State::new(identity, self.bootstrap.clone());
+        if let Some(shards) = &shape.shards {
+            state = state.with_founding(Some(Founding { shards: shards.founded, engine: shards.engine }));
+        }
         let (mut news, mut keys_news) = (None, None);
         if shape.keys.is_some() {
             let (told, heard) = std::sync::mpsc::channel();

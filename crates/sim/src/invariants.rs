@@ -35,6 +35,7 @@ use crate::{
     plan::{KEYS_PLACE, Shape},
     reference::{Committed, Execution, Origins, Reference},
     schedule::Time,
+    shards::Show,
 };
 use quorate_service::TREE;
 
@@ -255,7 +256,7 @@ impl Oracle {
 pub(crate) struct Checker {
     pub(crate) findings: Findings,
     pub(crate) disks: Disks,
-    /// In the order of [`Shape::groups`].
+    /// In the order of [`Shape::groups`], and those of shards as they come.
     oracles: Vec<Oracle>,
 }
 
@@ -271,7 +272,7 @@ impl Checker {
         };
         Checker {
             findings: Findings::default(),
-            disks: Disks::new(shape.hosts() as usize),
+            disks: Disks::new(shape.hosts() as usize, shape.groups_on_disk()),
             oracles: shape.groups().iter().map(oracle).collect(),
         }
     }
@@ -330,7 +331,14 @@ impl Checker {
     }
 
     /// Looks at the groups of a host that may have changed.
-    pub(crate) fn after_run(&mut self, host: usize, hosts: &[Host], origins: &Origins, marks: &mut Marks) {
+    pub(crate) fn after_run(
+        &mut self,
+        host: usize,
+        hosts: &[Host],
+        origins: &Origins,
+        marks: &mut Marks,
+        shape: &Shape,
+    ) {
         let Some(process) = &hosts[host].process else { return };
         for oracle in &mut self.oracles {
             let version = process.node.status_version(oracle.group);
@@ -340,6 +348,54 @@ impl Checker {
             }
             let (group, disks, findings) = (oracle.group, &mut self.disks, &mut self.findings);
             oracle.after_run(version, &mut Scene { group, host, hosts, origins, disks, findings, marks });
+        }
+        if shape.shards.is_some() {
+            self.place(origins, marks, shape);
+        }
+    }
+
+    /// Executes what has its place by now of keys that are divided, and has oracles for the groups that have come.
+    fn place(&mut self, origins: &Origins, marks: &mut Marks, shape: &Shape) {
+        let version = self.records().version();
+        let (keys, shards) = self.oracles[KEYS_PLACE..].split_first_mut().expect("the keys have an oracle");
+        let Some(reference) = keys.execution.reference_mut() else { return };
+        let Some(placed) = &mut reference.placed else { return };
+        for oracle in shards {
+            let group = oracle.group;
+            if let Some(log) = oracle.execution.shard() {
+                placed.take_items(group, log.take());
+            }
+        }
+        let born = placed.take_born();
+        for wrong in reference.advance(origins, marks) {
+            self.findings.add(wrong.id, None, wrong.what);
+        }
+        for (group, birth) in born {
+            marks.hit(Mark::ShardBorn);
+            self.oracles.push(Oracle { born_at: Some(version), ..Oracle::new(group, shape, birth) });
+        }
+    }
+
+    /// What a host shows of divided keys.
+    pub(crate) fn shown(&mut self, host: usize, shows: Vec<Show>) {
+        let Some(reference) = self.oracles[KEYS_PLACE].execution.reference_mut() else { return };
+        for show in shows {
+            if let Err(wrong) = reference.shown.judge(host, show) {
+                self.findings.add(wrong.id, Some(host), wrong.what);
+            }
+        }
+    }
+
+    /// P4, of a host.
+    pub(crate) fn check_shown(&mut self, host: usize) {
+        let reference = self.reference();
+        let is_behind = reference.placed.as_ref().is_some_and(|placed| !placed.is_done());
+        let verdict = reference.placed.as_ref().map_or(Ok(()), |_| reference.shown.shows_all(host));
+        if is_behind {
+            self.findings.add("P4", None, "what the order has decided stands in no shard's log".to_owned());
+        }
+        if let Err(wrong) = verdict {
+            self.findings.add(wrong.id, Some(host), wrong.what);
         }
     }
 

@@ -183,6 +183,16 @@ marks! {
     LeaseTimeTold "etcd: client told how long its lease will live",
     LeaseStewardStale "etcd: the word of an earlier epoch's steward refused",
     PutWithoutLease "etcd: put refused, for its lease has ended",
+    // Keys that are divided among shards.
+    ShardBorn "shards: group of a shard has come",
+    ShardsChanged "shards: keys went from one shard to another",
+    ShardChangeTold "shards: whoever had keys divided or a shard split was told so",
+    ShardChangeRefused "shards: a change refused, for another one is under way",
+    TurnProposed "shards: write given to the shard that has its keys",
+    TurnPlaced "shards: write of one shard placed",
+    TurnMoved "shards: write refused by a shard whose keys had moved, and given to the order",
+    TxnPlaced "shards: transaction over shards placed",
+    TxnRefused "shards: transaction over shards refused",
     // Checkers.
     WglChecked "checker: history searched for a linearization",
     WglGaveUp "checker: search given up",
@@ -195,6 +205,16 @@ impl Mark {
     /// Kinds of fault.
     fn faults() -> impl Iterator<Item = Mark> {
         Mark::ALL.iter().copied().filter(|mark| mark.name().starts_with("fault: "))
+    }
+
+    /// Can only runs reach it whose keys are divided?
+    fn is_of_shards(self) -> bool {
+        self.name().starts_with("shards: ")
+    }
+
+    /// Can only runs reach it that have ZooKeeper's tree?
+    fn is_of_tree(self) -> bool {
+        self.name().starts_with("tree: ")
     }
 
     /// Can only runs reach it whose keys are on ZAB?
@@ -239,14 +259,16 @@ impl Marks {
 
     /// Those never reached, but for the ones that need not be: runs whose keys are on Raft have no epochs. On ZAB nothing else is left out.
     #[must_use]
-    pub fn missing(&self, engine: EngineKind) -> Vec<Mark> {
+    pub fn missing(&self, engine: EngineKind, sharded: bool) -> Vec<Mark> {
         let optional = [Mark::WglGaveUp, Mark::TooFewLeft];
         // A star is no place for ZAB's elections (see `lasting`).
         let needed = |mark: &Mark| match engine {
             EngineKind::Raft => !optional.contains(mark) && !mark.is_of_zab(),
             EngineKind::Zab => !optional.contains(mark) && *mark != Mark::StarForEver,
         };
-        Mark::ALL.iter().copied().filter(|mark| self.get(*mark) == 0 && needed(mark)).collect()
+        // Runs have either shards or the tree.
+        let has = |mark: &Mark| if sharded { !mark.is_of_tree() } else { !mark.is_of_shards() };
+        Mark::ALL.iter().copied().filter(|mark| self.get(*mark) == 0 && needed(mark) && has(mark)).collect()
     }
 
     /// Faults that struck, over all kinds.
@@ -298,7 +320,9 @@ impl Pairs {
 impl fmt::Display for Marks {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let zab = Mark::ALL.iter().any(|mark| mark.is_of_zab() && self.get(*mark) > 0);
-        for mark in Mark::ALL.iter().filter(|mark| zab || !mark.is_of_zab()) {
+        let sharded = Mark::ALL.iter().any(|mark| mark.is_of_shards() && self.get(*mark) > 0);
+        let has = |mark: &Mark| if sharded { !mark.is_of_tree() } else { !mark.is_of_shards() };
+        for mark in Mark::ALL.iter().filter(|mark| (zab || !mark.is_of_zab()) && has(mark)) {
             writeln!(f, "{:>12}  {}", self.get(*mark), mark.name())?;
         }
         Ok(())

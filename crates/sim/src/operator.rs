@@ -16,6 +16,7 @@ use crate::{
     clients::Told,
     faults::Action,
     host::{Host, Process, Standing},
+    invariants::Oracle,
     marks::Mark,
     schedule::MILLIS,
     world::{Event, World},
@@ -32,6 +33,8 @@ pub(crate) enum Waiter {
     Tree { lane: u64, request: u64 },
     /// A host's own front end of the keys, or a client of it.
     Keys(crate::etcd::Lane),
+    /// Whoever has asked for a change of the shards.
+    Shards,
     /// A host that joins, for the list of members.
     Join { host: usize, id: NodeId },
 }
@@ -112,6 +115,7 @@ impl World {
 
     fn transfer(&mut self, to: u64) {
         let group = if self.operator.random.chance(1, 4) { META } else { KEYS };
+        let group = self.aimed_shard().map_or(group, Oracle::group);
         let leader = self.checker.group(group).and_then(|oracle| oracle.leader(&self.hosts));
         let to = self.hosts.get(to as usize).map(|host| host.id);
         if let Some(leader) = leader {
@@ -240,7 +244,7 @@ impl World {
     /// A host has an answer for the operator, or for a host that joins.
     pub(crate) fn operator_told(&mut self, host: usize, waiter: Waiter, told: Told) {
         match waiter {
-            Waiter::Client { .. } | Waiter::Tree { .. } | Waiter::Keys(_) => {}
+            Waiter::Client { .. } | Waiter::Tree { .. } | Waiter::Keys(_) | Waiter::Shards => {}
             Waiter::Join { host: joins, id } => {
                 if let Told::Reply(Reply::MetaView(view)) = told
                     && view.member(id).is_some()

@@ -11,6 +11,7 @@ use crate::{
     faults::{Action, Planned, Who},
     lasting::Lasting,
     schedule::{MILLIS, SECONDS, Time},
+    shards::{self, ShardsShape},
     storms::storm,
     zoo::TreeShape,
 };
@@ -50,6 +51,8 @@ pub struct Shape {
     pub tree: Option<TreeShape>,
     /// Watches and leases and their clients, in the runs that have them.
     pub keys: Option<KeysShape>,
+    /// How the keys are divided among shards, in the runs whose keys are.
+    pub shards: Option<ShardsShape>,
     /// What stays broken for ever, in the runs that have such a thing.
     pub lasting: Option<Lasting>,
     /// Bytes of one batch of entries for the state half, at most.
@@ -69,6 +72,9 @@ impl Shape {
         match (group, &self.tree) {
             (META, _) => EngineKind::Raft,
             (TREE, Some(tree)) => tree.engine,
+            (group, _) if shards::is_shard(group) => {
+                self.shards.as_ref().map_or(self.engine, |shards| shards.engine)
+            }
             _ => self.engine,
         }
     }
@@ -79,15 +85,32 @@ impl Shape {
         self.engine_of(group) == EngineKind::Zab && self.zab.counter_max < u64::from(u32::MAX)
     }
 
-    /// The groups of the cluster, in the order in which everything here keeps them.
+    /// The groups that the cluster is founded with, and the tree, in the order in which everything here keeps them.
     #[must_use]
     pub fn groups(&self) -> &'static [GroupId] {
         if self.tree.is_some() { &GROUPS } else { &GROUPS[..GROUPS.len() - 1] }
+    }
+
+    /// The groups of which there may be something on its disks.
+    #[must_use]
+    pub(crate) fn groups_on_disk(&self) -> &'static [GroupId] {
+        if self.shards.is_some() { &GROUPS_OF_SHARDS } else { self.groups() }
     }
 }
 
 /// All groups that a cluster may have; the tree comes last, for not every run has it.
 pub(crate) const GROUPS: [GroupId; 3] = [META, KEYS, TREE];
+/// And with those that a cluster of divided keys may get.
+pub(crate) const GROUPS_OF_SHARDS: [GroupId; 2 + shards::MOST] = {
+    let mut groups = [META; 2 + shards::MOST];
+    groups[KEYS_PLACE] = KEYS;
+    let mut place = 2;
+    while place < groups.len() {
+        groups[place] = GroupId(shards::FIRST.0 + place as u64 - 2);
+        place += 1;
+    }
+    groups
+};
 /// Where the keys stand among them.
 pub(crate) const KEYS_PLACE: usize = 1;
 
@@ -125,6 +148,7 @@ pub(crate) fn shape(random: &mut Random) -> Shape {
         zab: zab(random),
         tree: None,
         keys: None,
+        shards: None,
         lasting: None,
         apply_batch_bytes_max: 4 << 20,
     }
@@ -318,8 +342,15 @@ pub(crate) fn share(engine: EngineKind, seed: u64, wanted: &[u64]) -> u64 {
     1 + (theirs * 100 / on.len()) as u64
 }
 
-/// The faults of a seed's run.
+/// The faults of a seed's run, and what is done to its shards.
 pub(crate) fn faults(shape: &Shape, seed: &Random) -> Vec<Planned> {
+    let mut actions = faults_alone(shape, seed);
+    actions.extend(shards::changes(shape, &mut seed.fork(19)));
+    actions.sort_by_key(|planned| planned.at);
+    actions
+}
+
+fn faults_alone(shape: &Shape, seed: &Random) -> Vec<Planned> {
     let mut random = seed.fork(16);
     if has_edge(shape, &mut random) {
         return crate::rare::lease_edge(shape, &mut random);

@@ -9,6 +9,7 @@ use crate::{
     host::{Standing, Timer},
     marks::Mark,
     schedule::{MICROS, Time},
+    shards::Show,
     world::{Event, World},
 };
 
@@ -87,7 +88,7 @@ impl World {
                 self.checker.stood(host, self.hosts[host].id, *group, change.epoch);
             }
         }
-        self.checker.after_run(host, &self.hosts, &self.origins, &mut self.marks);
+        self.checker.after_run(host, &self.hosts, &self.origins, &mut self.marks, &self.shape);
         let (hosts, groups, cuts) = (&self.hosts, self.shape.groups(), &self.network);
         self.trace.film(|film| {
             if recovered {
@@ -230,6 +231,11 @@ impl World {
         if self.lies && host == 0 {
             after.iter_mut().for_each(|after| after.digest ^= 1);
         }
+        let shown = std::mem::take(&mut process.half.shown);
+        let life = this.life;
+        let shows = shown.into_iter().map(|(revision, sums)| Show { life, revision, sums });
+        self.checker.shown(host, shows.collect());
+        let Some(process) = &self.hosts[host].process else { return };
         let waiting = process.to_state.len();
         self.trace.event(now, 6, host as u64, after.last().map_or(0, |after| after.digest));
         self.checker.after_apply(host, &after, &mut self.marks);

@@ -3,10 +3,12 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use quorate_consensus::{Entry, Epoch, GroupId, Membership, NodeId, Payload, StateMachine};
+use bytes::Bytes;
+use quorate_consensus::{Entry, Epoch, GroupId, Membership, NodeId, Payload, Position, StateMachine};
 use quorate_node::{Applied, Replica, TaggedCommand};
 use quorate_service::{
     META, TREE,
+    keyspace::{KeyspaceError, Reply, Response},
     placement::{Placement, View},
 };
 
@@ -14,7 +16,9 @@ use crate::{
     etcd::Ledger,
     half::After,
     history::{Call, Model, Truth},
+    marks::{Mark, Marks},
     plan::Shape,
+    shards::{Due, Origin, Placed, ShardLog, Shown, is_of_order, is_shard, owns},
     zoo::{Log, Wrong},
 };
 
@@ -53,6 +57,11 @@ pub(crate) struct Reference {
     ledger: Option<Box<Ledger>>,
     /// The revisions that writes took which are not in the clients' history.
     pub(crate) others: BTreeSet<u64>,
+    /// The sequence of what is committed in the order and in all shards, once the keys are divided.
+    pub(crate) placed: Option<Box<Placed>>,
+    /// Who is in the group, at the end of what is executed.
+    members: Membership,
+    pub(crate) shown: Shown,
 }
 
 pub(crate) type Origins = BTreeMap<(NodeId, u64, u64), (u64, Call)>;
@@ -78,6 +87,9 @@ impl Reference {
         let index = entry.position.index.0;
         let mut step = Step::default();
         let mut told = false;
+        if let Payload::Membership(membership) = &entry.payload {
+            self.members = membership.clone();
+        }
         if let Payload::Command(bytes) = &entry.payload
             && let Ok(tagged) = TaggedCommand::decode(bytes.clone())
         {
@@ -101,6 +113,20 @@ impl Reference {
                     run
                 }
             };
+            if run && let Some(placed) = &mut self.placed {
+                let origin = tagged.origin.map(|origin| (origin.node, origin.life, origin.ticket.0));
+                placed.take(entry.position, origin, &tagged.command, &self.members);
+            }
+            if self.placed.is_none() && self.ledger.is_some() {
+                self.placed =
+                    Placed::found(&tagged.command, self.model.revision, &self.members).map(Box::new);
+                told = self.placed.is_some();
+            }
+            if self.placed.is_some() {
+                return self.ordered(step, told);
+            }
+            // Before there are shards, an entry of their order does nothing.
+            let run = run && !is_of_order(&tagged.command);
             if let (true, Some(ledger), Some(origin)) = (run, &mut self.ledger, tagged.origin) {
                 let origin = (origin.node, origin.life, origin.ticket.0);
                 let twice = ledger.execute(entry.position, origin, &tagged.command);
@@ -115,6 +141,9 @@ impl Reference {
                 }
             }
         }
+        if self.placed.is_some() {
+            return self.ordered(step, false);
+        }
         if let Some(ledger) = &mut self.ledger {
             if !told {
                 ledger.skip();
@@ -128,6 +157,124 @@ impl Reference {
         self.steps.push(step);
         step
     }
+
+    /// An entry of the order: what it comes to shows when everything before it is executed.
+    fn ordered(&mut self, mut step: Step, founds: bool) -> Step {
+        if let (true, Some(ledger)) = (founds, &mut self.ledger) {
+            ledger.is_divided = true;
+            self.shown.stands(ledger.revision, ledger.sums_now());
+        }
+        step.revision = self.placed.as_ref().map_or(0, |placed| placed.revision());
+        self.steps.push(step);
+        step
+    }
+
+    /// Did it come to nothing, as a transaction over shards?
+    pub(crate) fn is_void(&self, origin: Origin) -> bool {
+        self.placed.as_ref().is_some_and(|placed| placed.void.contains(&origin))
+    }
+
+    /// Executes all that has its place by now, of keys that are divided. What is wrong with it.
+    pub(crate) fn advance(&mut self, origins: &Origins, marks: &mut Marks) -> Vec<Wrong> {
+        let Some(mut placed) = self.placed.take() else { return Vec::new() };
+        let mut wrong = placed.take_wrong();
+        while let Some(due) = placed.next() {
+            wrong.extend(self.carry_out(&mut placed, due, origins, marks));
+            if let Some(ledger) = &self.ledger {
+                self.shown.stands(ledger.revision, ledger.sums_now());
+            }
+        }
+        wrong.extend(placed.take_wrong());
+        if placed.is_done() && placed.revision() != self.model.revision {
+            let (order, logs) = (placed.revision(), self.model.revision);
+            wrong.push(Wrong::new("P1", format!("the order has come to {order}, the logs to {logs}")));
+        }
+        self.placed = Some(placed);
+        wrong
+    }
+
+    fn carry_out(
+        &mut self,
+        placed: &mut Placed,
+        due: Due,
+        origins: &Origins,
+        marks: &mut Marks,
+    ) -> Option<Wrong> {
+        match due {
+            Due::Change => marks.hit(Mark::ShardsChanged),
+            Due::Refused { current, origin } => {
+                let result = Err(KeyspaceError::FutureRevision { current });
+                if let (Some(ledger), Some(origin)) = (&mut self.ledger, origin) {
+                    ledger.refuse(origin, Response { revision: current, result });
+                }
+            }
+            Due::Turn { shard, map, at, origin, command } => {
+                marks.hit(Mark::TurnPlaced);
+                if !owns(shard, &map, &command) {
+                    if let (Some(ledger), Some(origin)) = (&mut self.ledger, origin) {
+                        let (revision, result) = (ledger.revision, Err(KeyspaceError::Moved));
+                        ledger.refuse(origin, Response { revision, result });
+                    }
+                    return None;
+                }
+                let done = self.run(at, origin, &command, origins);
+                if done.changed {
+                    placed.changed(shard);
+                }
+                return done.wrong;
+            }
+            Due::Txn { at, origin, command, branch, changes } => {
+                marks.hit(Mark::TxnPlaced);
+                let done = self.run(at, origin, &command, origins);
+                if done.wrong.is_some() {
+                    return done.wrong;
+                }
+                let taken = done.branch.is_none_or(|taken| taken == branch);
+                if done.changed != changes || !taken {
+                    let decided = format!("decided as {branch}, changes {changes}");
+                    let what = format!("{at}: {decided}; it comes to {:?}, {}", done.branch, done.changed);
+                    return Some(Wrong::new("P1", what));
+                }
+            }
+        }
+        None
+    }
+
+    /// Executes a command of keys that are divided.
+    fn run(&mut self, at: Position, origin: Option<Origin>, command: &Bytes, origins: &Origins) -> Done {
+        let mut done = Done::default();
+        let (Some(ledger), Some(origin)) = (&mut self.ledger, origin) else { return done };
+        let before = ledger.revision;
+        let mut twice = ledger.execute(at, origin, command);
+        done.changed = ledger.revision > before;
+        done.branch = match ledger.answer(origin).map(|response| &response.result) {
+            Some(Ok(Reply::Txn(reply))) => Some(reply.succeeded),
+            _ => None,
+        };
+        if let Some((id, call)) = origins.get(&origin) {
+            let (changed, previous) = self.model.apply(call);
+            let (index, revision) = (self.steps.len() as u64, self.model.revision);
+            twice |= self.truth.insert(*id, Truth { index, revision, changed, previous }).is_some();
+        }
+        if ledger.revision > self.model.revision {
+            self.model.revision = ledger.revision;
+            self.others.insert(ledger.revision);
+        }
+        if twice {
+            done.wrong =
+                Some(Wrong::new("X1", format!("{origin:?} asked once, and it is done twice, again at {at}")));
+        }
+        done
+    }
+}
+
+/// What a command came to.
+#[derive(Debug, Default)]
+struct Done {
+    changed: bool,
+    /// Of a transaction.
+    branch: Option<bool>,
+    wrong: Option<Wrong>,
 }
 
 /// A replay of the records.
@@ -144,11 +291,13 @@ pub(crate) struct Replay {
 #[derive(Debug)]
 pub(crate) enum Execution {
     /// Of the keys.
-    Naive(Reference),
+    Naive(Box<Reference>),
     /// Of the cluster's records.
     Replay(Box<Replay>),
     /// Of the tree.
     Tree(Box<Log>),
+    /// Of a shard: its place in the sequence is the order's matter.
+    Shard(ShardLog),
 }
 
 impl Execution {
@@ -160,9 +309,11 @@ impl Execution {
                 Execution::Replay(Box::new(Replay { replica, digests, wanted }))
             }
             (TREE, Some(tree)) => Execution::Tree(Box::new(Log::new(tree))),
+            (group, _) if is_shard(group) => Execution::Shard(ShardLog::default()),
             _ => {
                 let ledger = shape.keys.as_ref().map(|_| Box::new(Ledger::new()));
-                Execution::Naive(Reference { ledger, ..Reference::default() })
+                let members = birth.clone();
+                Execution::Naive(Box::new(Reference { ledger, members, ..Reference::default() }))
             }
         }
     }
@@ -170,20 +321,35 @@ impl Execution {
     pub(crate) fn tree(&self) -> Option<&Log> {
         match self {
             Execution::Tree(log) => Some(log),
-            Execution::Naive(_) | Execution::Replay(_) => None,
+            Execution::Naive(_) | Execution::Replay(_) | Execution::Shard(_) => None,
         }
     }
 
     pub(crate) fn reference(&self) -> Option<&Reference> {
         match self {
             Execution::Naive(reference) => Some(reference),
-            Execution::Replay(_) | Execution::Tree(_) => None,
+            Execution::Replay(_) | Execution::Tree(_) | Execution::Shard(_) => None,
+        }
+    }
+
+    /// The naive execution of the keys, to go on with.
+    pub(crate) fn reference_mut(&mut self) -> Option<&mut Reference> {
+        match self {
+            Execution::Naive(reference) => Some(reference),
+            Execution::Replay(_) | Execution::Tree(_) | Execution::Shard(_) => None,
+        }
+    }
+
+    pub(crate) fn shard(&mut self) -> Option<&mut ShardLog> {
+        match self {
+            Execution::Shard(log) => Some(log),
+            Execution::Naive(_) | Execution::Replay(_) | Execution::Tree(_) => None,
         }
     }
 
     pub(crate) fn records(&self) -> Option<View> {
         match self {
-            Execution::Naive(_) | Execution::Tree(_) => None,
+            Execution::Naive(_) | Execution::Tree(_) | Execution::Shard(_) => None,
             Execution::Replay(replay) => Some(replay.replica.machine().view()),
         }
     }
@@ -191,7 +357,7 @@ impl Execution {
     /// What each version of the records wanted, from this one on.
     pub(crate) fn wanted_since(&self, version: u64) -> impl Iterator<Item = (u64, &Membership)> {
         let replay = match self {
-            Execution::Naive(_) | Execution::Tree(_) => None,
+            Execution::Naive(_) | Execution::Tree(_) | Execution::Shard(_) => None,
             Execution::Replay(replay) => Some(replay),
         };
         replay
@@ -205,6 +371,7 @@ impl Execution {
             Execution::Naive(reference) => reference.last(),
             Execution::Replay(replay) => replay.digests.len() as u64,
             Execution::Tree(log) => log.last(),
+            Execution::Shard(log) => log.last(),
         }
     }
 
@@ -220,6 +387,10 @@ impl Execution {
                 Step::default()
             }
             Execution::Tree(log) => {
+                log.execute(&entry);
+                Step::default()
+            }
+            Execution::Shard(log) => {
                 log.execute(&entry);
                 Step::default()
             }
@@ -250,6 +421,7 @@ impl Execution {
                 })
             }
             Execution::Tree(log) => log.differs(state),
+            Execution::Shard(_) => None,
         }
     }
 }

@@ -16,6 +16,7 @@ use crate::{
     operator::Waiter,
     plan::{self, Shape},
     schedule::{MILLIS, SECONDS, Time},
+    shards::{ShardsShape, is_shard},
     wgl, witness,
     world::World,
     zoo::{TreeShape, Zoo},
@@ -82,6 +83,23 @@ pub fn run_seed(engine: EngineKind, seed: u64, trace: bool) -> Report {
     let shape = Shape { engine, ..shape_of(seed) };
     let actions = plan::faults(&shape, &Random::new(seed));
     run_actions(seed, shape, actions, trace)
+}
+
+/// Runs a seed of a cluster whose keys are divided.
+#[must_use]
+pub fn run_sharded_seed(engine: EngineKind, seed: u64, trace: bool) -> Report {
+    let shape = sharded_shape_of(engine, seed);
+    let actions = plan::faults(&shape, &Random::new(seed));
+    run_actions(seed, shape, actions, trace)
+}
+
+/// The shape of a seed's run whose keys are divided.
+#[must_use]
+pub fn sharded_shape_of(engine: EngineKind, seed: u64) -> Shape {
+    let random = Random::new(seed);
+    let keys = Some(KeysShape::drawn(&mut random.fork(13)));
+    let shards = Some(ShardsShape::draw(engine, &mut random.fork(18)));
+    Shape { engine, tree: None, keys, shards, ..shape_of(seed) }
 }
 
 /// A run that must fail: in the middle of it a checker is told of a state that its host does not have. Where this one is found clean, no other that is says anything.
@@ -160,7 +178,7 @@ pub(crate) fn phases(world: &mut World) {
     {
         served(world, healed_at, served_before);
         // It may have come only since.
-        if leaders.len() == world.shape.groups().len() {
+        if world.shape.tree.is_some() && leaders.len() == world.shape.groups().len() {
             tree_served(world);
         }
     }
@@ -172,6 +190,7 @@ pub(crate) fn phases(world: &mut World) {
         if let Some(leaders) = &leaders {
             converged(world, leaders);
             world.judge_addition();
+            world.check_shards();
         }
         tree_checked(world, leaders.is_some());
         if leaders.is_some() {
@@ -250,9 +269,10 @@ fn healed(world: &mut World) -> Option<Leaders> {
         return None;
     }
     let leaders = leaders(world);
-    for (group, leader) in world.shape.groups().iter().zip(&leaders) {
+    for (place, leader) in leaders.iter().enumerate() {
         if leader.is_none() {
-            let oracle = world.checker.group(*group)?;
+            let oracle = &world.checker.groups()[place];
+            let group = oracle.group();
             let stand = |host| {
                 let status = oracle.status(host);
                 (status.role, status.epoch.0, status.last, &status.membership)
@@ -285,7 +305,8 @@ fn served(world: &mut World, healed_at: Time, before: usize) {
     let few_asked = served >= clients && asked.all(is_answered);
     if served < clients * 3 && !few_asked {
         let open: Vec<_> = world.clients.iter().filter_map(|client| client.current.as_ref()).collect();
-        let what = format!("only {served} operations were served after the heal; waiting: {open:?}");
+        let shards = world.shards_in_words();
+        let what = format!("only {served} operations were served after the heal; waiting: {open:?}{shards}");
         world.checker.fail("I20", None, what);
     }
 }
@@ -321,15 +342,16 @@ fn tree_checked(world: &mut World, healed: bool) {
 fn converged(world: &mut World, before: &Leaders) {
     let records = world.checker.records();
     let now = leaders(world);
-    for (place, group) in world.shape.groups().iter().enumerate().take(now.len()) {
-        let before = before.get(place).copied().unwrap_or(now[place]);
+    for (place, leader) in now.iter().copied().enumerate() {
+        let group = world.checker.groups()[place].group();
+        let before = before.get(place).copied().unwrap_or(leader);
         let membership = world.checker.groups()[place].membership().clone();
         let left = before.is_some_and(|(host, _)| !membership.is_voter(world.hosts[host].id));
         // A host that stays cut off may leave the others a late election.
         // An epoch of ZAB that fills up ends, and its leader's lead with it (rule Z01).
-        let short = world.shape.has_short_epochs(*group);
-        if now[place] != before && !left && !short && !world.may_elect_late() {
-            let what = format!("{group} led by {before:?}, now by {:?}", now[place]);
+        let short = world.shape.has_short_epochs(group);
+        if leader != before && !left && !short && !world.may_elect_late() {
+            let what = format!("{group} led by {before:?}, now by {leader:?}");
             world.checker.fail("I21", None, what);
         }
         if membership != records.desired_membership() {
@@ -385,7 +407,8 @@ fn nobody_waits(world: &mut World, host: usize) {
     };
     let clients = process.waiters.values().filter(|waiter| late(waiter)).count();
     if clients > 0 {
-        let what = format!("{clients} requests of clients are never answered");
+        let shards = world.shards_in_words();
+        let what = format!("{clients} requests of clients are never answered{shards}");
         world.checker.fail("I20", Some(host), what);
     }
 }
@@ -417,8 +440,9 @@ fn standing(world: &World, host: usize, place: usize) -> Option<Standing> {
     let oracle = &world.checker.groups()[place];
     let (committed, status) = (oracle.committed(), oracle.status(host));
     let state = this.process.as_ref().map(|process| &process.half.state);
-    let group = world.shape.groups()[place];
+    let group = oracle.group();
     let applied = state.and_then(|state| match group {
+        group if is_shard(group) => Some(state.shards()?.applied(group)?.0),
         META => Some(state.meta().applied().index.0),
         TREE => state.tree().map(|tree| tree.applied().index.0),
         _ => Some(state.keys().applied().index.0),
@@ -431,7 +455,7 @@ fn standing(world: &World, host: usize, place: usize) -> Option<Standing> {
 fn member_converged(world: &mut World, host: usize, place: usize) {
     let Some(it) = standing(world, host, place).filter(|it| !it.is_even()) else { return };
     let Standing { runs, status, applied, committed, waiting } = it;
-    let group = world.shape.groups()[place];
+    let group = world.checker.groups()[place].group();
     let what = format!(
         "did not converge in {group}: runs {runs}, role {:?}, commit {}, last {}, applied {applied:?}, committed anywhere {committed}, {waiting} changes unanswered",
         status.role, status.commit, status.last

@@ -18,7 +18,6 @@ use crate::{
     disk::Image,
     host::{CLUSTER, Host, journal_config},
     invariants::Held,
-    plan::GROUPS,
 };
 
 /// What is durable on one host.
@@ -30,8 +29,9 @@ pub(crate) struct Durable {
     names: u64,
     journal: Option<Journal>,
     inspected: Option<Inspected>,
-    /// What the journal says of each group's hard state, and that decoded.
-    hard_states: [Option<(Bytes, Option<EngineHardState>)>; GROUPS.len()],
+    groups: &'static [GroupId],
+    /// What the journal says of the hard state of each of them, and that decoded.
+    hard_states: Vec<Option<(Bytes, Option<EngineHardState>)>>,
     /// Why it could not be read.
     pub(crate) unreadable: Option<String>,
 }
@@ -42,14 +42,15 @@ impl Durable {
     }
 
     fn hard_state(&self, group: GroupId) -> Option<&EngineHardState> {
-        let place = GROUPS.iter().position(|other| *other == group)?;
+        let place = self.groups.iter().position(|other| *other == group)?;
         self.hard_states[place].as_ref()?.1.as_ref()
     }
 
     /// Of those that have changed: few do from one sync to the next.
     fn decode_hard_states(&mut self) {
-        for (place, group) in GROUPS.into_iter().enumerate() {
-            let now = self.group(group).and_then(|state| state.hard_state.clone());
+        self.hard_states.resize(self.groups.len(), None);
+        for (place, group) in self.groups.iter().enumerate() {
+            let now = self.group(*group).and_then(|state| state.hard_state.clone());
             if now.as_ref() != self.hard_states[place].as_ref().map(|(bytes, _)| bytes) {
                 self.hard_states[place] = now.map(|bytes| {
                     let state = GroupEngine::decode_hard_state(&mut Reader::new(bytes.clone())).ok();
@@ -131,7 +132,7 @@ impl Durable {
         if self.go_on(host) {
             self.decode_hard_states();
         } else {
-            *self = Durable::read(host);
+            *self = Durable::read(host, self.groups);
         }
         self.version = host.disk.version();
     }
@@ -150,15 +151,20 @@ impl Durable {
         true
     }
 
+    /// Nothing, of these groups.
+    pub(crate) fn of_groups(groups: &'static [GroupId]) -> Durable {
+        Durable { groups, hard_states: vec![None; groups.len()], ..Durable::default() }
+    }
+
     /// Reads a host's disk from its beginning.
-    pub(crate) fn read(host: &Host) -> Durable {
+    pub(crate) fn read(host: &Host, groups: &'static [GroupId]) -> Durable {
         let identity = Identity {
             cluster: CLUSTER,
             node: host.id,
             incarnation: host.reborn.unwrap_or(host.incarnation),
         };
         let (version, names) = (host.disk.version(), host.disk.names_version());
-        let mut durable = Durable { version, names, ..recover(host.disk.image(), identity) };
+        let mut durable = Durable { version, names, groups, ..recover(host.disk.image(), identity) };
         durable.inspected = durable.journal.as_ref().and_then(Journal::inspected);
         if let Some(inspected) = &durable.inspected {
             host.disk.changed(&inspected.path);

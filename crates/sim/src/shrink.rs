@@ -8,7 +8,7 @@ use quorate_consensus::EngineKind;
 use crate::{
     faults::{Planned, actions_from_text, actions_to_text},
     plan::Shape,
-    run::{Report, run_actions, shape_of},
+    run::{Report, run_actions, shape_of, sharded_shape_of},
 };
 
 /// A failing run, as it is kept.
@@ -16,6 +16,8 @@ use crate::{
 pub struct Found {
     /// Which protocol drove the keys.
     pub engine: EngineKind,
+    /// The keys are divided among shards.
+    pub shards: bool,
     /// The seed.
     pub seed: u64,
     /// The invariant that was broken first.
@@ -31,6 +33,7 @@ impl Found {
         let first = report.violations.first()?;
         Some(Found {
             engine: report.shape.engine,
+            shards: report.shape.shards.is_some(),
             seed: report.seed,
             invariant: first.id.to_owned(),
             actions: report.actions.clone(),
@@ -38,7 +41,11 @@ impl Found {
     }
 
     fn shape(&self) -> Shape {
-        Shape { engine: self.engine, ..shape_of(self.seed) }
+        if self.shards {
+            sharded_shape_of(self.engine, self.seed)
+        } else {
+            Shape { engine: self.engine, ..shape_of(self.seed) }
+        }
     }
 
     /// Runs it.
@@ -81,8 +88,9 @@ impl Found {
     /// As a file: a line that says what it is, then the actions.
     #[must_use]
     pub fn to_text(&self) -> String {
-        let Found { engine, seed, invariant, actions } = self;
-        format!("engine {engine} seed {seed} broke {invariant}\n{}", actions_to_text(actions))
+        let Found { engine, shards, seed, invariant, actions } = self;
+        let shards = if *shards { " shards" } else { "" };
+        format!("engine {engine}{shards} seed {seed} broke {invariant}\n{}", actions_to_text(actions))
     }
 
     /// Reads what [`Found::to_text`] wrote.
@@ -92,8 +100,10 @@ impl Found {
     pub fn from_text(text: &str) -> Result<Found, String> {
         let (first, actions) = text.split_once('\n').ok_or("it has no second line")?;
         let words: Vec<&str> = first.split(' ').collect();
-        let ["engine", engine, "seed", seed, "broke", invariant] = words[..] else {
-            return Err(format!("the first line is not \"engine E seed S broke I\": {first:?}"));
+        let (engine, shards, seed, invariant) = match words[..] {
+            ["engine", engine, "seed", seed, "broke", invariant] => (engine, false, seed, invariant),
+            ["engine", engine, "shards", "seed", seed, "broke", invariant] => (engine, true, seed, invariant),
+            _ => return Err(format!("the first line is not \"engine E seed S broke I\": {first:?}")),
         };
         let engine = match engine {
             "raft" => EngineKind::Raft,
@@ -101,6 +111,12 @@ impl Found {
             other => return Err(format!("{other:?} is no engine")),
         };
         let seed = seed.parse().map_err(|_| format!("{seed:?} is no seed"))?;
-        Ok(Found { engine, seed, invariant: invariant.to_owned(), actions: actions_from_text(actions)? })
+        Ok(Found {
+            engine,
+            shards,
+            seed,
+            invariant: invariant.to_owned(),
+            actions: actions_from_text(actions)?,
+        })
     }
 }

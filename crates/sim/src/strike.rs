@@ -26,6 +26,9 @@ impl World {
 
     /// The group whose leader is meant by faults that strike a leader.
     fn aimed_at(&self) -> &Oracle {
+        if let Some(shard) = self.aimed_shard() {
+            return shard;
+        }
         let aimed = self.shape.tree.as_ref().is_some_and(|tree| tree.aimed);
         self.checker.group(TREE).filter(|_| aimed).unwrap_or_else(|| self.checker.keys())
     }
@@ -101,6 +104,8 @@ impl World {
                 let host = self.resolve(who);
                 self.ask_once(host, call, (key, value));
             }
+            Action::DivideKeys { shards } => self.divide_keys(shards),
+            Action::SplitShard { place } => self.split_shard(place),
             // They strike the frame when it is sent.
             Action::Lose { .. } | Action::Hold { .. } | Action::Twice { .. } => {}
             Action::Split { .. }

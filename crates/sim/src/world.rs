@@ -89,6 +89,10 @@ pub(crate) enum Event {
     Compare {
         host: usize,
     },
+    /// Time passes for the shards of a host.
+    ShardsTick {
+        host: usize,
+    },
 }
 
 #[derive(Debug)]
@@ -134,6 +138,8 @@ pub(crate) struct World {
     pub(crate) zoo: Option<Zoo>,
     /// The clients of watches and leases, in a run that has them.
     pub(crate) etcd: Option<Etcd>,
+    /// Of what happens to shards.
+    pub(crate) sharding: Random,
 }
 
 impl World {
@@ -174,6 +180,7 @@ impl World {
             apart: BTreeSet::new(),
             zoo: shape.tree.as_ref().map(|tree| Zoo::new(tree, seed)),
             etcd: shape.keys.as_ref().map(|keys| Etcd::new(keys, seed)),
+            sharding: seed.fork(20),
             shape,
         };
         for host in 0..world.hosts.len() {
@@ -199,6 +206,11 @@ impl World {
         if world.etcd.is_some() {
             for host in 0..world.hosts.len() {
                 world.schedule.at(400 * MILLIS, Event::Compare { host });
+            }
+        }
+        if world.shape.shards.is_some() {
+            for host in 0..world.hosts.len() {
+                world.schedule.at(host as Time * MILLIS, Event::ShardsTick { host });
             }
         }
         for (number, planned) in world.actions.iter().enumerate() {
@@ -262,6 +274,7 @@ impl World {
             Event::Zoo(happening) => self.happen(happening),
             Event::Etcd(happening) => self.happens_to_keys(happening),
             Event::Compare { host } => self.compares(host),
+            Event::ShardsTick { host } => self.shards_tick(host),
             Event::Revive { host, life } => {
                 if self.hosts[host].life == life
                     && self.hosts[host].process.as_ref().is_some_and(|p| p.stopped)

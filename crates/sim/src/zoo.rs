@@ -57,7 +57,7 @@ use client::{Client, Tally};
 use line::Line;
 
 /// A broken promise.
-#[derive(Debug)]
+#[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Wrong {
     pub(crate) id: &'static str,
     pub(crate) what: String,

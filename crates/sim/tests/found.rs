@@ -20,8 +20,16 @@ fn what_was_found_once_is_mended() {
 fn a_file_reads_back_and_a_clean_run_has_nothing_to_shrink() {
     let report = run_seed(EngineKind::Zab, 5, false);
     assert_eq!(Found::of(&report), None);
-    let found = Found { engine: EngineKind::Zab, seed: 5, invariant: "I7".into(), actions: report.actions };
-    assert_eq!(Found::from_text(&found.to_text()), Ok(found));
+    let found = Found {
+        engine: EngineKind::Zab,
+        shards: false,
+        seed: 5,
+        invariant: "I7".into(),
+        actions: report.actions,
+    };
+    assert_eq!(Found::from_text(&found.to_text()).as_ref(), Ok(&found));
+    let sharded = Found { shards: true, ..found };
+    assert_eq!(Found::from_text(&sharded.to_text()), Ok(sharded));
     for wrong in
         ["", "engine raft seed 5 broke I7", "engine paxos seed 5 broke I7\n", "engine raft seed x broke I7\n"]
     {

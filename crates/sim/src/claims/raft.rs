@@ -1,6 +1,6 @@
 //! What Raft's messages claim: terms, votes and acknowledgements.
 
-use quorate_consensus::Index;
+use quorate_consensus::{Index, Role};
 use quorate_raft::Message;
 
 use super::Claim;
@@ -9,7 +9,12 @@ impl Claim<'_> {
     /// True if it is a promise.
     pub(super) fn raft(mut self, message: &Message) -> bool {
         let id = self.hosts[self.host].id;
+        // {10 asks to be elected, and its own vote is on its way to the disk; whoever was elected in this very term tells it that it does not vote}: its question leaves it
+        // all the same once the vote is durable, and asks nothing that it did not ask as a voter.
+        let stands =
+            matches!(self.oracle.status(self.host).role, Role::PreCandidate | Role::Candidate | Role::Leader);
         if matches!(message, Message::RequestVote { .. } | Message::PreVote { .. })
+            && stands
             && !self.oracle.status(self.host).membership.is_voter(id)
             && !self.oracle.was_voter(id)
         {

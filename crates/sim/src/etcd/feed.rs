@@ -1,12 +1,13 @@
 //! What the state says of the keys, on its way to the front end of its host: as `quorate_etcd`'s feed keeps it, with less room.
 
-use std::collections::VecDeque;
+use std::{collections::VecDeque, sync::Arc};
 
 use bytes::Bytes;
 use quorate_consensus::{NodeId, Role, RoleChange};
 use quorate_service::{
     KeysNews,
     keyspace::{Event, News},
+    placement::shards::ShardMap,
 };
 
 /// What those are told who deal with leases.
@@ -33,6 +34,8 @@ pub(super) struct Feed {
     waiting_max: usize,
     /// The revision of the store by now.
     pub(super) newest: u64,
+    /// How the keys are divided, once they are.
+    pub(super) map: Option<Arc<ShardMap>>,
     /// Somebody watches.
     watched: bool,
     events: usize,
@@ -50,6 +53,7 @@ impl Feed {
         Feed {
             waiting_max,
             newest: 0,
+            map: None,
             watched: false,
             events: 0,
             changes: Vec::new(),
@@ -90,8 +94,9 @@ impl Feed {
                 self.tell(OfLeases::Role(change));
             }
             KeysNews::Word { from, bytes } => self.tell(OfLeases::Word(from, bytes)),
-            // The keys are not divided here.
-            KeysNews::Divided(_) | KeysNews::Room(_) => {}
+            KeysNews::Divided(map) => self.map = Some(map),
+            // There is always room here.
+            KeysNews::Room(_) => {}
         }
     }
 

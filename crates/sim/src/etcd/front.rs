@@ -14,6 +14,7 @@ use quorate_service::{
     HeaderBase, KeysNews,
     keyspace::{Command, View},
     lease::{Asker, Asks, Question, Remaining, Steward, Word},
+    placement::shards::ShardMap,
     watch::{Hub, Response, Settings, StreamId},
     wire::etcdserverpb as pb,
 };
@@ -141,6 +142,11 @@ impl Front {
 
     pub(crate) fn answered(&mut self, answered: Answered) {
         self.answers.push_back(answered);
+    }
+
+    /// How the keys are divided, as far as it has heard; none while they are not.
+    pub(crate) fn map(&self) -> Option<&ShardMap> {
+        self.feed.map.as_deref()
     }
 
     /// How many changes were lost on the way, and how often a snapshot took the place of what was watched, since this was last asked.

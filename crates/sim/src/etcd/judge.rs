@@ -157,10 +157,21 @@ impl Watch {
     /// It is told of changes.
     fn hears(&mut self, events: &[mvccpb::Event], ledger: &Ledger) -> Result<(), Wrong> {
         let next = self.next.unwrap_or(0);
-        let mut due = ledger.changes(next).iter().filter(|change| self.wish.wants(change)).peekable();
+        let mut due: Vec<&Change> =
+            ledger.changes(next).iter().filter(|change| self.wish.wants(change)).collect();
+        let mut events: Vec<&mvccpb::Event> = events.iter().collect();
+        if ledger.is_divided {
+            // In which order the changes of one revision come is a matter of which shards they are in.
+            if !events.is_sorted_by_key(|event| revision_of(event)) {
+                return wrong(format!("ordered: {events:?}; {self:?}"));
+            }
+            due.sort_by_key(|change| (change.revision(), change.kv.key.clone()));
+            events.sort_by_key(|event| (revision_of(event), event.kv.as_ref().map(|kv| kv.key.clone())));
+        }
+        let mut due = due.into_iter().peekable();
         let mut last = next;
         for event in events {
-            let at = event.kv.as_ref().map_or(0, |kv| kv.mod_revision.max(0) as u64);
+            let at = revision_of(event);
             let Some(change) = due.next() else {
                 return wrong(format!(
                     "nothing like that has happened, or it was told before: {event:?}; {self:?}"
@@ -194,6 +205,10 @@ impl Watch {
         self.next = Some(last + 1);
         Ok(())
     }
+}
+
+fn revision_of(event: &mvccpb::Event) -> u64 {
+    event.kv.as_ref().map_or(0, |kv| kv.mod_revision.max(0) as u64)
 }
 
 fn is_like(event: &mvccpb::Event, change: &Change) -> bool {

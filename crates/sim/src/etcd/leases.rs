@@ -34,10 +34,10 @@ struct Grant {
     kept: Option<Moment>,
     /// The epoch by then.
     kept_in: u64,
-    /// When anybody last asked that it live on, acknowledged or not.
+    /// When anybody last asked that it live on, or was answered.
     asked: Time,
-    /// That one was answered, as far as its client knows.
-    answered: bool,
+    /// When those asked who have no answer so far.
+    open: Vec<Time>,
     ended: Option<Ended>,
 }
 
@@ -95,10 +95,22 @@ impl Leases {
         }
     }
 
-    /// A client asks that a lease live on, or has its answer.
-    pub(super) fn asked(&mut self, id: LeaseId, now: Time, answered: bool) {
+    /// A client asks that a lease live on.
+    pub(super) fn asked(&mut self, id: LeaseId, now: Time) {
         for grant in self.grants.get_mut(&id).into_iter().flatten() {
-            (grant.asked, grant.answered) = (now, answered);
+            grant.asked = now;
+            grant.open.retain(|asked| asked + QUESTION_WAITS > now);
+            grant.open.push(now);
+        }
+    }
+
+    /// It has the answer to what it asked then.
+    pub(super) fn heard(&mut self, id: LeaseId, asked: Time, now: Time) {
+        for grant in self.grants.get_mut(&id).into_iter().flatten() {
+            grant.asked = now;
+            if let Some(place) = grant.open.iter().position(|open| *open == asked) {
+                grant.open.swap_remove(place);
+            }
         }
     }
 
@@ -122,7 +134,7 @@ impl Leases {
                         kept: None,
                         kept_in: 0,
                         asked: moment.at,
-                        answered: true,
+                        open: Vec::new(),
                         ended: None,
                     };
                     self.grants.entry(lease.id).or_default().push(grant);
@@ -169,10 +181,11 @@ impl Leases {
         self.end(lease, Ended { at: moment.at, decided: Some((host, decision)), noted })?;
         let (Some(calm), Some(lead)) = (calm, self.leads.get(&epoch)) else { return Ok(()) };
         let grant = self.grants.get(&lease.id).and_then(|grants| grants.last());
-        let (asked, answered) = grant.map_or((0, true), |grant| (grant.asked, grant.answered));
+        let asked = grant.map_or(0, |grant| grant.asked);
         let left = lead.left.get(&(lease.id, lease.granted)).copied().unwrap_or(lease.ttl_s);
-        // A question that has had no answer may be on its way, or wait, for so long; whoever leads by then hears it.
-        let heard = if answered { asked } else { asked + QUESTION_WAITS };
+        // A question that has had no answer may be on its way, or wait, for so long; whoever leads by then hears it. Also if a later one was answered before.
+        let open = grant.and_then(|grant| grant.open.iter().max()).map_or(0, |open| open + QUESTION_WAITS);
+        let heard = asked.max(open);
         let (from, time) = if heard >= lead.began {
             (heard, lease.ttl_s)
         } else {

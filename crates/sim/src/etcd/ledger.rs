@@ -84,6 +84,18 @@ fn sum_of_leases(leases: impl Iterator<Item = (Lease, Vec<Bytes>)>) -> u64 {
 }
 
 impl Sums {
+    /// Can a replica of divided keys show this, which stood so, one after the other, at that revision?
+    ///
+    /// {a compaction is placed in one shard here, and not yet in the first; it takes no revision}: what there was at the revision that the first still names cannot be read.
+    pub(crate) fn may_be_of(&self, states: &[Sums]) -> bool {
+        let goes_on = self.at_compacted == 0 && states.iter().any(|state| state.compacted > self.compacted);
+        let is_like = |state: &Sums| {
+            let at_compacted = if goes_on { state.at_compacted } else { self.at_compacted };
+            Sums { at_compacted, ..*self } == *state
+        };
+        states.iter().any(is_like)
+    }
+
     /// Of what a replica shows.
     pub(crate) fn of(view: &View) -> Sums {
         let range = |revision: i64| {
@@ -114,6 +126,8 @@ pub(crate) struct Ledger {
     at_compacted: u64,
     /// By index, from 1 on.
     sums: Vec<Sums>,
+    /// The keys are divided among shards.
+    pub(crate) is_divided: bool,
     /// What a command came to, by who asked.
     answers: BTreeMap<(NodeId, u64, u64), Response>,
 }
@@ -158,14 +172,23 @@ impl Ledger {
 
     /// An entry that is none of a client's, or was executed before.
     pub(crate) fn skip(&mut self) {
+        self.sums.push(self.sums_now());
+    }
+
+    /// A command was refused before it had a place.
+    pub(crate) fn refuse(&mut self, origin: (NodeId, u64, u64), response: Response) {
+        self.answers.insert(origin, response);
+    }
+
+    /// How it stands.
+    pub(crate) fn sums_now(&self) -> Sums {
         let leases = self.leases.values().map(|lease| (*lease, self.keys_of(lease.id)));
-        let sums = Sums {
+        Sums {
             keys: sum_of(self.keys.values()),
             leases: sum_of_leases(leases),
             compacted: self.compacted,
             at_compacted: self.at_compacted,
-        };
-        self.sums.push(sums);
+        }
     }
 
     /// Executes a command; true if who asked for it has had it executed before.

@@ -23,6 +23,7 @@ use crate::{
     marks::Mark,
     operator::Waiter,
     schedule::{MICROS, MILLIS, SECONDS, Time},
+    shards::By,
     world::{Event, World},
     zoo::Wrong,
 };
@@ -120,7 +121,7 @@ impl World {
             let actor = &mut etcd.actors[id];
             let host = hosts[actor.random.below(hosts.len() as u64) as usize];
             if let What::Ask(Question::KeepAlive(lease)) = what {
-                etcd.leases.asked(lease, now, false);
+                etcd.leases.asked(lease, now);
             }
             self.trace.say(now, || format!("actor {id} asks host {host}: {what:?}"));
             let number = actor.asks(host, what, moment);
@@ -137,6 +138,17 @@ impl World {
 
     /// A request reaches its host.
     fn asked_of_keys(&mut self, etcd: &mut Etcd, actor: usize, number: u64) {
+        self.asked_by(etcd, (actor, number), By::Shard);
+    }
+
+    /// A shard has refused it: it goes by the order, from the same host.
+    pub(crate) fn ask_keys_again(&mut self, lane: Lane) {
+        if let Lane::Client { actor, number } = lane {
+            self.with_etcd(|world, etcd| world.asked_by(etcd, (actor, number), By::Order));
+        }
+    }
+
+    fn asked_by(&mut self, etcd: &mut Etcd, (actor, number): (usize, u64), by: By) {
         let now = self.now();
         let Some(asked) = etcd.actors[actor].pending.get_mut(&number) else { return };
         let host = asked.host;
@@ -147,11 +159,12 @@ impl World {
         };
         match &asked.what {
             What::Do(command) => {
+                let command = command.clone();
                 let ticket = process.ticket(Waiter::Keys(Lane::Client { actor, number }));
                 asked.origin = Some((id, life, ticket.0));
                 let origin = Origin { node: id, life, ticket };
-                let command = TaggedCommand::encode(Some(origin), None, |to| to.raw(&command.encode()));
-                self.input(host, NodeInput::Propose { group: KEYS, ticket, command });
+                let (group, command) = self.proposal(host, (origin, None), &command, by);
+                self.input(host, NodeInput::Propose { group, ticket, command });
             }
             What::Ask(question) => {
                 let question = *question;
@@ -187,7 +200,7 @@ impl World {
                 let verdict = etcd.leases.answered(*question, remaining, &asked.at, &mut self.marks);
                 self.judged(Some(asked.host), verdict);
                 if let Question::KeepAlive(lease) = question {
-                    etcd.leases.asked(*lease, now, true);
+                    etcd.leases.heard(*lease, asked.at.at, now);
                 }
                 if remaining.is_none() {
                     etcd.actors[id].forget(question.lease());
@@ -209,6 +222,12 @@ impl World {
         }
         let should = asked.origin.and_then(|origin| self.ledger()?.answer(origin));
         if should == Some(response) {
+            return Ok(());
+        }
+        // One over shards that refuse it comes to nothing, and no place in the sequence has its answer.
+        let is_void = asked.origin.is_some_and(|origin| self.checker.reference().is_void(origin));
+        if is_void && response.result.is_err() {
+            self.marks.hit(Mark::TxnRefused);
             return Ok(());
         }
         let of_leases = matches!(command, Command::LeaseGrant { .. } | Command::LeaseRevoke { .. });

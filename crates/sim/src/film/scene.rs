@@ -161,6 +161,7 @@ impl Scene {
             zab,
             tree: None,
             keys: None,
+            shards: None,
             lasting: None,
             apply_batch_bytes_max: 4 << 20,
         }

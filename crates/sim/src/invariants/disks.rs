@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use quorate_consensus::{Epoch, GroupId, Index, NodeId, Position};
 
 use super::Findings;
-use crate::{host::Host, plan::GROUPS, shadow::Durable};
+use crate::{host::Host, shadow::Durable};
 
 /// What must come back after a power loss.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -18,13 +18,15 @@ pub(crate) struct Held {
 
 #[derive(Debug)]
 pub(crate) struct Disks {
+    groups: &'static [GroupId],
     durables: Vec<Durable>,
     votes: BTreeMap<(GroupId, NodeId, Epoch), NodeId>,
 }
 
 impl Disks {
-    pub(super) fn new(hosts: usize) -> Disks {
-        Disks { durables: (0..hosts).map(|_| Durable::default()).collect(), votes: BTreeMap::new() }
+    pub(super) fn new(hosts: usize, groups: &'static [GroupId]) -> Disks {
+        let durables = (0..hosts).map(|_| Durable::of_groups(groups)).collect();
+        Disks { groups, durables, votes: BTreeMap::new() }
     }
 
     /// What is durable on a host, read anew if its disk has changed.
@@ -32,19 +34,20 @@ impl Disks {
         if self.durables[host].is_of(&hosts[host]) {
             return &self.durables[host];
         }
-        let before =
-            GROUPS.map(|group| (self.durables[host].term(group), self.durables[host].current(group)));
+        let durable = &self.durables[host];
+        let before: Vec<_> =
+            self.groups.iter().map(|group| (durable.term(*group), durable.current(*group))).collect();
         self.durables[host].refresh(&hosts[host]);
-        self.compare(host, &hosts[host], before, findings);
+        self.compare(host, &hosts[host], &before, findings);
         &self.durables[host]
     }
 
     /// Reads a host's disk from its beginning, and holds what was read piece by piece against it.
     pub(super) fn read_again(&mut self, host: usize, hosts: &[Host], findings: &mut Findings) {
         self.of(host, hosts, findings);
-        let fresh = Durable::read(&hosts[host]);
+        let fresh = Durable::read(&hosts[host], self.groups);
         let (pieces, whole) = (&self.durables[host], &fresh);
-        for group in GROUPS {
+        for group in self.groups.iter().copied() {
             let say =
                 |durable: &Durable| (durable.held(group), durable.vote(group), durable.unreadable.clone());
             if say(pieces) != say(whole) {
@@ -60,14 +63,14 @@ impl Disks {
     }
 
     pub(super) fn forget(&mut self, host: usize) {
-        self.durables[host] = Durable::default();
+        self.durables[host] = Durable::of_groups(self.groups);
     }
 
     fn compare(
         &mut self,
         host: usize,
         this: &Host,
-        before: [(Epoch, Option<Epoch>); GROUPS.len()],
+        before: &[(Epoch, Option<Epoch>)],
         findings: &mut Findings,
     ) {
         if this.is_lost() {
@@ -77,7 +80,7 @@ impl Disks {
         if let Some(why) = &fresh.unreadable {
             return findings.add("I17", Some(host), format!("were the power to fail now: {why}"));
         }
-        for (group, (old, current)) in GROUPS.into_iter().zip(before) {
+        for (group, (old, current)) in self.groups.iter().copied().zip(before.iter().copied()) {
             // Z1: the epoch whose history is here never falls, nor is it one that was not promised.
             let now = fresh.current(group);
             if now < current || now.is_some_and(|now| now > fresh.term(group)) {
