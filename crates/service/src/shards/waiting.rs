@@ -62,17 +62,16 @@ impl Waiting {
 }
 
 impl NodeShards {
-    /// A split that a client of this node waits for has begun.
-    pub fn split_begun(&mut self, ticket: Ticket, txn: TxnId) {
-        self.splitting.entry(txn).or_default().push(ticket);
+    /// A handover that a client of this node waits for has begun.
+    pub fn handover_begun(&mut self, ticket: Ticket, txn: TxnId) {
+        self.handing.entry(txn).or_default().push(ticket);
     }
 
-    /// Splits that have been carried out here, or that nobody remembers any more, which is later.
-    pub(super) fn answer_splits(&mut self, order: &Order, out: &mut ShardsOut) {
-        let revision = self.sequence.revision();
-        let split = self.split;
-        self.splitting.retain(|txn, tickets| {
-            let waits = *txn > split && order.is_split(*txn);
+    /// Handovers that have been carried out here, or that nobody remembers any more, which is later.
+    pub(super) fn answer_handovers(&mut self, order: &Order, out: &mut ShardsOut) {
+        let (revision, shown) = (self.sequence.revision(), self.shown);
+        self.handing.retain(|txn, tickets| {
+            let waits = *txn > shown && order.is_handover(*txn);
             if !waits {
                 let done = Response { revision, result: Ok(Reply::Compact) };
                 out.replies.extend(tickets.drain(..).map(|ticket| (ticket, Ok(done.clone()))));
