@@ -236,6 +236,11 @@ impl fmt::Display for ShardError {
                 f,
                 "shard {shard} is vacant: it comes back in its group {group}, under the engine that it has, and of one split at a time; ask with these, or take a new one"
             ),
+            ShardError::NotNeighbours { fresh } if fresh.to.is_none() => write!(
+                f,
+                "shard {} is the last one, and nothing lies to its right; name the left one of the two, or see how the shards lie",
+                fresh.shard
+            ),
             ShardError::NotNeighbours { fresh } => write!(
                 f,
                 "only neighbours are merged, the left one first; see where shard {} ends",
