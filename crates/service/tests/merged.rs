@@ -6,7 +6,7 @@ mod world;
 
 use quorate_consensus::{GroupId, ShardId};
 use quorate_service::{
-    keyspace::{Command, Compact, KeyspaceError, LeaseId, Put, Range, Response, View},
+    keyspace::{Command, Compact, KeyspaceError, LeaseId, Operation, Put, Range, Response, Txn, View},
     placement::shards::ShardMap,
 };
 use world::{Asked, NODES, SHARDS, Told, World};
@@ -201,7 +201,14 @@ fn a_vacant_shard_without_a_leader_holds_up_nobody() {
     assert!(is_done(&world.requests[split].told));
     assert_eq!(put_all(&mut world, "behind", |_| true), (KEYS, KEYS));
     assert!(looks(&mut world, LAST).is_none(), "a read waits for what has keys by now");
+    // And for all that came to it since: the node reads one entry after the other.
+    let asked = world.requests.len() - 1;
     world.unread = None;
+    while world.requests[asked].told.is_none() {
+        assert!(world.reads(LAST, group, 1), "there is more to read");
+    }
+    let Some(Told::View(view)) = &world.requests[asked].told else { panic!("a view") };
+    assert!(values(view).iter().all(|(_, value)| value == "behind") && view.revision() == world.seen());
     world.settles();
     agree(&mut world);
 }
@@ -258,4 +265,44 @@ fn a_node_that_knows_only_the_left_one_shows_all() {
     agree(&mut world);
     let heard = world.nodes[LAST].heard.lock().unwrap();
     assert!(heard.events.iter().all(|event| event.kv.mod_revision > since && event.kv.value != "later"));
+}
+
+/// One transaction over all shards, and two of them merged: a watch from before is told of each change once, and in the order in which it was told.
+#[test]
+fn what_a_watch_is_told_of_the_past_stays_as_it_was() {
+    for by_number in [true, false] {
+        let (mut world, mut left, ..) = world();
+        if !by_number {
+            // The child of the leftmost one has a higher number than the one to its right.
+            let leftmost = map(&world).shards()[0].shard;
+            world.asks_split_of(0, leftmost);
+            world.settles();
+            left = map(&world).shards()[1].shard;
+        }
+        let all =
+            (0..KEYS).map(|place| Put { key: key(place).into(), value: "together".into(), ..Put::default() });
+        let success = all.map(Operation::Put).collect();
+        world.asks(Command::Txn(Txn { success, ..Txn::default() }));
+        world.settles();
+        let before = map(&world);
+        let at = before.shards().iter().position(|entry| entry.shard == left).unwrap();
+        let right = before.shards()[at + 1].shard;
+        assert_eq!(left < right, by_number);
+        let told = |world: &mut World| {
+            let view = looks(world, 0).unwrap();
+            let of_both = |key: &[u8]| [left, right].contains(&before.locate(key).shard);
+            let changes = view.changes(1).unwrap().filter(|event| of_both(&event.kv.key));
+            let changes: Vec<_> = changes.map(|event| (event.kv.mod_revision, event.kv.key)).collect();
+            (changes, view.hash_kv(0).unwrap())
+        };
+        let (changes, hash) = told(&mut world);
+        assert!(changes.len() > 6, "{changes:?}");
+        merges(&mut world, left);
+        world.settles();
+        let (since, hash_since) = told(&mut world);
+        assert_eq!(since, changes);
+        // With no other shard's number between those of the two, nothing at all has changed.
+        assert_eq!(hash == hash_since, by_number);
+        agree(&mut world);
+    }
 }

@@ -316,7 +316,7 @@ impl World {
         true
     }
 
-    fn reads(&mut self, node: usize, group: GroupId, most: u64) -> bool {
+    pub(crate) fn reads(&mut self, node: usize, group: GroupId, most: u64) -> bool {
         if self.unread == Some((node, group)) {
             return false;
         }
