@@ -310,3 +310,37 @@ fn what_a_watch_is_told_of_the_past_stays_as_it_was() {
         agree(&mut world);
     }
 }
+
+/// {the new shard stands before its split and has puts behind it; the giver is sent a snapshot of behind it}: the node has come to the split at once, and not to the puts.
+#[test]
+fn what_comes_behind_a_split_is_not_shown_before_it_is_placed() {
+    let (mut world, giver, ..) = world();
+    let giver_group = map(&world).get(giver).unwrap().group;
+    world.unread = Some((LAST, giver_group));
+    world.asks_split_of(0, giver);
+    (0..40).for_each(|_| world.calm_step());
+    let child = map(&world).shards().iter().map(|entry| entry.shard).max().unwrap();
+    let (asked, done) = put_all(&mut world, "child's", |shard| shard == child);
+    assert!(asked > 0 && done == asked);
+    let (asked, done) = put_all(&mut world, "other's", |shard| shard != child && shard != giver);
+    assert!(asked > 0 && done == asked);
+    while world.leader(giver_group) == LAST {
+        world.elects(giver_group);
+    }
+    let leader = world.leader(giver_group);
+    world.takes_snapshot(leader, giver_group);
+    world.is_sent_a_snapshot(LAST, giver_group);
+    // It was asked what it has.
+    let Some(Told::View(view)) = world.requests.last().unwrap().told.clone() else { panic!("it answers") };
+    let there = looks(&mut world, 0).unwrap();
+    let range = Range {
+        key: "k".into(),
+        range_end: "l".into(),
+        revision: view.revision() as i64,
+        ..Range::default()
+    };
+    assert_eq!(view.range(&range).unwrap().kvs, there.range(&range).unwrap().kvs);
+    world.unread = None;
+    world.settles();
+    agree(&mut world);
+}

@@ -197,15 +197,20 @@ impl ShardReplica {
         }
     }
 
-    /// The same if nothing counts that stands before this transaction, and none of its own turns: it holds nothing there, or what others have.
+    /// The same if nothing counts that stands before this transaction, and none of its own turns up to the next one: it holds nothing there, or what others have.
+    ///
+    /// {it is vacant, stands before a split that gives it keys at 5, and has a put behind that at 6; the giver is restored from behind the split}: 5 is as far as it has come, and not
+    /// all that the order has; the put counts as soon as it has the keys.
     #[must_use]
     pub fn reached_behind(&self, txn: TxnId, order: u64) -> u64 {
-        match &self.held {
-            Some(Placement::Txn { txn: held, revision, changes, .. }) if *held > txn => {
-                revision - u64::from(*changes)
+        let numbered = self.numbered.iter().map(|(placement, _)| placement);
+        let next = numbered.chain(&self.held).find_map(|placement| match placement {
+            Placement::Txn { txn: next, revision, changes, .. } if *next > txn => {
+                Some(revision - u64::from(*changes))
             }
-            _ => self.placer.reached_behind(txn).unwrap_or(order),
-        }
+            Placement::Txn { .. } | Placement::Turn { .. } => None,
+        });
+        next.or_else(|| self.placer.reached_behind(txn)).unwrap_or(order)
     }
 
     /// What this shard's leader reports: facts, which another replica that has come as far would report as well.

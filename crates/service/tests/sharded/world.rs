@@ -287,7 +287,11 @@ impl World {
         }
     }
 
-    fn elects(&mut self, group: GroupId) {
+    pub(crate) fn leader(&self, group: GroupId) -> usize {
+        self.leaders[&group].0
+    }
+
+    pub(crate) fn elects(&mut self, group: GroupId) {
         let epoch = self.leaders.get(&group).map_or(0, |(_, epoch)| *epoch) + 1;
         let leader = self.pick(NODES as u64) as usize;
         self.leaders.insert(group, (leader, epoch));
@@ -365,7 +369,7 @@ impl World {
     }
 
     /// A leader sends its snapshot to one who is far behind.
-    fn is_sent_a_snapshot(&mut self, node: usize, group: GroupId) {
+    pub(crate) fn is_sent_a_snapshot(&mut self, node: usize, group: GroupId) {
         let (leader, _) = self.leaders[&group];
         let Some(saved) = self.nodes[leader].snapshots.get(&group).cloned() else { return };
         if leader == node
