@@ -94,7 +94,7 @@ pub(crate) struct World {
     /// Nothing that is proposed to this group comes into its log.
     pub(crate) without_leader: Option<GroupId>,
     /// This node reads nothing of this group's log.
-    pub(crate) unread: Option<(usize, GroupId)>,
+    pub(crate) unread: Vec<(usize, GroupId)>,
 }
 
 fn members() -> Membership {
@@ -190,7 +190,7 @@ impl World {
             handovers: Vec::new(),
             lags: false,
             without_leader: None,
-            unread: None,
+            unread: Vec::new(),
             losses: if seed.is_multiple_of(3) { 1_000_000 } else { 12 },
         };
         world.elects(KEYS);
@@ -321,7 +321,7 @@ impl World {
     }
 
     pub(crate) fn reads(&mut self, node: usize, group: GroupId, most: u64) -> bool {
-        if self.unread == Some((node, group)) {
+        if self.unread.contains(&(node, group)) {
             return false;
         }
         let Some(at) = self.nodes[node].read.get_mut(&group) else { return false };
