@@ -6,6 +6,7 @@ mod world;
 
 use quorate_consensus::{GroupId, ShardId};
 use quorate_service::{
+    KEYS as KEYS_GROUP,
     keyspace::{Command, Compact, KeyspaceError, LeaseId, Operation, Put, Range, Response, Txn, View},
     placement::shards::ShardMap,
 };
@@ -345,4 +346,38 @@ fn what_comes_behind_a_split_is_not_shown_before_it_is_placed() {
     world.unread.clear();
     world.settles();
     agree(&mut world);
+}
+
+/// {a node has not heard of a split or a merge, and is sent a snapshot of behind it}: it shows nothing until it has heard.
+#[test]
+fn a_snapshot_of_behind_what_a_node_has_not_heard_of_waits_for_it() {
+    for is_split in [true, false] {
+        let (mut world, left, ..) = world();
+        let group = map(&world).get(left).unwrap().group;
+        world.unread = vec![(LAST, KEYS_GROUP), (LAST, group)];
+        if is_split {
+            world.asks_split_of(0, left);
+        } else {
+            world.asks_merge_of(0, left);
+        }
+        (0..40).for_each(|_| world.calm_step());
+        while world.leader(group) == LAST {
+            world.elects(group);
+        }
+        let leader = world.leader(group);
+        world.takes_snapshot(leader, group);
+        world.is_sent_a_snapshot(LAST, group);
+        // It was asked what it has.
+        let asked = world.requests.len() - 1;
+        (0..3).for_each(|_| world.calm_step());
+        assert!(
+            world.requests[asked].told.is_none(),
+            "by the map of before, keys would be missing, or there twice"
+        );
+        world.unread.clear();
+        world.settles();
+        let Some(Told::View(view)) = &world.requests[asked].told else { panic!("it answers") };
+        assert_eq!(values(view).len(), KEYS);
+        agree(&mut world);
+    }
 }
