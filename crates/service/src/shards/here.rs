@@ -16,13 +16,13 @@ use quorate_consensus::{
 };
 use quorate_keyspace::{Keyspace, News, Owners, Response, Shard, View};
 use quorate_node::{Applied, FromState, GroupConfig, NodeInput, Replica, Ticket};
-use quorate_order::{Command as OrderCommand, Slice, TxnId};
+use quorate_order::{Command as OrderCommand, TxnId};
 use quorate_placement::shards::ShardMap;
 
 use super::{
     Handover, Numbered, Order, Sequence, ShardMachine, ShardReplica, Undone, Word,
     lead::{Lead, Said, TICK},
-    standing::{self, Handovers},
+    standing,
     waiting::{Answers, Waiting},
 };
 
@@ -68,7 +68,7 @@ pub(super) struct Group {
     /// This node will not ask again for so many slices.
     pub(super) kept: u64,
     /// It keeps what it gave to others, for who has still to get it.
-    keeps_given: bool,
+    pub(super) keeps_given: bool,
 }
 
 impl fmt::Debug for Group {
@@ -89,7 +89,7 @@ pub(super) struct Owning {
 }
 
 impl Owning {
-    fn of(map: &Arc<ShardMap>) -> Arc<Owning> {
+    pub(super) fn of(map: &Arc<ShardMap>) -> Arc<Owning> {
         let mut shards: Vec<ShardId> = map.shards().iter().map(|entry| entry.shard).collect();
         shards.sort_unstable();
         Arc::new(Owning { map: Arc::clone(map), shards })
@@ -129,7 +129,7 @@ pub struct NodeShards {
     /// The last handover that was carried out here, and all before it: `owners` is by the map behind it.
     pub(super) shown: TxnId,
     /// Some shard is behind a handover whose keys have not gone over, or before one whose keys have: no view.
-    torn: bool,
+    pub(super) torn: bool,
     pub(super) sequence: Sequence,
     /// Some shard was restored with what stood there: no view before all have come as far.
     pub(super) floor: u64,
@@ -361,7 +361,7 @@ impl NodeShards {
     /// Goes as far as logs and order have come, and does what is to be done where this node leads. To be called after each batch of whatever happened.
     pub fn advance(&mut self, order: &Order, out: &mut ShardsOut) {
         let handovers: Vec<(TxnId, &Handover)> = order.handovers().collect();
-        if !self.awaits_snapshot(order, &handovers) {
+        if !self.awaits_snapshot(order) {
             let before = self.sequence.revision();
             let there = self.groups.values_mut().filter(|group| !group.awaits_snapshot);
             let mut replicas: Vec<&mut ShardReplica> =
@@ -373,50 +373,6 @@ impl NodeShards {
             self.release_reads(out);
         }
         self.do_duties(order, out);
-    }
-
-    /// The last handover that the replica here of a shard is behind; none without its state.
-    fn handed(&self, shard: ShardId) -> Option<TxnId> {
-        let group = self.group_of(shard).filter(|group| !group.awaits_snapshot)?;
-        Some(group.replica.machine().replica().handed())
-    }
-
-    /// Has a shard no state here that somebody needs?
-    fn awaits_snapshot(&self, order: &Order, handovers: &Handovers<'_>) -> bool {
-        let handed = |shard| self.handed(shard);
-        let mut awaiting = self.groups.values().filter(|group| group.awaits_snapshot);
-        awaiting.any(|group| !standing::is_idle(group.shard, order, handovers, &handed))
-    }
-
-    /// How far have the handovers been carried out, and by which map are the keys divided that are placed here?
-    fn look_at_handovers(&mut self, order: &Order, handovers: &Handovers<'_>, out: &mut ShardsOut) {
-        let shown = standing::shown(order, handovers, &|shard| self.handed(shard));
-        self.torn = shown.is_none();
-        if let Some(shown) = shown {
-            let map = order.map_behind(shown);
-            if map.version() != self.owners.map.version() {
-                self.owners = Owning::of(map);
-                out.divided = Some(Arc::clone(map));
-                // What has gone over is in snapshots of the giver until every member has it behind one of the taker.
-                let new = handovers.iter().filter(|(txn, _)| *txn > self.shown && *txn <= shown);
-                out.snapshots.extend(new.filter_map(|(_, handover)| self.of_shard.get(&handover.taker)));
-            }
-            self.shown = shown;
-        }
-        self.forget_given(out);
-        self.answer_handovers(order, out);
-    }
-
-    /// A vacant shard whose keys all members have elsewhere by now: {its last snapshot has them still, and nothing else comes into its log}: the next one has nothing.
-    fn forget_given(&mut self, out: &mut ShardsOut) {
-        for (id, group) in &mut self.groups {
-            let replica = group.replica.machine().replica();
-            let keeps = replica.given().next().is_some();
-            if group.keeps_given && !keeps && replica.is_vacant() {
-                out.snapshots.push(*id);
-            }
-            group.keeps_given = keeps;
-        }
     }
 
     fn came_out(&mut self, before: u64, placed: Vec<Numbered>, out: &mut ShardsOut) {
@@ -451,31 +407,14 @@ impl NodeShards {
     ///
     /// All, and not only what has a revision: {a lease is granted, which takes none, and its client asks another member what leases there are}: it would not see it.
     pub fn read(&mut self, ticket: Ticket, order: Option<&Order>, out: &mut ShardsOut) {
-        let handovers: Vec<(TxnId, &Handover)> = order.iter().flat_map(|order| order.handovers()).collect();
+        let merges = standing::merges(order.into_iter().flat_map(Order::handovers));
         let waits_for = |(id, group): (&GroupId, &Group)| {
-            let end = order.and_then(|order| self.is_to_come_to(order, &handovers, group))?;
+            let end = order.and_then(|order| self.is_to_come_to(order, &merges, group))?;
             (group.replica.machine().replica().place().slice < end).then_some((*id, end))
         };
         let targets = self.groups.iter().filter_map(waits_for).collect();
         self.reads.push((targets, ticket));
         self.release_reads(out);
-    }
-
-    /// How many slices a shard has to have placed here that is as far as the order. None: there is nothing in them that anybody reads.
-    fn is_to_come_to(&self, order: &Order, handovers: &Handovers<'_>, group: &Group) -> Option<u64> {
-        let (slices, replica) = (order.orderer().slices(group.shard)?, group.replica.machine().replica());
-        let handed = |shard| self.handed(shard);
-        let idle = if group.awaits_snapshot {
-            standing::is_idle(group.shard, order, handovers, &handed).then_some(order.orderer().last_begun())
-        } else {
-            standing::idle_behind(replica, handovers, &handed)
-        };
-        // {it is vacant, a split has been decided that gives it keys, and it has not come to that here}: then it is waited for.
-        let gets = |idle| {
-            let mut rest = slices.after(replica.place().slice).into_iter().flatten();
-            rest.any(|slice| matches!(slice, Slice::Txn { txn, .. } if *txn > idle))
-        };
-        idle.is_none_or(gets).then_some(slices.end())
     }
 
     fn release_reads(&mut self, out: &mut ShardsOut) {

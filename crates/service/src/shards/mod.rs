@@ -21,7 +21,7 @@
 //! | `sequence` | the shards of a node place together |
 //! | `handover` | keys go from one shard to another |
 //! | `split`, `merge` | a shard is split, or merged into its neighbour |
-//! | `standing` | how far a node has come with that, and whom nobody needs |
+//! | `standing`, `shown` | how far a node has come with that, whom nobody needs, and what is shown meanwhile |
 //! | `here` | the shards of this node: their replicas, and what is read of them |
 //! | `waiting` | clients that wait for transactions over shards |
 //! | `lead` | what a node does where it leads a shard, or the order |
@@ -39,6 +39,7 @@ mod order;
 mod parts;
 mod replica;
 mod sequence;
+mod shown;
 mod split;
 mod standing;
 mod waiting;

@@ -8,7 +8,7 @@ use quorate_order::TxnId;
 use super::{
     Handover, Numbered, ShardReplica,
     replica::giving::hand_over,
-    standing::{Handovers, idle_behind},
+    standing::{Merges, idle_behind, merges},
 };
 
 /// Lets the shards of a node place together, revision by revision.
@@ -44,10 +44,10 @@ impl Sequence {
         handovers: &[(TxnId, &Handover)],
         shards: &mut [&mut ShardReplica],
     ) -> Vec<Numbered> {
-        let mut out = Vec::new();
+        let (mut out, merges) = (Vec::new(), merges(handovers.iter().copied()));
         loop {
             shards.iter_mut().for_each(|shard| shard.advance());
-            let reached = reached(order, handovers, shards);
+            let reached = reached(order, &merges, shards);
             self.out = self.out.max(reached);
             let before = out.len();
             shards.iter_mut().for_each(|shard| shard.place_up_to(reached, &mut out));
@@ -65,9 +65,9 @@ impl Sequence {
 }
 
 /// Up to where all shards have come that anybody needs.
-fn reached(order: u64, handovers: &Handovers<'_>, shards: &[&mut ShardReplica]) -> u64 {
+fn reached(order: u64, merges: &Merges<'_>, shards: &[&mut ShardReplica]) -> u64 {
     let handed = |id: ShardId| shards.iter().find(|shard| shard.shard() == id).map(|shard| shard.handed());
-    let of_shard = |shard: &&mut ShardReplica| match idle_behind(shard, handovers, &handed) {
+    let of_shard = |shard: &&mut ShardReplica| match idle_behind(shard, merges, &handed) {
         // {it is vacant, and a split gives it keys again}: with that it counts once more.
         Some(txn) => shard.reached_behind(txn, order),
         None => shard.reached(order),

@@ -10,47 +10,41 @@ use super::{Handover, Kind, Order, ShardReplica};
 
 /// Handovers that the order remembers, in order.
 pub(super) type Handovers<'a> = [(TxnId, &'a Handover)];
+/// Those of them that are merges.
+pub(super) type Merges<'a> = [(TxnId, &'a Handover)];
 /// The last handover that a shard of this node is behind; none where its state is not here.
 pub(super) type Handed<'a> = dyn Fn(ShardId) -> Option<TxnId> + 'a;
 
-/// The last merge by which all that this shard held has gone to where it is on this node, whether this shard's own replica has come to it or not.
-fn spent(shard: ShardId, handovers: &Handovers<'_>, handed: &Handed<'_>) -> Option<TxnId> {
-    spent_behind(TxnId::default(), shard, handovers, handed)
+/// The merges among handovers: most of the time there are none, and whoever asks for each shard asks these.
+pub(super) fn merges<'a>(
+    handovers: impl Iterator<Item = (TxnId, &'a Handover)>,
+) -> Vec<(TxnId, &'a Handover)> {
+    handovers.filter(|(_, handover)| handover.kind == Kind::Merge).collect()
 }
 
-/// The same of merges behind this handover.
-fn spent_behind(
-    before: TxnId,
-    shard: ShardId,
-    handovers: &Handovers<'_>,
-    handed: &Handed<'_>,
-) -> Option<TxnId> {
+/// The last merge by which all that this shard held has gone to where it is on this node, whether this shard's own replica has come to it or not; of those behind `before`.
+fn spent(before: TxnId, shard: ShardId, merges: &Merges<'_>, handed: &Handed<'_>) -> Option<TxnId> {
     // {s5 went to s2, then s2 to s1, and s1 is behind both}: s2 may be late as well.
     let has = |taker: ShardId, txn: TxnId| {
-        handed(taker).is_some_and(|behind| behind >= txn)
-            || spent_behind(txn, taker, handovers, handed).is_some()
+        handed(taker).is_some_and(|behind| behind >= txn) || spent(txn, taker, merges, handed).is_some()
     };
-    let merges = handovers.iter().rev().take_while(|(txn, _)| *txn > before);
-    let mut merges = merges.filter(|(_, handover)| handover.kind == Kind::Merge && handover.giver == shard);
-    merges.find(|(txn, handover)| has(handover.taker, *txn)).map(|(txn, _)| *txn)
+    let mut later = merges.iter().rev().take_while(|(txn, _)| *txn > before);
+    later.find(|(txn, merge)| merge.giver == shard && has(merge.taker, *txn)).map(|(txn, _)| *txn)
 }
 
 /// The handover behind which nothing of this replica is needed, up to the next one by which it gets keys. None: it is needed.
-pub(super) fn idle_behind(
-    replica: &ShardReplica,
-    handovers: &Handovers<'_>,
-    handed: &Handed<'_>,
-) -> Option<TxnId> {
+pub(super) fn idle_behind(replica: &ShardReplica, merges: &Merges<'_>, handed: &Handed<'_>) -> Option<TxnId> {
     let vacant = replica.is_vacant().then(|| replica.handed());
-    vacant.max(spent(replica.shard(), handovers, handed)).filter(|txn| replica.handed() <= *txn)
+    let spent = spent(TxnId::default(), replica.shard(), merges, handed);
+    vacant.max(spent).filter(|txn| replica.handed() <= *txn)
 }
 
 /// Does nobody need this shard, of which there is no state here? It holds nothing by all that the order knows.
-pub(super) fn is_idle(shard: ShardId, order: &Order, handovers: &Handovers<'_>, handed: &Handed<'_>) -> bool {
-    let last = handovers.iter().rev().find(|(_, handover)| handover.touches(shard)).map(|(txn, _)| *txn);
-    match last {
+pub(super) fn is_idle(shard: ShardId, order: &Order, handed: &Handed<'_>) -> bool {
+    let of_shard = order.handovers().filter(|(_, handover)| handover.touches(shard));
+    match of_shard.map(|(txn, _)| txn).last() {
         None => order.map().get(shard).is_none(),
-        Some(txn) => spent(shard, handovers, handed) == Some(txn),
+        Some(last) => spent(TxnId::default(), shard, &merges(order.handovers()), handed) == Some(last),
     }
 }
 
