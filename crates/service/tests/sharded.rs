@@ -11,7 +11,9 @@ mod world;
 use commands::{asks, delete, put, txn};
 use judge::{Counts, judge};
 use quorate_consensus::{GroupId, ShardId};
-use quorate_service::keyspace::{self, Command, LeaseId, Put, Response};
+use quorate_service::keyspace::{
+    self, Command, KeyspaceError, LeaseId, Operation, Put, Range, Response, Txn,
+};
 use world::{SHARDS, Told, World};
 
 #[test]
@@ -225,5 +227,31 @@ fn whoever_asks_while_first_leaders_are_elected_is_not_refused() {
         world.settles();
         let told = world.requests[0].told.as_ref().unwrap();
         assert_eq!(matches!(told, Told::Done(Response { result: Ok(_), .. })), granted, "{ticks}: {told:?}");
+    }
+}
+
+/// As one store says it: what a put gets wrong before what a range does, whichever of their shards comes first.
+#[test]
+fn what_a_put_gets_wrong_is_said_before_what_a_range_does() {
+    let mut world = World::new(3);
+    let map = world.nodes[0].heard.lock().unwrap().map.clone().unwrap();
+    let keys: Vec<String> = (0..12).map(|place| format!("k{place}")).collect();
+    for (range, put) in keys.iter().zip(keys.iter().rev()) {
+        let range = Range { key: range.clone().into(), revision: 1 << 40, ..Range::default() };
+        let put = Put { key: put.clone().into(), ignore_lease: true, ..Put::default() };
+        let success = vec![Operation::Range(range), Operation::Put(put)];
+        world.asks(Command::Txn(Txn { success, ..Txn::default() }));
+        (0..10).for_each(|_| world.calm_step());
+    }
+    world.settles();
+    let of_several = keys
+        .iter()
+        .zip(keys.iter().rev())
+        .filter(|(one, other)| map.locate(one.as_bytes()).shard < map.locate(other.as_bytes()).shard);
+    assert!(of_several.count() > 2);
+    for request in &world.requests {
+        let told = request.told.as_ref().unwrap();
+        let refused = Err(KeyspaceError::KeyNotFound);
+        assert!(matches!(told, Told::Done(Response { result, .. }) if *result == refused), "{told:?}");
     }
 }

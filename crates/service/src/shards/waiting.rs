@@ -170,7 +170,12 @@ impl NodeShards {
 }
 
 /// Why a transaction came to nothing of which all shards have said this: one of them refuses the branch that would have been taken. None: it took too long.
+///
+/// What a put gets wrong is said before what a range does, in whichever shards they are, as one store says it.
 fn refusal(weights: &[Weight]) -> Option<KeyspaceError> {
     let branch = weights.iter().all(|weight| weight.holds);
-    weights.iter().find_map(|weight| weight.changes[usize::from(!branch)].err())
+    let errors = weights.iter().filter_map(|weight| weight.changes[usize::from(!branch)].err());
+    errors.min_by_key(|error| {
+        matches!(error, KeyspaceError::Compacted { .. } | KeyspaceError::FutureRevision { .. })
+    })
 }
