@@ -374,6 +374,18 @@ impl Client {
         .await
     }
 
+    /// Merges the right neighbour of a shard into it; `right` says which one that is believed to be. Quorate only.
+    ///
+    /// # Errors
+    /// As [`Error`].
+    pub async fn merge(&self, left: u32, right: Option<u32>) -> Result<own::ShardMergeResponse, Error> {
+        let request = own::ShardMergeRequest { left, right: right.unwrap_or_default() };
+        self.call(Kind::Once, None, request, |channel, request| async move {
+            ShardsClient::new(channel).merge(request).await
+        })
+        .await
+    }
+
     /// Makes the member `to` lead; finds the one that leads now and asks it.
     ///
     /// # Errors

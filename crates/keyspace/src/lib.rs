@@ -62,6 +62,7 @@ mod split;
 mod store;
 mod tree;
 mod txn;
+mod unite;
 mod view;
 
 pub use auth::{

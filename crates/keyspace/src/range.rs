@@ -27,22 +27,12 @@ impl Store {
     /// The ranges of a transaction must all be asked about before its first write, with the revision before it: a member that found
     /// out half-way wrote half, or stopped (etcd#18667).
     pub(crate) fn check_revision(&self, revision: i64, current: u64) -> Result<At, KeyspaceError> {
-        match u64::try_from(revision) {
-            Ok(0) | Err(_) => Ok(At::Latest),
-            Ok(revision) if revision > current => Err(KeyspaceError::FutureRevision { current }),
-            Ok(revision) if revision < self.compacted => {
-                Err(KeyspaceError::Compacted { compacted: self.compacted })
-            }
-            Ok(revision) => Ok(At::Revision(revision)),
-        }
+        check_revision(revision, self.compacted, current)
     }
 
     /// The same for a range of a transaction: there a revision below zero is not the latest one but compacted, as in etcd.
     pub(crate) fn check_revision_in_txn(&self, revision: i64, current: u64) -> Result<(), KeyspaceError> {
-        if revision < 0 {
-            return Err(KeyspaceError::Compacted { compacted: self.compacted });
-        }
-        self.check_revision(revision, current).map(|_| ())
+        check_revision_in_txn(revision, self.compacted, current)
     }
 
     /// The keys of `span` that live, in order.
@@ -155,4 +145,26 @@ fn show(record: &Record, range: &Range) -> KeyValue {
         kv.value = Bytes::new();
     }
     kv
+}
+
+/// Which revision is asked for, where everything below `compacted` is gone?
+pub(crate) fn check_revision(revision: i64, compacted: u64, current: u64) -> Result<At, KeyspaceError> {
+    match u64::try_from(revision) {
+        Ok(0) | Err(_) => Ok(At::Latest),
+        Ok(revision) if revision > current => Err(KeyspaceError::FutureRevision { current }),
+        Ok(revision) if revision < compacted => Err(KeyspaceError::Compacted { compacted }),
+        Ok(revision) => Ok(At::Revision(revision)),
+    }
+}
+
+/// See [`Store::check_revision_in_txn`].
+pub(crate) fn check_revision_in_txn(
+    revision: i64,
+    compacted: u64,
+    current: u64,
+) -> Result<(), KeyspaceError> {
+    if revision < 0 {
+        return Err(KeyspaceError::Compacted { compacted });
+    }
+    check_revision(revision, compacted, current).map(|_| ())
 }

@@ -211,8 +211,33 @@ impl Shard {
     /// Something is evaluated and not placed: it may have been found out with those keys.
     #[must_use]
     pub fn split_off(&mut self, moves: impl Fn(&[u8]) -> bool) -> Keyspace {
-        assert!(self.open.is_empty() && self.barrier.is_none(), "nothing is open where keys go");
+        self.nothing_is_open();
         self.placed.split_off(moves)
+    }
+
+    /// Gives away all of its keys. What concerns no key stays as well.
+    ///
+    /// # Panics
+    /// As [`Shard::split_off`].
+    #[must_use]
+    pub fn give_up(&mut self) -> Keyspace {
+        self.nothing_is_open();
+        let rest = self.placed.without_keys();
+        std::mem::replace(&mut self.placed, rest)
+    }
+
+    /// Gets keys, of which it has none: see [`Keyspace::unite`]; `first` says whether their changes of a revision come before its own.
+    ///
+    /// # Panics
+    /// As [`Shard::split_off`].
+    pub fn absorb(&mut self, keys: &Keyspace, first: bool) {
+        self.nothing_is_open();
+        let (one, other) = if first { (keys, &self.placed) } else { (&self.placed, keys) };
+        self.placed = Keyspace::unite(one, other);
+    }
+
+    fn nothing_is_open(&self) {
+        assert!(self.open.is_empty() && self.barrier.is_none(), "nothing is open where keys go or come");
     }
 
     /// Comes to a barrier: what does this shard's part of a transaction come to? None: that depends on a revision that is open; ask again when more is placed.

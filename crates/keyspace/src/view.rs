@@ -13,7 +13,7 @@ use bytes::Bytes;
 
 use crate::auth::{Ask, Auth, AuthError, Caller};
 use crate::digest::hash_words;
-use crate::range::At;
+use crate::range::{At, check_revision};
 use crate::record::{Dated, Rev};
 use crate::snapshot::Snapshot;
 use crate::store::Store;
@@ -106,7 +106,10 @@ impl View {
     /// The oldest revision that can be read; zero if there was no compaction.
     #[must_use]
     pub fn compacted(&self) -> u64 {
-        self.global().compacted
+        match &self.0 {
+            Kind::One(store) => store.compacted,
+            Kind::Many(shards) => shards.compacted,
+        }
     }
 
     /// Answers a range. It should have passed [`check_range`](crate::check_range); an empty key is read as the key that it is, and
@@ -348,7 +351,7 @@ impl View {
     /// # Errors
     /// [`Compacted`](KeyspaceError::Compacted), [`FutureRevision`](KeyspaceError::FutureRevision).
     pub fn hash_kv(&self, revision: i64) -> Result<HashKv, KeyspaceError> {
-        let revision = match self.global().check_revision(revision, self.revision())? {
+        let revision = match check_revision(revision, self.compacted(), self.revision())? {
             At::Latest => self.revision(),
             At::Revision(revision) => revision,
         };

@@ -457,3 +457,42 @@ fn a_lease_that_one_part_has_and_another_has_not_yet_is_taken_from_the_size_of_t
         assert_eq!(many.size_bytes(), 2 * without + u64::from(first) * LEASE_BYTES, "{first} {second}");
     }
 }
+
+/// {a compaction takes no revision; it is placed in one shard of a node, and not yet in another}: what is gone in either is gone.
+#[test]
+fn what_is_compacted_in_one_part_cannot_be_read_in_any() {
+    let part = |key: &'static str, compacted: bool| {
+        let mut keyspace = Keyspace::new();
+        for value in ["1", "2", "3"] {
+            keyspace.apply(Position::new(1, 1), &Command::Put(shell::put(key, value)).encode());
+        }
+        if compacted {
+            let compact = Command::Compact(Compact { revision: 3, physical: true });
+            keyspace.apply(Position::new(1, 2), &compact.encode());
+        }
+        keyspace.view()
+    };
+    for (first, second) in [(true, false), (false, true), (true, true)] {
+        let parts = vec![part("a", first), part("c", second)];
+        let many = View::of_shards(4, parts, Arc::new(Cut::At(vec![b"b"])));
+        let gone = KeyspaceError::Compacted { compacted: 3 };
+        assert_eq!(many.compacted(), 3, "{first} {second}");
+        assert_eq!(many.changes(2).map(Iterator::count), Err(gone));
+        assert_eq!(many.range(&everything(2)), Err(gone));
+        for key in ["a", "c"] {
+            assert_eq!(many.key_changes(key.as_bytes(), 2).map(Iterator::count), Err(gone));
+            let range = Range { key: key.into(), revision: 2, ..Range::default() };
+            assert_eq!(many.range(&range), Err(gone), "also where it is there still");
+            let txn = Txn { success: vec![Operation::Range(range)], ..Txn::default() };
+            assert_eq!(many.read_only_txn(&txn), Err(gone));
+        }
+        assert_eq!(many.hash_kv(2), Err(gone));
+        assert_eq!(many.hash_kv(0).map(|hash| hash.compact_revision), Ok(3));
+        assert_eq!(many.changes(3).map(Iterator::count), Ok(4), "two of each key are left");
+        let restored = Keyspace::restore(&mut many.snapshot()).unwrap();
+        assert_eq!(
+            (restored.view().compacted(), restored.view().range(&everything(3))),
+            (3, many.range(&everything(3)))
+        );
+    }
+}

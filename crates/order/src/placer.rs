@@ -142,6 +142,17 @@ impl Placer {
         )
     }
 
+    /// The same if neither turns count, which change nothing, nor what stands before this transaction.
+    #[must_use]
+    pub fn reached_behind(&self, before: TxnId) -> Option<u64> {
+        self.slices.iter().find_map(|slice| match slice {
+            Slice::Txn { txn, revision, changes, .. } if *txn > before => {
+                Some(revision - u64::from(*changes))
+            }
+            Slice::Turns { .. } | Slice::Txn { .. } => None,
+        })
+    }
+
     /// Places what comes next, if both sides have come so far.
     pub fn place(&mut self) -> Option<Placement> {
         loop {

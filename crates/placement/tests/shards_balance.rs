@@ -77,7 +77,7 @@ impl World {
                     let begin =
                         Command::BeginSplit { shard: *shard, range_version, at: at.clone(), child, group };
                     changed(&mut self.shards, &begin);
-                    changed(&mut self.shards, &Command::EndSplit { shard: *shard, child });
+                    changed(&mut self.shards, &Command::EndSplit { shard: *shard, child, range_version });
                 }
                 Suggestion::Merge { left, right, .. } => {
                     let (left_version, right_version) =
@@ -325,7 +325,9 @@ fn finish(shards: &mut Shards) {
     for entry in shards.map().shards().to_vec() {
         let (shard, config_version) = (entry.shard, entry.config_version);
         let command = match entry.phase {
-            Phase::Splitting { child, .. } => Command::EndSplit { shard, child },
+            Phase::Splitting { child, .. } => {
+                Command::EndSplit { shard, child, range_version: entry.range_version }
+            }
             Phase::Merging { with, survives: true } => {
                 Command::EndMerge { left: shard, right: with, left_version: entry.range_version }
             }

@@ -8,7 +8,8 @@ use bytes::Bytes;
 use proptest::prelude::*;
 use quorate_consensus::{EngineKind, GroupId, Membership, Reader, ShardId, Writer};
 use quorate_placement::shards::{
-    Believed, CHANGES_AT_ONCE_MAX, Command, Entry, Rule, ShardError, ShardMap, Shards, Stale, Token, check,
+    Believed, CHANGES_AT_ONCE_MAX, Command, Entry, Rule, ShardError, ShardMap, Shards, Stale, Token, Vacancy,
+    check,
 };
 use shards_common::{Became, Intent, history, intents, keys, one, run, voters};
 
@@ -45,6 +46,8 @@ struct Model {
     /// Who holds each token that one of the keys has, and the least one.
     owners: BTreeMap<Token, u32>,
     shards: BTreeMap<u32, Shard>,
+    /// What was merged into others, as it was.
+    vacant: BTreeMap<u32, Shard>,
     /// Every number that was ever given.
     numbers: BTreeSet<u32>,
     groups: BTreeSet<u64>,
@@ -61,8 +64,15 @@ impl Model {
             doing: Doing::Nothing,
         };
         let (shards, numbers, groups) = ([(1, shard)].into(), [1].into(), [1].into());
-        let mut model =
-            Model { rule: Rule::Range, limit: 8, owners: BTreeMap::new(), shards, numbers, groups };
+        let mut model = Model {
+            rule: Rule::Range,
+            limit: 8,
+            owners: BTreeMap::new(),
+            shards,
+            vacant: BTreeMap::new(),
+            numbers,
+            groups,
+        };
         model.all_belong_to(1);
         model
     }
@@ -149,36 +159,54 @@ impl Model {
                 self.limit = usize::from(*changes_at_once);
             }
             Command::BeginSplit { shard, range_version, at, child, group } => {
-                let new = *child == ShardId(self.numbers.last()? + 1) && group.0 > *self.groups.last()?;
+                let coming =
+                    |shard: &Shard| matches!(shard.doing, Doing::Split { child: of, .. } if of == child.0);
+                let engine = self.shards.get(&shard.0)?.engine;
+                let may_come = match self.vacant.get(&child.0) {
+                    Some(was) => {
+                        (was.group, was.engine) == (group.0, engine) && !self.shards.values().any(coming)
+                    }
+                    None => *child == ShardId(self.numbers.last()? + 1) && group.0 > *self.groups.last()?,
+                };
                 let inside = self.owners.get(at) == Some(&shard.0) && self.first_token(shard.0) != *at;
                 let busy = self.is_busy();
                 let found = self.shards.get_mut(&shard.0)?;
                 let idle = found.doing == Doing::Nothing && found.range_version == *range_version;
-                if !new || !inside || busy || !idle {
+                if !may_come || !inside || busy || !idle {
                     return None;
                 }
                 found.doing = Doing::Split { at: at.clone(), child: child.0, group: group.0 };
                 self.numbers.insert(child.0);
                 self.groups.insert(group.0);
             }
-            Command::EndSplit { shard, child } => {
+            Command::EndSplit { shard, child, range_version } => {
                 let parent = self.shards.get_mut(&shard.0)?;
                 let Doing::Split { at, child: coming, group } = parent.doing.clone() else { return None };
-                if coming != child.0 {
+                if coming != child.0 || parent.range_version != *range_version {
                     return None;
                 }
                 parent.doing = Doing::Nothing;
                 parent.range_version += 1;
-                let born = Shard { group, ..parent.clone() };
+                let born = match self.vacant.remove(&coming) {
+                    Some(was) => {
+                        Shard { range_version: parent.range_version.max(was.range_version + 1), ..was }
+                    }
+                    None => Shard { group, ..parent.clone() },
+                };
                 self.shards.insert(coming, born);
                 for (_, owner) in self.owners.range_mut(at..).filter(|(_, owner)| **owner == shard.0) {
                     *owner = coming;
                 }
             }
-            Command::AbortSplit { shard, child } => {
+            Command::AbortSplit { shard, child, range_version } => {
                 let parent = self.shards.get_mut(&shard.0)?;
                 match parent.doing {
-                    Doing::Split { child: coming, .. } if coming == child.0 => parent.doing = Doing::Nothing,
+                    Doing::Split { child: coming, .. }
+                        if coming == child.0 && parent.range_version == *range_version =>
+                    {
+                        parent.doing = Doing::Nothing;
+                        parent.range_version += u64::from(self.vacant.contains_key(&coming));
+                    }
                     _ => return None,
                 }
             }
@@ -203,6 +231,7 @@ impl Model {
                     return None;
                 }
                 self.shards.remove(&right.0);
+                self.vacant.insert(right.0, Shard { doing: Doing::Nothing, ..other.clone() });
                 let merged = Shard {
                     range_version: one.range_version.max(other.range_version) + 1,
                     config_version: one.config_version.max(other.config_version),
@@ -274,7 +303,15 @@ impl Model {
             assert_eq!(versions, (shard.range_version, shard.config_version), "{}", entry.shard);
             assert_eq!(entry.is_whole(), shard.doing == Doing::Nothing);
             assert_eq!(map.get(entry.shard), Some(entry));
+            assert_eq!(map.vacancy(entry.shard), None);
         }
+        let vacant = map.vacancies().map(|vacancy| {
+            let Vacancy { shard, group, range_version, config_version, members, engine } = vacancy.clone();
+            assert_eq!((map.vacancy(shard), map.get(shard)), (Some(vacancy), None));
+            let doing = Doing::Nothing;
+            (shard.0, Shard { group: group.0, members, engine, range_version, config_version, doing })
+        });
+        assert_eq!(vacant.collect::<BTreeMap<_, _>>(), self.vacant);
     }
 }
 
@@ -363,17 +400,23 @@ proptest! {
         }
     }
 
-    /// A number names one shard and one group for ever, and a shard begins where it has always begun.
+    /// A number names one shard and one group for ever; whoever is not a shard any more is vacant; and what comes back has a range version that it never had.
     #[test]
     fn numbers_are_given_once(intents in intents(90)) {
         let (states, _) = history(&intents);
-        let (mut groups, mut gone) = (BTreeMap::new(), BTreeSet::new());
+        let (mut groups, mut versions) = (BTreeMap::new(), BTreeMap::new());
         for pair in states.windows(2) {
-            let ids = |shards: &Shards| shards.map().shards().iter().map(|entry| entry.shard).collect::<BTreeSet<_>>();
-            gone.extend(ids(&pair[0]).difference(&ids(&pair[1])).copied());
-            prop_assert!(ids(&pair[1]).is_disjoint(&gone));
-            for entry in pair[1].map().shards() {
+            let (old, new) = (pair[0].map(), pair[1].map());
+            for entry in old.shards() {
+                prop_assert!(new.get(entry.shard).is_some() || new.vacancy(entry.shard).is_some());
+                let highest = versions.entry(entry.shard).or_insert(0);
+                *highest = entry.range_version.max(*highest);
+            }
+            for entry in new.shards() {
                 prop_assert_eq!(*groups.entry(entry.group).or_insert(entry.shard), entry.shard);
+                if old.get(entry.shard).is_none() {
+                    prop_assert!(entry.range_version > versions.get(&entry.shard).copied().unwrap_or(0));
+                }
             }
         }
     }
@@ -441,9 +484,15 @@ fn the_histories_reach_everything() {
     use proptest::strategy::ValueTree;
     let mut runner = proptest::test_runner::TestRunner::deterministic();
     let mut seen: BTreeMap<(u8, &str), usize> = BTreeMap::new();
+    let mut back = [0; 2];
     for _ in 0..300 {
         let drawn: Vec<Intent> = intents(90).new_tree(&mut runner).expect("drawn").current();
-        for (command, became) in history(&drawn).1 {
+        let (states, commands) = history(&drawn);
+        for pair in states.windows(2) {
+            let had = |shards: &Shards| shards.map().vacancies().count();
+            back[usize::from(had(&pair[1]) < had(&pair[0]))] += had(&pair[0]).abs_diff(had(&pair[1]));
+        }
+        for (command, became) in commands {
             let what = match became {
                 Became::Changed => "changed",
                 Became::Holds => "holds",
@@ -452,6 +501,7 @@ fn the_histories_reach_everything() {
             *seen.entry((command.encode()[1], what)).or_default() += 1;
         }
     }
+    assert!(back[0] > 50 && back[1] > 20, "vacated, and taken again: {back:?}");
     for tag in 1..=11 {
         for what in ["changed", "holds", "refused"] {
             assert!(seen.contains_key(&(tag, what)), "command {tag} is never {what}: {seen:?}");

@@ -155,7 +155,7 @@ fn l04_a_shard_that_was_split_serves_nobody_who_has_not_heard_of_it() {
         Ok(ShardId(1)),
         "a split that only begins changes nothing for anybody"
     );
-    changed(&mut shards, &end_split(1, 2));
+    changed(&mut shards, &end_split(1, 1, 2));
     for key in [b"a", b"m", b"z"] {
         let stale = ask(&router, shards.map(), key).expect_err("the range is another");
         let mut router = router.clone();
@@ -188,7 +188,7 @@ fn a_server_that_is_late_serves_nobody_who_knows_more_and_teaches_them_nothing()
     let mut shards = one();
     let late = shards.map().clone();
     changed(&mut shards, &begin_split(1, 1, "m", 2));
-    changed(&mut shards, &end_split(1, 2));
+    changed(&mut shards, &end_split(1, 1, 2));
     let mut router = learnt(shards.map());
     for key in [b"a", b"z"] {
         let stale = ask(&router, &late, key).expect_err("it does not know what s1 is at 2");
@@ -204,7 +204,7 @@ fn one_half_of_a_split_leaves_a_hole_that_is_told_of() {
     let mut shards = one();
     let mut router = learnt(shards.map());
     changed(&mut shards, &begin_split(1, 1, "m", 2));
-    changed(&mut shards, &end_split(1, 2));
+    changed(&mut shards, &end_split(1, 1, 2));
     let half = Stale {
         map_version: shards.map().version(),
         rule: Rule::Range,

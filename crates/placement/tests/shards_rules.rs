@@ -6,7 +6,7 @@ use bytes::Bytes;
 use quorate_consensus::{DecodeError, EngineKind, GroupId, Membership, NodeId, ShardId, Writer};
 use quorate_placement::shards::{
     CHANGES_AT_ONCE_DEFAULT, CHANGES_AT_ONCE_MAX, CUT_BYTES_MAX, Command, Entry, Founder, GROUP_STEP_MAX,
-    Phase, Rule, SHARD_MEMBERS_MAX, SHARDS_MAX, ShardError, ShardMap, Shards, Span, Token,
+    Phase, Rule, SHARD_MEMBERS_MAX, SHARDS_MAX, ShardError, ShardMap, Shards, Span, Token, Vacancy,
 };
 use shards_common::{
     RULES, abort_merge, abort_split, begin_merge, begin_split, changed, cut_at, end_merge, end_split, holds,
@@ -286,7 +286,7 @@ fn the_rule_is_changed_only_while_there_is_one_shard() {
     changed(&mut shards, &begin_split(1, 3, "m", 2));
     let busy = ShardError::Busy { fresh: fresh(&shards, 1) };
     assert_eq!(refused(&mut shards, &rule(Rule::Hash, 3)), busy, "the split is at a token of the old rule");
-    changed(&mut shards, &end_split(1, 2));
+    changed(&mut shards, &end_split(1, 3, 2));
     assert_eq!(refused(&mut shards, &rule(Rule::Hash, 4)), ShardError::AlreadyFounded);
 }
 
@@ -320,7 +320,7 @@ fn a_split_changes_who_holds_what_when_it_ends_and_in_one_version() {
     changed(&mut shards, &begin_split(1, 1, "m", 2));
     assert_eq!(shards.map().locate(b"z").shard, ShardId(1));
     assert_eq!(entry(&shards, 1).range_version, 1);
-    changed(&mut shards, &end_split(1, 2));
+    changed(&mut shards, &end_split(1, 1, 2));
     let (left, right) = (entry(&shards, 1), entry(&shards, 2));
     assert_eq!((left.range_version, right.range_version), (2, 2));
     assert_eq!((left.to, &right.from, right.to), (Some(Token::from("m")), &Token::from("m"), None));
@@ -341,11 +341,11 @@ fn a_split_that_makes_no_sense_is_refused() {
         (begin_split(1, 2, "c", 2), ShardError::ShardNumber { next: ShardId(3) }),
         (begin_split(1, 2, "c", 4), ShardError::ShardNumber { next: ShardId(3) }),
         (begin_split(1, 2, &"c".repeat(CUT_BYTES_MAX + 1), 3), ShardError::CutTooLong),
-        (end_split(1, 3), ShardError::NotUnderWay { fresh: fresh(&shards, 1) }),
-        (abort_split(1, 3), ShardError::NotUnderWay { fresh: fresh(&shards, 1) }),
-        (abort_split(1, 2), ShardError::AlreadySplit { fresh: fresh(&shards, 2) }),
-        (end_split(8, 9), ShardError::NoShard(ShardId(8))),
-        (end_split(1, 1), ShardError::NotUnderWay { fresh: fresh(&shards, 1) }),
+        (end_split(1, 2, 3), ShardError::NotUnderWay { fresh: fresh(&shards, 1) }),
+        (abort_split(1, 2, 3), ShardError::NotUnderWay { fresh: fresh(&shards, 1) }),
+        (abort_split(1, 2, 2), ShardError::AlreadySplit { fresh: fresh(&shards, 2) }),
+        (end_split(8, 1, 9), ShardError::NoShard(ShardId(8))),
+        (end_split(1, 2, 1), ShardError::NotUnderWay { fresh: fresh(&shards, 1) }),
     ] {
         assert_eq!(refused(&mut shards, &command), error);
     }
@@ -368,7 +368,7 @@ fn a_prefix_is_never_parted() {
     changed(&mut shards, &Command::SetRule { rule: PODS, range_version: 1 });
     assert_eq!(refused(&mut shards, &begin_split(1, 2, "/registry/pods/default/", 2)), ShardError::NotCut);
     changed(&mut shards, &begin_split(1, 2, "/registry/pods/", 2));
-    changed(&mut shards, &end_split(1, 2));
+    changed(&mut shards, &end_split(1, 2, 2));
     for key in ["/registry/pods/", "/registry/pods/a", "/registry/pods/zzz"] {
         assert_eq!(shards.map().locate(key.as_bytes()).shard, ShardId(2));
     }
@@ -379,8 +379,8 @@ fn a_prefix_is_never_parted() {
 fn a_split_that_is_given_up_leaves_no_trace_but_its_number() {
     let mut shards = one();
     changed(&mut shards, &begin_split(1, 1, "m", 2));
-    changed(&mut shards, &abort_split(1, 2));
-    holds(&mut shards, &abort_split(1, 2));
+    changed(&mut shards, &abort_split(1, 1, 2));
+    holds(&mut shards, &abort_split(1, 1, 2));
     assert_eq!(entry(&shards, 1), entry(&one(), 1));
     // The first command comes again, late.
     assert_eq!(
@@ -388,13 +388,13 @@ fn a_split_that_is_given_up_leaves_no_trace_but_its_number() {
         ShardError::ShardNumber { next: ShardId(3) }
     );
     let error = ShardError::NotUnderWay { fresh: fresh(&shards, 1) };
-    assert_eq!(refused(&mut shards, &end_split(1, 2)), error);
+    assert_eq!(refused(&mut shards, &end_split(1, 1, 2)), error);
     changed(&mut shards, &begin_split(1, 1, "m", 3));
     // Another shard's split is not given up by naming it for this one.
-    changed(&mut shards, &end_split(1, 3));
+    changed(&mut shards, &end_split(1, 1, 3));
     changed(&mut shards, &begin_split(3, 2, "t", 4));
     let error = ShardError::NotUnderWay { fresh: fresh(&shards, 1) };
-    assert_eq!(refused(&mut shards, &abort_split(1, 4)), error);
+    assert_eq!(refused(&mut shards, &abort_split(1, 2, 4)), error);
 }
 
 // Merges.
@@ -413,6 +413,66 @@ fn a_merge_gives_the_left_one_all_and_a_version_above_both() {
     assert_eq!(shards.map().get(ShardId(2)), None);
     assert_eq!(refused(&mut shards, &begin_split(2, 3, "h", 4)), ShardError::NoShard(ShardId(2)));
     assert_eq!(refused(&mut shards, &abort_merge(1, 2, 2)), ShardError::NoShard(ShardId(2)));
+}
+
+#[test]
+fn a_shard_that_was_merged_is_vacant_and_comes_back_as_what_it_was() {
+    let mut shards = cut_at(&["g", "p"]);
+    // It has had versions of its own, and other members than the one that it comes back from.
+    changed(&mut shards, &begin_merge(2, 3, 3, 3));
+    changed(&mut shards, &abort_merge(2, 3, 3));
+    changed(&mut shards, &begin_merge(1, 2, 2, 4));
+    changed(&mut shards, &end_merge(1, 2, 2));
+    let vacancy = shards.map().vacancies().next().expect("it is vacant").clone();
+    assert_eq!((vacancy.shard, vacancy.group, vacancy.range_version), (ShardId(2), GroupId(102), 4));
+    changed(&mut shards, &move_to(3, 1, &[4, 5, 6]));
+    changed(&mut shards, &moved(3, 1, &[4, 5, 6]));
+
+    let back = |group| Command::BeginSplit {
+        shard: ShardId(3),
+        range_version: 4,
+        at: Token::from("t"),
+        child: ShardId(2),
+        group: GroupId(group),
+    };
+    let vacant = ShardError::Vacant { shard: ShardId(2), group: GroupId(102) };
+    assert_eq!(refused(&mut shards, &back(104)), vacant);
+    assert!(vacant.to_string().ends_with("or take a new one"));
+    changed(&mut shards, &back(102));
+    assert_eq!(shards.map().next_shard(), ShardId(4), "no number is used up");
+    assert_eq!(refused(&mut shards, &begin_split(1, 5, "c", 2)), vacant, "of one split at a time");
+    // It is given up, and the command comes again, late.
+    changed(&mut shards, &abort_split(3, 4, 2));
+    assert_eq!(shards.map().vacancy(ShardId(2)), Some(&vacancy));
+    assert_eq!(refused(&mut shards, &back(102)), ShardError::Stale { fresh: fresh(&shards, 3) });
+
+    changed(&mut shards, &begin_split(1, 5, "c", 2));
+    let late = ShardError::Stale { fresh: fresh(&shards, 1) };
+    assert_eq!(
+        refused(&mut shards, &end_split(1, 2, 2)),
+        late,
+        "the end of the split by which it came first"
+    );
+    changed(&mut shards, &end_split(1, 5, 2));
+    let again = entry(&shards, 2);
+    assert_eq!((again.group, again.range_version, &again.members), (vacancy.group, 6, &vacancy.members));
+    assert_eq!(shards.map().vacancies().count(), 0);
+    changed(&mut shards, &begin_split(3, 5, "t", 4));
+}
+
+/// {the vacant one had more versions than the one that it comes back from}: it goes on from its own.
+#[test]
+fn a_range_version_is_never_had_twice() {
+    let mut shards = cut_at(&["g", "p"]);
+    for version in 3..9 {
+        changed(&mut shards, &begin_merge(2, version, 3, version));
+        changed(&mut shards, &abort_merge(2, version, 3));
+    }
+    changed(&mut shards, &begin_merge(2, 9, 3, 9));
+    changed(&mut shards, &end_merge(2, 9, 3));
+    changed(&mut shards, &begin_split(1, 2, "c", 3));
+    changed(&mut shards, &end_split(1, 2, 3));
+    assert_eq!((entry(&shards, 1).range_version, entry(&shards, 3).range_version), (3, 10));
 }
 
 #[test]
@@ -542,15 +602,29 @@ fn a_map_that_is_no_partition_is_not_read() {
         to.varint(103);
         to.varint(count);
     };
-    let read = |version: u8, entries: &[Entry]| {
+    let read_all = |version: u8, entries: &[Entry], vacant: &[Vacancy]| {
         let mut to = Writer::new();
         heads(&mut to, version, entries.len() as u64);
         entries.iter().for_each(|entry| entry.encode(&mut to));
+        to.varint(vacant.len() as u64);
+        for vacancy in vacant {
+            to.varint(u64::from(vacancy.shard.0));
+            to.varint(vacancy.group.0);
+            to.varint(vacancy.range_version);
+            to.varint(vacancy.config_version);
+            vacancy.members.encode(&mut to);
+            to.u8(1);
+        }
         ShardMap::decode(&to.finish())
     };
+    let read = |version: u8, entries: &[Entry]| read_all(version, entries, &[]);
     let good = cut_at(&["g", "p"]).map().shards().to_vec();
-    assert_eq!(read(1, &good).expect("ours").shards(), good);
-    assert!(matches!(read(2, &good), Err(DecodeError::Unknown { what: "version of a shard map", value: 2 })));
+    assert_eq!(read(2, &good).expect("ours").shards(), good);
+    for version in [1, 3] {
+        let value = version.into();
+        let unknown = Err(DecodeError::Unknown { what: "version of a shard map", value });
+        assert_eq!(read(version, &good), unknown);
+    }
     let with = |at: usize, change: &dyn Fn(&mut Entry)| {
         let mut entries = good.clone();
         change(&mut entries[at]);
@@ -585,11 +659,41 @@ fn a_map_that_is_no_partition_is_not_read() {
         ("a child that is there", with(1, &|entry| entry.phase = splitting("h", 3, 103))),
         ("a child's group that is there", with(1, &|entry| entry.phase = splitting("h", 3, 1))),
     ] {
-        assert!(read(1, &bad).is_err(), "{what}");
+        assert!(read(2, &bad).is_err(), "{what}");
+    }
+    let vacant = |shard: u32, group: u64| Vacancy {
+        shard: ShardId(shard),
+        group: GroupId(group),
+        range_version: 9,
+        config_version: 1,
+        members: good[0].members.clone(),
+        engine: good[0].engine,
+    };
+    // Two shards, and the third one vacant.
+    let merged = vec![good[0].clone(), Entry { to: None, ..good[1].clone() }];
+    let of = |shards: &[Entry], all: &[Vacancy]| read_all(2, shards, all);
+    let read_back = of(&merged, &[vacant(3, 103)]).expect("ours");
+    assert_eq!(read_back.vacancies().collect::<Vec<_>>(), [&vacant(3, 103)]);
+    let coming = |group| {
+        let mut shards = merged.clone();
+        shards[0].phase = splitting("c", 3, group);
+        shards
+    };
+    assert!(of(&coming(103), &[vacant(3, 103)]).is_ok(), "it comes back as what it was");
+    for (what, shards, bad) in [
+        ("a vacant shard that is there", &merged, vec![vacant(2, 103)]),
+        ("a vacant shard's group that is there", &merged, vec![vacant(3, 102)]),
+        ("a vacant shard that was never given", &merged, vec![vacant(4, 103)]),
+        ("a vacant shard's group that was never given", &merged, vec![vacant(3, 104)]),
+        ("a vacant shard twice", &merged, vec![vacant(3, 103), vacant(3, 103)]),
+        ("a vacant shard that comes back in another group", &coming(101), vec![vacant(3, 103)]),
+        ("one that comes back in another's", &coming(102), vec![vacant(3, 103)]),
+    ] {
+        assert!(of(shards, &bad).is_err(), "{what}");
     }
     let members = Membership::new([NodeId(1), NodeId(2)], [NodeId(3)]);
     let learner = with(2, &|entry| entry.members = members.clone());
-    assert_eq!(read(1, &learner).expect("a learner may be").shards(), learner);
+    assert_eq!(read(2, &learner).expect("a learner may be").shards(), learner);
     assert_eq!(
         Command::decode(&Bytes::from_static(&[2, 3, 8])).unwrap_err().to_string(),
         "unknown version of a shard command 2"

@@ -23,6 +23,7 @@ pub(crate) async fn shard(command: cli::Shard) -> Done {
         cli::Shard::Explain { key, remote } => explain(key, &remote).await,
         cli::Shard::Divide { shards, engine, remote } => divide(shards, engine, &remote).await,
         cli::Shard::Split { shard, at, remote } => split(shard, at.as_deref(), &remote).await,
+        cli::Shard::Merge { left, right, remote } => merge(left, right, &remote).await,
     }
 }
 
@@ -34,9 +35,10 @@ async fn list(given: &cli::Remote) -> Done {
             "map_version": answer.map_version,
             "rule": answer.rule,
             "shards": answer.shards.iter().map(|shard| as_json(shard, &answer.rule)).collect::<Vec<_>>(),
+            "vacant": answer.vacant.iter().map(vacant_as_json).collect::<Vec<_>>(),
         })),
         Output::Text if answer.shards.is_empty() => print(ONE_GROUP.as_bytes()),
-        Output::Text => print(table(&answer.shards, &answer.rule).as_bytes()),
+        Output::Text => print(table(&answer.shards, &answer.vacant, &answer.rule).as_bytes()),
     }
     Ok(ExitCode::SUCCESS)
 }
@@ -76,7 +78,7 @@ async fn divide(shards: u32, engine: String, given: &cli::Remote) -> Done {
             "header": output::header(answer.header.as_ref()),
             "shards": answer.shards.iter().map(|shard| as_json(shard, HASH)).collect::<Vec<_>>(),
         })),
-        Output::Text => print(table(&answer.shards, HASH).as_bytes()),
+        Output::Text => print(table(&answer.shards, &[], HASH).as_bytes()),
     }
     Ok(ExitCode::SUCCESS)
 }
@@ -100,6 +102,32 @@ async fn split(shard: u32, at: Option<&str>, given: &cli::Remote) -> Done {
                 child.id,
                 from(&child, &rule),
                 child.group
+            )
+            .as_bytes(),
+        ),
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+async fn merge(left: u32, right: Option<u32>, given: &cli::Remote) -> Done {
+    let client = connect(given)?;
+    let rule = client.shards().await?.rule;
+    let answer = client.merge(left, right).await?;
+    let (shard, vacant) = (answer.shard.unwrap_or_default(), answer.vacant.unwrap_or_default());
+    match given.output {
+        Output::Json => print_json(&json!({
+            "header": output::header(answer.header.as_ref()),
+            "shard": as_json(&shard, &rule),
+            "vacant": vacant_as_json(&vacant),
+        })),
+        Output::Text => print(
+            format!(
+                "shard {} is merged into shard {}, which holds from {} to {}; group {} is vacant, and the next split takes it\n",
+                vacant.id,
+                shard.id,
+                from(&shard, &rule),
+                to(&shard, &rule),
+                vacant.group
             )
             .as_bytes(),
         ),
@@ -148,25 +176,34 @@ fn as_json(shard: &Shard, rule: &str) -> Value {
     object.insert("range_version".into(), shard.range_version.into());
     object.insert("engine".into(), shard.engine.as_str().into());
     object.insert("leader".into(), format!("{:x}", shard.leader).into());
-    let members: Vec<String> = shard.members.iter().map(|id| format!("{id:x}")).collect();
-    object.insert("members".into(), members.into());
+    object.insert("members".into(), members(shard).into());
     Value::Object(object)
 }
 
-fn table(shards: &[Shard], rule: &str) -> String {
-    let row = |shard: &Shard| {
-        let members: Vec<String> = shard.members.iter().map(|id| format!("{id:x}")).collect();
-        vec![
-            shard.id.to_string(),
-            shard.group.to_string(),
-            from(shard, rule),
-            to(shard, rule),
-            shard.engine.clone(),
-            leader(shard),
-            members.join(","),
-        ]
+/// It has no span.
+fn vacant_as_json(shard: &Shard) -> Value {
+    json!({
+        "id": shard.id,
+        "group": shard.group,
+        "engine": shard.engine,
+        "leader": format!("{:x}", shard.leader),
+        "members": members(shard),
+    })
+}
+
+fn members(shard: &Shard) -> Vec<String> {
+    shard.members.iter().map(|id| format!("{id:x}")).collect()
+}
+
+/// Those that hold keys, in order of what they hold; then those that hold none.
+fn table(shards: &[Shard], vacant: &[Shard], rule: &str) -> String {
+    let row = |shard: &Shard, from: String, to: String| {
+        let (engine, members) = (shard.engine.clone(), members(shard).join(","));
+        vec![shard.id.to_string(), shard.group.to_string(), from, to, engine, leader(shard), members]
     };
-    let rows: Vec<Vec<String>> = shards.iter().map(row).collect();
+    let held = shards.iter().map(|shard| row(shard, from(shard, rule), to(shard, rule)));
+    let vacant = vacant.iter().map(|shard| row(shard, "vacant".to_owned(), "-".to_owned()));
+    let rows: Vec<Vec<String>> = held.chain(vacant).collect();
     output::table(&["SHARD", "GROUP", "FROM", "TO", "ENGINE", "LEADER", "MEMBERS"], &rows)
 }
 
@@ -184,5 +221,10 @@ mod tests {
         let shard = Shard { id: 3, to: half.into(), ..Shard::default() };
         assert_eq!((from(&shard, HASH), leader(&shard)), ("the beginning".to_owned(), "nobody".to_owned()));
         assert_eq!(as_json(&shard, HASH)["to"], "0x8000000000000000");
+        let vacant = Shard { id: 5, group: 20, members: vec![10], ..Shard::default() };
+        assert_eq!(vacant_as_json(&vacant)["members"], json!(["a"]));
+        let shown = table(&[shard], &[vacant], HASH);
+        let rows: Vec<Vec<&str>> = shown.lines().map(|line| line.split_whitespace().collect()).collect();
+        assert_eq!((rows.len(), &rows[2][..4]), (3, &["5", "20", "vacant", "-"][..]), "{shown}");
     }
 }

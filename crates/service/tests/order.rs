@@ -1,43 +1,46 @@
-//! What the order over shards keeps of the keys that there were before it.
+//! What the order over shards keeps of the keys that there were before it, and of shards that are split and merged.
 #![allow(clippy::unwrap_used, reason = "tests")]
 
 use bytes::Bytes;
-use quorate_consensus::{
-    ClusterId, EngineKind, Entry, Epoch, GroupId, Incarnation, Membership, MembershipChange, NodeId, Payload,
-    Position, Role, RoleChange, ShardId, StateMachine,
-};
+use quorate_consensus::{EngineKind, Membership, NodeId, Position, ShardId, StateMachine};
 use quorate_order::{Command as OrderCommand, Mark, Outcome, Part, TxnId};
 use quorate_service::{
-    Bootstrap, Founding, Identity, KEYS, Reply, State, founding_entry,
-    keyspace::{Command, Keyspace, LeaseId, Put, Range},
-    node::{NodeInput, Origin, StateHalf, StateOutputs, TaggedCommand, Ticket, ToState},
-    placement::{Command as Records, Member, cluster_id},
-    shards::{Keys, Order, Undone, order_entry, split_at},
-    shards_tick,
+    Founding, founding_entry,
+    keyspace::{Command, Keyspace, Put, Range},
+    placement::shards::Command as MapCommand,
+    shards::{Keys, KeysResponse, Kind, Order, Undone, handover_entry, merge_at, order_entry, split_at},
 };
-
-const FOUNDING: Founding = Founding { shards: 2, engine: EngineKind::Raft };
-
-fn members<const N: usize>(ids: [u64; N]) -> Membership {
-    Membership::new(ids.map(NodeId), [])
-}
 
 struct Log {
     keys: Keys,
-    epoch: u64,
     index: u64,
 }
 
 impl Log {
-    fn new() -> Log {
-        Log { keys: Keys::Alone(Keyspace::new()), epoch: 1, index: 0 }
+    fn apply(&mut self, entry: &Bytes) -> KeysResponse {
+        self.index += 1;
+        let effect = self.keys.evaluate(Position::new(1, self.index), entry);
+        let number = self.keys.number() + u64::from(Keys::changes(&effect));
+        self.keys.place(effect, number).response
     }
 
-    fn apply(&mut self, entry: &Bytes) {
-        self.index += 1;
-        let effect = self.keys.evaluate(Position::new(self.epoch, self.index), entry);
-        let number = self.keys.number() + u64::from(Keys::changes(&effect));
-        self.keys.place(effect, number);
+    /// The same behind a snapshot.
+    fn begins_anew(&mut self) {
+        let restored = Keys::restore(&mut self.keys.snapshot()).unwrap();
+        assert_eq!(restored.digest(), self.keys.digest());
+        self.keys = restored;
+    }
+
+    /// Both shards have come to the transaction.
+    fn decides(&mut self, txn: TxnId, shards: [ShardId; 2]) {
+        let barriers = shards.map(|shard| (shard, self.read().orderer().placed(shard).unwrap())).to_vec();
+        let outcome = Outcome::Done { branch: true, changes: false, barriers };
+        self.order(OrderCommand::Decide { txn, outcome });
+    }
+
+    /// Of each of these shards, how many transactions its log may still have to hold.
+    fn barriers(&self, shards: [ShardId; 3]) -> [usize; 3] {
+        shards.map(|shard| self.read().barriers(shard, TxnId::default()).count())
     }
 
     fn order(&mut self, command: OrderCommand) {
@@ -63,13 +66,14 @@ impl Log {
 
 #[test]
 fn what_shards_begin_with_is_kept_until_every_member_has_a_snapshot_of_each() {
-    let mut log = Log::new();
+    let mut log = Log { keys: Keys::Alone(Keyspace::new()), index: 0 };
     for place in 0..100 {
         let put = Put { key: format!("k{place}").into(), value: "v".into(), ..Put::default() };
         log.apply(&Command::Put(put).encode());
     }
-    let members = members([1, 2, 3]);
-    log.apply(&founding_entry(FOUNDING, &members));
+    let members = Membership::new([1, 2, 3].map(NodeId), []);
+    let founding = Founding { shards: 2, engine: EngineKind::Raft };
+    log.apply(&founding_entry(founding, &members));
     assert_eq!(log.read().orderer().revision(), 101, "it goes on from where the keys were");
     let born = log.births();
     assert_eq!((born.len(), born.iter().sum::<usize>()), (2, 100));
@@ -91,141 +95,109 @@ fn what_shards_begin_with_is_kept_until_every_member_has_a_snapshot_of_each() {
     assert_eq!(log.read().map().shards().len(), 2);
 }
 
-#[test]
-fn what_a_steward_of_leases_has_begun_counts_in_its_own_epoch_alone() {
-    let mut log = Log::new();
-    log.apply(&founding_entry(FOUNDING, &members([1, 2, 3])));
-    let barriers = || [ShardId(1), ShardId(2)].map(|shard| (shard, Mark::default())).to_vec();
-    let decides = |txn| {
-        let outcome = Outcome::Done { branch: true, changes: false, barriers: barriers() };
-        OrderCommand::Decide { txn: TxnId(txn), outcome }
-    };
-    let of_epoch = |epoch| {
-        let (lease, granted) = (LeaseId(7), 3);
-        let checkpoint = Command::LeaseCheckpoint { epoch, checkpoints: vec![(lease, granted, 5)] };
-        [Command::LeaseExpire { epoch, leases: vec![(lease, granted)] }, checkpoint]
-    };
-    for command in of_epoch(1) {
-        log.apply(&command.encode());
+/// A log of one keyspace that is founded as three shards.
+fn of_three() -> Log {
+    let mut log = Log { keys: Keys::Alone(Keyspace::new()), index: 0 };
+    for place in 0..30 {
+        let put = Put { key: format!("k{place}").into(), value: "v".into(), ..Put::default() };
+        log.apply(&Command::Put(put).encode());
     }
-    log.order(decides(1));
-    assert_eq!(log.read().orderer().part(ShardId(1), TxnId(1)), Part::Done { branch: true });
-    // {the steward of epoch 2 has looked at what there is, and promised a client its lease}
-    log.epoch = 2;
-    log.order(decides(2));
-    for shard in [ShardId(1), ShardId(2)] {
-        assert_eq!(log.read().orderer().part(shard, TxnId(2)), Part::Void);
-    }
-    // Whatever is no steward's counts in any epoch.
-    log.apply(&Command::LeaseRevoke { id: LeaseId(7) }.encode());
-    log.epoch = 3;
-    log.order(decides(3));
-    assert_eq!(log.read().orderer().part(ShardId(1), TxnId(3)), Part::Done { branch: true });
-}
-
-/// A state half of node 1, a founder; or one that joins, and does not know with whom the cluster began.
-fn state(founders: Option<[u64; 2]>) -> State {
-    let bootstrap = founders.map(|ids| {
-        let ids = ids.map(NodeId);
-        let member = |id: &NodeId| Member::new(*id, vec![format!("http://n{}:1", id.0)], false);
-        let initialise = Records::Initialise {
-            cluster: cluster_id(ids),
-            members: ids.iter().map(member).collect(),
-            groups: std::collections::BTreeMap::new(),
-        };
-        Bootstrap { initialise, birth: Membership::new(ids, []) }
-    });
-    let identity = Identity {
-        cluster: ClusterId(1),
-        node: NodeId(1),
-        incarnation: Incarnation(1),
-        life: 1,
-        name: "n1".to_owned(),
-        client_urls: Vec::new(),
-    };
-    State::new(identity, bootstrap)
-}
-
-/// Applies the next entry of the keys; what whoever proposed it is told.
-fn apply(state: &mut State, index: u64, payload: Payload) -> (Vec<Reply>, Vec<NodeInput>) {
-    let mut out = StateOutputs::default();
-    let entries = vec![Entry { position: Position::new(1, index), payload }];
-    state.handle(ToState::Entries { group: KEYS, entries }, &mut out);
-    (out.replies.into_iter().map(|(_, reply)| reply).collect(), out.core)
-}
-
-fn proposed(entry: &Bytes) -> Payload {
-    let origin = Some(Origin { node: NodeId(1), life: 1, ticket: Ticket(5) });
-    Payload::Command(TaggedCommand::encode(origin, None, |to| to.raw(entry)))
+    let members = Membership::new([1, 2, 3].map(NodeId), []);
+    log.apply(&founding_entry(Founding { shards: 3, engine: EngineKind::Raft }, &members));
+    log
 }
 
 #[test]
-fn groups_are_born_with_the_members_that_the_keys_have_there_or_not_at_all() {
-    for joins in [false, true] {
-        let mut state = state((!joins).then_some([1, 8]));
-        let change = MembershipChange::Set { voters: vec![NodeId(1)], learners: Vec::new() };
-        let joint = members([1, 8]).begin(&change).unwrap();
-        apply(&mut state, 1, Payload::Membership(joint));
-        apply(&mut state, 2, proposed(&founding_entry(FOUNDING, &members([1, 8]))));
-        assert!(
-            state.shards().is_none(),
-            "8 is on its way out, and would be needed in groups that it does not hear of"
-        );
-        apply(&mut state, 3, Payload::Membership(members([1])));
-        apply(&mut state, 4, proposed(&founding_entry(FOUNDING, &members([1, 8]))));
-        assert!(state.shards().is_none());
-        apply(&mut state, 5, proposed(&founding_entry(FOUNDING, &members([1]))));
-        let map = state.shard_map().expect("founded").clone();
-        let split = |ids: &Membership| split_at(&map, ShardId(1), None, ids).unwrap().0;
-        let (told, _) = apply(&mut state, 6, proposed(&split(&members([1, 8]))));
-        assert!(matches!(told[..], [Reply::Undone(Undone::Unfit)]), "{told:?}");
-        let (_, core) = apply(&mut state, 7, proposed(&split(&members([1]))));
-        assert!(core.iter().any(|input| matches!(input, NodeInput::Open(_))), "{core:?}");
-        assert_eq!(state.shard_map().unwrap().shards().len(), 3);
+fn shards_are_merged_as_the_log_of_the_order_says() {
+    let mut log = of_three();
+    let all @ [one, two, three] = [1, 2, 3].map(ShardId);
+    let three_of_them = log.read().map().clone();
+    let (merge, _) = merge_at(&three_of_them, one, None).unwrap();
+    let (late, _) = merge_at(&three_of_them, two, None).unwrap();
+    assert_eq!(log.apply(&merge), KeysResponse::Begun(TxnId(1)));
+    // What begins behind it is divided by its map; what began before it, by that of before.
+    assert_eq!((log.read().map().shards().len(), log.read().map().vacancies().count()), (2, 1));
+    assert_eq!(log.read().map_behind(TxnId(0)), &three_of_them);
+    assert_eq!(log.apply(&merge), KeysResponse::Undone(Undone::Busy), "one at a time");
+    let members = Membership::new([1, 2, 3].map(NodeId), []);
+    let (split, _) = split_at(log.read().map(), three, None, &members).unwrap();
+    assert_eq!(log.apply(&split), KeysResponse::Undone(Undone::Busy));
+    log.begins_anew();
+    assert_eq!(log.barriers(all), [1, 1, 0]);
+    // It is never void.
+    log.order(OrderCommand::Decide { txn: TxnId(1), outcome: Outcome::Void });
+    assert_eq!(log.read().orderer().part(one, TxnId(1)), Part::Open);
+    let revision = log.read().orderer().revision();
+    log.decides(TxnId(1), [one, two]);
+    assert_eq!(log.read().orderer().part(two, TxnId(1)), Part::Done { branch: true });
+    assert_eq!(log.read().orderer().revision(), revision, "it takes no revision");
+
+    // Whoever knew less is refused; so is what merges no neighbours, or is nothing.
+    let version = |shard| log.read().map().get(shard).unwrap().range_version;
+    let backwards = MapCommand::BeginMerge {
+        left: three,
+        right: one,
+        left_version: version(three),
+        right_version: version(one),
+    };
+    for entry in
+        [merge, late, handover_entry(&[backwards]), handover_entry(&[]), Bytes::from_static(&[0xC0, 3, 9])]
+    {
+        assert_eq!(log.apply(&entry), KeysResponse::Undone(Undone::Unfit));
     }
+
+    // The vacant one is the order's still, and gets keys again; in the log of one alone there was nothing to do since.
+    let known: Vec<ShardId> = log.read().orderer().shards().collect();
+    log.order(OrderCommand::Cut(vec![(two, Mark { turns: 5, changes: 0 })]));
+    assert_eq!(log.apply(&split), KeysResponse::Begun(TxnId(2)));
+    let (_, handover) = log.read().handovers().last().unwrap();
+    assert_eq!((handover.kind, handover.giver, handover.taker), (Kind::Split, three, two));
+    assert_eq!(log.read().orderer().shards().collect::<Vec<_>>(), known);
+    log.begins_anew();
+    assert_eq!(log.barriers(all), [1, 2, 1]);
+    log.decides(TxnId(2), [two, three]);
+    assert_eq!(log.read().map().shards().len(), 3);
 }
 
+/// A merge is remembered until both have forgotten it, and what a node that begins has to open is in what is left.
 #[test]
-fn before_the_first_change_of_members_a_newcomer_takes_a_founding_as_the_founders_do() {
-    for joins in [false, true] {
-        let mut state = state((!joins).then_some([1, 8]));
-        apply(&mut state, 1, proposed(&founding_entry(FOUNDING, &members([1, 8]))));
-        assert!(state.shards().is_some());
+fn a_merge_is_forgotten_when_both_of_its_shards_have() {
+    let mut log = of_three();
+    let all @ [one, two, three] = [1, 2, 3].map(ShardId);
+    let born = log.births();
+    let (merge, _) = merge_at(log.read().map(), one, None).unwrap();
+    log.apply(&merge);
+    log.decides(TxnId(1), [one, two]);
+    log.order(OrderCommand::Cut(vec![(three, Mark { turns: 1, changes: 1 })]));
+    let slices = |log: &Log, shard| log.read().orderer().slices(shard).unwrap().end();
+    for (shard, kept) in [(one, true), (three, true), (two, false)] {
+        let slices = slices(&log, shard);
+        log.order(OrderCommand::Forget { shard, slices });
+        log.begins_anew();
+        assert_eq!(log.read().is_handover(TxnId(1)), kept, "{shard}");
+        let births = if kept { born.clone() } else { vec![0, 0] };
+        assert_eq!(log.births(), births, "{shard}: the right one may still be asked for what it began with");
     }
+    assert_eq!(log.barriers(all), [0, 0, 0]);
+    let map = log.read().map_behind(TxnId(0));
+    assert_eq!((map.shards().len(), map.vacancies().next().unwrap().shard), (2, two));
+    assert_eq!(slices(&log, two), 1, "and what comes into its log is numbered on from there");
 }
 
+/// {the first shard were not the leftmost one}: it could be merged away, and it tells of what concerns no key.
 #[test]
-fn a_node_that_hears_of_no_leader_of_the_order_leads_no_shard_for_long() {
-    let mut state = state(Some([1, 8]));
-    apply(&mut state, 1, proposed(&founding_entry(FOUNDING, &members([1, 8]))));
-    let mut give = |input| {
-        let mut out = StateOutputs::default();
-        state.handle(input, &mut out);
-        let transfers = out.core.into_iter().filter_map(|input| match input {
-            NodeInput::TransferLeadership { group, to } => Some((group, to)),
-            _ => None,
-        });
-        transfers.collect::<Vec<_>>()
+fn the_first_shard_is_the_leftmost_one() {
+    let mut log = Log { keys: Keys::Alone(Keyspace::new()), index: 0 };
+    let members = Membership::new([1, 2, 3].map(NodeId), []);
+    let entry = founding_entry(Founding { shards: 2, engine: EngineKind::Raft }, &members);
+    let MapCommand::Found { rule, mut shards } = MapCommand::decode(&entry.slice(2..)).unwrap() else {
+        unreachable!()
     };
-    let role = |group, leader: Option<u64>| {
-        let leader = leader.map(NodeId);
-        let role = if leader == Some(NodeId(1)) { Role::Leader } else { Role::Follower };
-        ToState::Role { group, change: RoleChange { role, epoch: Epoch(1), leader } }
-    };
-    let NodeInput::Relay { bytes, .. } = shards_tick(NodeId(1)) else { unreachable!("a tick is a word") };
-    let tick = || ToState::Relayed { group: KEYS, from: NodeId(1), bytes: bytes.clone() };
-    let [led, followed] = [GroupId(16), GroupId(17)];
-    give(role(led, Some(1)));
-    give(role(followed, Some(8)));
-    give(role(KEYS, Some(8)));
-    assert!((0..40).all(|_| give(tick()).is_empty()));
-    give(role(KEYS, None));
-    let asked: Vec<_> = (0..30).flat_map(|_| give(tick())).collect();
-    assert_eq!(asked, [(led, None), (led, None)], "and again, if nobody could take it");
-    // {the order elects somebody in time}: it is led on.
-    give(role(KEYS, Some(8)));
-    give(role(KEYS, None));
-    assert!((0..10).all(|_| give(tick()).is_empty()));
-    give(role(KEYS, Some(8)));
-    assert!((0..40).all(|_| give(tick()).is_empty()));
+    let [one, other] = &mut shards[..] else { unreachable!() };
+    std::mem::swap(&mut one.from, &mut other.from);
+    shards.reverse();
+    log.apply(&quorate_service::shards::found_entry(&MapCommand::Found { rule, shards }));
+    assert!(log.keys.order().is_none());
+    log.apply(&entry);
+    assert!(log.keys.order().is_some());
 }

@@ -32,7 +32,7 @@ fn map() -> ShardMap {
         let (range_version, group) =
             (shards.map().get(shard).unwrap().range_version, GroupId(u64::from(child.0) + 10));
         let begin = MapCommand::BeginSplit { shard, range_version, at: Token::from(at), child, group };
-        for command in [begin, MapCommand::EndSplit { shard, child }] {
+        for command in [begin, MapCommand::EndSplit { shard, child, range_version }] {
             let effect = shards.evaluate(&command).unwrap();
             shards.apply(effect);
         }

@@ -152,6 +152,8 @@ actions! {
     DivideKeys "divide-keys" { shards: u64 },
     /// The shard in this place of the map, counted round and round, is split.
     SplitShard "split-shard" { place: u64 },
+    /// The shard in this place of the map, counted round and round, gets all that its right neighbour has.
+    MergeShards "merge-shards" { place: u64 },
 }
 
 struct Value(String);

@@ -186,6 +186,7 @@ marks! {
     // Keys that are divided among shards.
     ShardBorn "shards: group of a shard has come",
     ShardsChanged "shards: keys went from one shard to another",
+    ShardsMerged "shards: two shards are to be one",
     ShardChangeTold "shards: whoever had keys divided or a shard split was told so",
     ShardChangeRefused "shards: a change refused, for another one is under way",
     TurnProposed "shards: write given to the shard that has its keys",

@@ -178,6 +178,7 @@ impl Reference {
     pub(crate) fn advance(&mut self, origins: &Origins, marks: &mut Marks) -> Vec<Wrong> {
         let Some(mut placed) = self.placed.take() else { return Vec::new() };
         let mut wrong = placed.take_wrong();
+        marks.add(Mark::ShardsMerged, std::mem::take(&mut placed.merges));
         while let Some(due) = placed.next() {
             wrong.extend(self.carry_out(&mut placed, due, origins, marks));
             if let Some(ledger) = &self.ledger {

@@ -86,9 +86,18 @@ pub(crate) fn changes(shape: &Shape, random: &mut Random) -> Vec<Planned> {
         let again = at + random.between(1_000, 3_000) * MILLIS;
         planned.push(Planned { at: again, action: Action::DivideKeys { shards } });
     }
-    for _ in 0..random.below(MOST as u64 - 3) {
+    let mut splits = 0;
+    for _ in 0..random.below(8) {
         at += random.between(200, 4_000);
-        planned.push(Planned { at: at * MILLIS, action: Action::SplitShard { place: random.below(8) } });
+        let place = random.below(8);
+        // A split takes a vacant shard where there is one; where none has become vacant, it founds a group.
+        let action = if splits < MOST as u64 - 3 && random.chance(3, 5) {
+            splits += 1;
+            Action::SplitShard { place }
+        } else {
+            Action::MergeShards { place }
+        };
+        planned.push(Planned { at: at * MILLIS, action });
     }
     for place in 0..planned.len() {
         if random.chance(1, 2) {

@@ -106,6 +106,7 @@ impl World {
             }
             Action::DivideKeys { shards } => self.divide_keys(shards),
             Action::SplitShard { place } => self.split_shard(place),
+            Action::MergeShards { place } => self.merge_shards(place),
             // They strike the frame when it is sent.
             Action::Lose { .. } | Action::Hold { .. } | Action::Twice { .. } => {}
             Action::Split { .. }

@@ -65,8 +65,9 @@ pub(crate) enum Then {
 /// Differences that are printed where a run goes on, at most.
 const DIFFERENCES_MAX: usize = 25;
 
-/// With keys in several shards: they are divided when a tenth of the calls is made, and then a shard is split each so many calls, until there are so many shards.
-const SPLIT_EVERY: u64 = 50;
+/// With keys in several shards: they are divided when a tenth of the calls is made, and then a shard is split each so many calls, while there are fewer than so many shards; every
+/// third time two are merged.
+const CHANGE_EVERY: u64 = 50;
 const SHARDS_MAX: usize = 40;
 
 /// So many calls, split between `seeds` seeds from `first_seed` on, of a cluster whose keys are divided among so many shards.
@@ -173,7 +174,7 @@ struct Game<'a> {
     marked: u64,
     met: &'a mut Met,
     asked: u64,
-    /// Divides keys and splits shards of ours.
+    /// Divides keys, and splits and merges shards of ours.
     operator: Client,
     shards: u64,
     /// In how many shards the keys are; none: in one group.
@@ -209,7 +210,7 @@ impl Game<'_> {
                 }
                 self.one(&call).await?;
                 (self.asked, since) = (self.asked + 1, since + 1);
-                if self.shards > 1 && self.asked >= calls / 10 && self.asked.is_multiple_of(SPLIT_EVERY) {
+                if self.shards > 1 && self.asked >= calls / 10 && self.asked.is_multiple_of(CHANGE_EVERY) {
                     self.divide().await;
                 }
                 if let Call::Compact(_) = call {
@@ -220,15 +221,21 @@ impl Game<'_> {
         self.look().await
     }
 
-    /// Divides the keys, or a shard of them. Refused while users are asked who they are: then later.
+    /// Divides the keys, or a shard of them, or merges two. Refused while users are asked who they are: then later.
     async fn divide(&mut self) {
         if self.divided == 0 {
             let shards = u32::try_from(self.shards).unwrap_or(u32::MAX);
             self.divided = self.operator.divide(shards, "").await.map_or(0, |now| now.shards.len());
-        } else if self.divided < SHARDS_MAX {
-            let Ok(now) = self.operator.shards().await else { return };
-            let shard = now.shards[self.world.below(now.shards.len() as u64) as usize].id;
-            self.divided += usize::from(self.operator.split(shard, "").await.is_ok());
+            return;
+        }
+        let Ok(now) = self.operator.shards().await else { return };
+        let count = now.shards.len();
+        let shard = now.shards[self.world.below(count as u64) as usize].id;
+        // The last one has no neighbour, and is not merged.
+        if self.world.below(3) == 0 {
+            self.divided = count - usize::from(self.operator.merge(shard, None).await.is_ok());
+        } else if count < SHARDS_MAX {
+            self.divided = count + usize::from(self.operator.split(shard, "").await.is_ok());
         }
     }
 

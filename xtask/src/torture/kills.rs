@@ -12,9 +12,9 @@ use crate::{
     workload::{Load, read_all},
 };
 
-/// A shard is split with every so many kills, so often at most.
-const SPLIT_EVERY: u64 = 3;
-const SPLITS_MAX: u64 = 40;
+/// A shard is split, or two are merged, with every so many kills, so often at most.
+const CHANGE_EVERY: u64 = 3;
+const CHANGES_MAX: u64 = 60;
 
 /// Kills and restarts servers `kills` times, whose keys are in so many shards.
 pub(crate) fn run(kills: u64, shards: u64, record: bool) -> Fallible<()> {
@@ -25,12 +25,12 @@ pub(crate) fn run(kills: u64, shards: u64, record: bool) -> Fallible<()> {
     let load = Load::start(&endpoints, 4, 0);
     let mut random = Mixer(0x5eed);
     let begun = Instant::now();
-    let mut split = 0;
+    let mut changes = 0;
     for kill in 0..kills {
-        // While servers die, now and then a shard is split.
-        if shards > 1 && kill % SPLIT_EVERY == 0 && split < SPLITS_MAX {
-            split += 1;
-            membership::split(&endpoints, random.below(u64::MAX));
+        // While servers die, now and then a shard is split, or merged with its neighbour.
+        if shards > 1 && kill % CHANGE_EVERY == 0 && changes < CHANGES_MAX {
+            changes += 1;
+            membership::split_or_merge(&endpoints, random.below(u64::MAX));
         }
         // Mostly one, now and then two, or all at once.
         let victims = match random.below(10) {
@@ -67,7 +67,7 @@ pub(crate) fn run(kills: u64, shards: u64, record: bool) -> Fallible<()> {
         Ok(()) if shards > 1 => {
             let now = membership::shards(&endpoints).unwrap_or_default();
             format!(
-                "{kills} kills, {shards} shards split into {now}, {} calls, no acknowledged write lost, no stale read",
+                "{kills} kills, {shards} shards split and merged into {now}, {} calls, no acknowledged write lost, no stale read",
                 calls.len()
             )
         }

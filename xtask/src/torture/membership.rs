@@ -135,8 +135,8 @@ fn command(nodes: &Nodes, arguments: &[String], said: &std::path::Path) -> Falli
     Ok(child?)
 }
 
-/// Asks for a shard to be split: the one that holds this hash. Whether it is, is not waited for.
-pub(crate) fn split(endpoints: &[String], hash: u64) {
+/// Asks for a shard to be split, the one that holds this hash, or for it to be merged with its right neighbour: every third time. Whether it is, is not waited for.
+pub(crate) fn split_or_merge(endpoints: &[String], hash: u64) {
     let endpoints = endpoints.to_vec();
     thread::spawn(move || {
         let runtime = runtime().ok()?;
@@ -145,7 +145,11 @@ pub(crate) fn split(endpoints: &[String], hash: u64) {
             let shards = there.shards().await.ok()?.shards;
             let holds = |from: &[u8]| from <= &hash.to_be_bytes()[..];
             let shard = shards.iter().rfind(|shard| holds(&shard.from))?;
-            there.split(shard.id, Vec::new()).await.ok()
+            if hash.is_multiple_of(3) {
+                there.merge(shard.id, None).await.ok().map(|_| ())
+            } else {
+                there.split(shard.id, Vec::new()).await.ok().map(|_| ())
+            }
         })
     });
 }

@@ -128,10 +128,10 @@ impl<'a> Storm<'a> {
             Action::Power(places) => self.lose_power(places)?,
             Action::Transfer(place) => {
                 membership::transfer(self.nodes, *place);
-                // Keys that are divided are divided further, while leaders change.
+                // Keys that are divided are divided otherwise, while leaders change.
                 if self.nodes.kind.shards > 1 {
                     let hash = Mixer(self.begun.elapsed().as_micros() as u64).below(u64::MAX);
-                    membership::split(&self.nodes.settled(), hash);
+                    membership::split_or_merge(&self.nodes.settled(), hash);
                 }
             }
             Action::Member(change) => {

@@ -10,6 +10,7 @@ mod etcdctl;
 mod kv;
 #[path = "../lease.rs"]
 mod lease;
+mod merge;
 #[path = "../recipes.rs"]
 mod recipes;
 mod split;

@@ -17,7 +17,7 @@ impl Shards {
     /// The store has no log, nor what hangs on which lease: they are in no snapshot, and whoever restores it finds them in the records.
     pub(super) fn snapshot(&self) -> Snapshot {
         let first = self.first();
-        let compacted = first.compacted;
+        let compacted = self.compacted;
         let mut whole = Store {
             revision: self.revision,
             compacted,
@@ -44,7 +44,7 @@ impl Shards {
     /// The sum of the hashes of all versions that can be read, at or below `revision`; see [`View::hash_kv`](crate::View::hash_kv).
     pub(super) fn readable_sum(&self, revision: u64) -> u64 {
         let kept = self.kept().map(|record| record.hash);
-        let later = self.log_from(self.first().compacted + 1);
+        let later = self.log_from(self.compacted + 1);
         let later = later
             .take_while(|numbered| numbered.record.rev.main <= revision)
             .map(|numbered| Record::numbered(numbered.record, numbered.sub).hash);

@@ -6,7 +6,7 @@
 //! set rule    = 2 · rule · range version
 //! set limit   = 3 · limit
 //! begin split = 4 · shard · range version · at · child · group
-//! end split   = 5 · shard · child                          abort split = 6, the same
+//! end split   = 5 · shard · child · range version of the shard      abort split = 6, the same
 //! begin merge = 7 · left · right · their range versions
 //! end merge   = 8 · left · right · range version of left    abort merge = 9, the same
 //! move        = 10 · shard · config version · members      moved = 11, the same
@@ -47,7 +47,7 @@ pub enum Command {
         /// From 0, nothing new begins, to [`CHANGES_AT_ONCE_MAX`].
         changes_at_once: u16,
     },
-    /// A shard is to give the tokens from `at` on to a new one, with the same members and engine.
+    /// A shard is to give the tokens from `at` on to a new one with the same members and engine, or to a vacant one.
     BeginSplit {
         /// Which.
         shard: ShardId,
@@ -55,9 +55,9 @@ pub enum Command {
         range_version: u64,
         /// The first token of the child: one that the rule has, inside the shard and not its first.
         at: Token,
-        /// The number of the child: [`ShardMap::next_shard`](super::ShardMap::next_shard).
+        /// The number of the child: [`ShardMap::next_shard`](super::ShardMap::next_shard), or that of a [`Vacancy`](super::Vacancy) with the shard's engine.
         child: ShardId,
-        /// Its group: above [`ShardMap::last_group`](super::ShardMap::last_group), and no other group's number.
+        /// Its group: above [`ShardMap::last_group`](super::ShardMap::last_group), and no other group's number; of a vacant shard, its own.
         group: GroupId,
     },
     /// The split has been carried out. From here on the child holds its tokens.
@@ -66,13 +66,18 @@ pub enum Command {
         shard: ShardId,
         /// What came of it.
         child: ShardId,
+        /// The range version of the shard while it is split: which split of the two it was. {s5 comes of s1, is merged into it again, and is to come of it once more; the first
+        /// one's end comes late}: the second one has not been carried out.
+        range_version: u64,
     },
-    /// The split is given up. The child's number is used up all the same.
+    /// The split is given up. A new child's number is used up all the same.
     AbortSplit {
         /// Which was to be split.
         shard: ShardId,
         /// What would have come of it.
         child: ShardId,
+        /// The range version of the shard while it is split: which split of the two is meant.
+        range_version: u64,
     },
     /// Two neighbours with the same members and engine are to be one.
     BeginMerge {
@@ -85,11 +90,11 @@ pub enum Command {
         /// And of the right one.
         right_version: u64,
     },
-    /// The merge has been carried out. From here on the left one holds the tokens of both.
+    /// The merge has been carried out. From here on the left one holds the tokens of both, and the right one is vacant.
     EndMerge {
         /// Survives.
         left: ShardId,
-        /// Is no more.
+        /// Is vacant.
         right: ShardId,
         /// The range version of the left one while they merge: which merge of the two it was. {it is carried out; it is given up all the
         /// same, and begun again; the first one's end comes late}: the second one has not been carried out.
@@ -99,7 +104,7 @@ pub enum Command {
     AbortMerge {
         /// Was to survive.
         left: ShardId,
-        /// Was to be no more.
+        /// Was to be vacant.
         right: ShardId,
         /// The range version of the left one while they merge: which merge of the two is meant.
         left_version: u64,
@@ -207,8 +212,14 @@ impl Command {
                 write_shard(*child, to);
                 to.varint(group.0);
             }
-            Command::EndSplit { shard, child } => write_two(5, *shard, *child, to),
-            Command::AbortSplit { shard, child } => write_two(6, *shard, *child, to),
+            Command::EndSplit { shard, child, range_version } => {
+                write_two(5, *shard, *child, to);
+                to.varint(*range_version);
+            }
+            Command::AbortSplit { shard, child, range_version } => {
+                write_two(6, *shard, *child, to);
+                to.varint(*range_version);
+            }
             Command::BeginMerge { left, right, left_version, right_version } => {
                 write_two(7, *left, *right, to);
                 to.varint(*left_version);
@@ -263,8 +274,16 @@ impl Command {
                 child: read_shard(from)?,
                 group: GroupId(from.varint()?),
             },
-            5 => Command::EndSplit { shard: read_shard(from)?, child: read_shard(from)? },
-            6 => Command::AbortSplit { shard: read_shard(from)?, child: read_shard(from)? },
+            5 => Command::EndSplit {
+                shard: read_shard(from)?,
+                child: read_shard(from)?,
+                range_version: read_version(from)?,
+            },
+            6 => Command::AbortSplit {
+                shard: read_shard(from)?,
+                child: read_shard(from)?,
+                range_version: read_version(from)?,
+            },
             7 => Command::BeginMerge {
                 left: read_shard(from)?,
                 right: read_shard(from)?,

@@ -4,7 +4,9 @@ use quorate_consensus::{GroupId, Membership, ShardId};
 
 use super::machine::Outcome;
 use super::map::{Edit, Heads};
-use super::{Command, Entry, Founder, GROUP_STEP_MAX, Phase, Rule, SHARDS_MAX, ShardError, ShardMap, Token};
+use super::{
+    Command, Entry, Founder, GROUP_STEP_MAX, Phase, Rule, SHARDS_MAX, ShardError, ShardMap, Token, Vacancy,
+};
 
 impl ShardMap {
     pub(super) fn decide(&self, command: &Command) -> Result<Outcome, ShardError> {
@@ -15,8 +17,12 @@ impl ShardMap {
             Command::BeginSplit { shard, range_version, at, child, group } => {
                 self.begin_split(*shard, *range_version, at, *child, *group)
             }
-            Command::EndSplit { shard, child } => self.end_split(*shard, *child),
-            Command::AbortSplit { shard, child } => self.abort_split(*shard, *child),
+            Command::EndSplit { shard, child, range_version } => {
+                self.end_split(*shard, *child, *range_version)
+            }
+            Command::AbortSplit { shard, child, range_version } => {
+                self.abort_split(*shard, *child, *range_version)
+            }
             Command::BeginMerge { left, right, left_version, right_version } => {
                 self.begin_merge((*left, *left_version), (*right, *right_version))
             }
@@ -62,7 +68,7 @@ impl ShardMap {
         let last_group = put.iter().map(|entry| entry.group).fold(self.last_group(), GroupId::max);
         let next_shard = ShardId(put.len() as u32 + 1);
         let heads = Heads { rule, next_shard, last_group, ..self.heads };
-        Ok(Outcome::Change(Edit { heads, gone: Vec::new(), put }))
+        Ok(Outcome::Change(Edit { heads, vacated: Vec::new(), put }))
     }
 
     /// The shard's range version grows with the rule: whoever still knows the old one counts its tokens otherwise, and is told.
@@ -74,7 +80,7 @@ impl ShardMap {
         same_version(only, only.range_version, range_version)?;
         idle(only)?;
         let put = vec![Entry { range_version: only.range_version + 1, ..only.clone() }];
-        Ok(Outcome::Change(Edit { heads: Heads { rule, ..self.heads }, gone: Vec::new(), put }))
+        Ok(Outcome::Change(Edit { heads: Heads { rule, ..self.heads }, vacated: Vec::new(), put }))
     }
 
     fn set_limit(&self, changes_at_once: u16) -> Result<Outcome, ShardError> {
@@ -82,7 +88,7 @@ impl ShardMap {
             return Ok(Outcome::Holds);
         }
         let heads = Heads { changes_at_once, ..self.heads };
-        Ok(Outcome::Change(Edit { heads, gone: Vec::new(), put: Vec::new() }))
+        Ok(Outcome::Change(Edit { heads, vacated: Vec::new(), put: Vec::new() }))
     }
 
     fn begin_split(
@@ -106,8 +112,32 @@ impl ShardMap {
         if !entry.holds(at) || *at == entry.from {
             return Err(ShardError::Outside { fresh: Box::new(entry.clone()) });
         }
-        let coming = self.shards().iter().filter(|entry| matches!(entry.phase, Phase::Splitting { .. }));
-        if self.shards().len() + coming.count() >= SHARDS_MAX {
+        let heads = match self.vacancy(child) {
+            Some(vacancy) => self.comes_back(vacancy, entry, group)?,
+            None => self.comes_new(child, group)?,
+        };
+        self.room()?;
+        let put = vec![Entry { phase, ..entry.clone() }];
+        Ok(Outcome::Change(Edit { heads, vacated: Vec::new(), put }))
+    }
+
+    /// May a vacant shard be the child of this one? As what it was, and of one split at a time.
+    fn comes_back(&self, vacancy: &Vacancy, parent: &Entry, group: GroupId) -> Result<Heads, ShardError> {
+        let like = vacancy.group == group && vacancy.engine == parent.engine;
+        if like && !self.is_coming(vacancy.shard) {
+            return Ok(self.heads);
+        }
+        Err(ShardError::Vacant { shard: vacancy.shard, group: vacancy.group })
+    }
+
+    /// May there be a new shard of this number?
+    fn comes_new(&self, child: ShardId, group: GroupId) -> Result<Heads, ShardError> {
+        let is_new = |entry: &&Entry| match entry.phase {
+            Phase::Splitting { child, .. } => self.vacancy(child).is_none(),
+            Phase::Whole | Phase::Merging { .. } | Phase::Moving { .. } => false,
+        };
+        let coming = self.shards().iter().filter(is_new).count();
+        if self.shards().len() + self.vacancies().count() + coming >= SHARDS_MAX {
             return Err(ShardError::TooManyShards);
         }
         if child != self.next_shard() {
@@ -115,13 +145,10 @@ impl ShardMap {
         }
         check_group(self.last_group(), group)?;
         let next_shard = child.0.checked_add(1).map(ShardId).ok_or(ShardError::Exhausted)?;
-        self.room()?;
-        let heads = Heads { next_shard, last_group: group, ..self.heads };
-        let put = vec![Entry { phase, ..entry.clone() }];
-        Ok(Outcome::Change(Edit { heads, gone: Vec::new(), put }))
+        Ok(Heads { next_shard, last_group: group, ..self.heads })
     }
 
-    fn end_split(&self, shard: ShardId, child: ShardId) -> Result<Outcome, ShardError> {
+    fn end_split(&self, shard: ShardId, child: ShardId, range_version: u64) -> Result<Outcome, ShardError> {
         let entry = match (self.get(shard), self.get(child)) {
             (_, Some(_)) if shard != child && shard < self.next_shard() => return Ok(Outcome::Holds),
             (Some(entry), _) => entry,
@@ -131,22 +158,30 @@ impl ShardMap {
             Phase::Splitting { at, child: under_way, group } if *under_way == child => (at, *group),
             _ => return Err(ShardError::NotUnderWay { fresh: Box::new(entry.clone()) }),
         };
+        same_version(entry, entry.range_version, range_version)?;
         let both = Entry { range_version: entry.range_version + 1, phase: Phase::Whole, ..entry.clone() };
         let left = Entry { to: Some(at.clone()), ..both.clone() };
-        let right = Entry { shard: child, group, from: at.clone(), ..both };
+        let right = match self.vacancy(child) {
+            Some(vacancy) => vacancy.taken(entry, at.clone()),
+            None => Entry { shard: child, group, from: at.clone(), ..both },
+        };
         Ok(self.put(vec![left, right]))
     }
 
-    fn abort_split(&self, shard: ShardId, child: ShardId) -> Result<Outcome, ShardError> {
+    /// Where the child is a vacant shard, which keeps its number, the range version grows: {s5 is vacant, to be s1's child, and given up; the first BeginSplit comes again}: it
+    /// would begin again.
+    fn abort_split(&self, shard: ShardId, child: ShardId, range_version: u64) -> Result<Outcome, ShardError> {
         if let Some(child) = self.get(child) {
             return Err(ShardError::AlreadySplit { fresh: Box::new(child.clone()) });
         }
         let entry = self.entry(shard)?;
         match &entry.phase {
             Phase::Splitting { child: under_way, .. } if *under_way == child => {
-                Ok(self.put(vec![Entry { phase: Phase::Whole, ..entry.clone() }]))
+                same_version(entry, entry.range_version, range_version)?;
+                let range_version = range_version + u64::from(self.vacancy(child).is_some());
+                Ok(self.put(vec![Entry { range_version, phase: Phase::Whole, ..entry.clone() }]))
             }
-            // It was given up before, and its number is never given again.
+            // It was given up before.
             _ if child < self.next_shard() && !self.is_coming(child) => Ok(Outcome::Holds),
             _ => Err(ShardError::NotUnderWay { fresh: Box::new(entry.clone()) }),
         }
@@ -200,7 +235,8 @@ impl ShardMap {
             phase: Phase::Whole,
             ..entry.clone()
         };
-        Ok(Outcome::Change(Edit { heads: self.heads, gone: vec![right], put: vec![merged] }))
+        let vacated = vec![Vacancy::of(other)];
+        Ok(Outcome::Change(Edit { heads: self.heads, vacated, put: vec![merged] }))
     }
 
     fn abort_merge(&self, left: ShardId, right: ShardId, left_version: u64) -> Result<Outcome, ShardError> {
@@ -263,7 +299,7 @@ impl ShardMap {
     }
 
     fn put(&self, put: Vec<Entry>) -> Outcome {
-        Outcome::Change(Edit { heads: self.heads, gone: Vec::new(), put })
+        Outcome::Change(Edit { heads: self.heads, vacated: Vec::new(), put })
     }
 
     fn entry(&self, shard: ShardId) -> Result<&Entry, ShardError> {

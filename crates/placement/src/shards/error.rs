@@ -49,6 +49,13 @@ pub enum ShardError {
         /// The last one.
         last: GroupId,
     },
+    /// A vacant shard comes back as what it was, and of one split at a time.
+    Vacant {
+        /// Which.
+        shard: ShardId,
+        /// Its group.
+        group: GroupId,
+    },
     /// Only a shard and the one right behind it are merged.
     NotNeighbours {
         /// The one that was to be the left one, as it is now.
@@ -109,6 +116,10 @@ impl ShardError {
         match self {
             ShardError::NoShard(shard) | ShardError::ShardNumber { next: shard } => write_shard(*shard, to),
             ShardError::GroupNumber { last } => to.varint(last.0),
+            ShardError::Vacant { shard, group } => {
+                write_shard(*shard, to);
+                to.varint(group.0);
+            }
             ShardError::TooManyChanges { changes_at_once } => to.varint(u64::from(*changes_at_once)),
             _ => {}
         }
@@ -137,6 +148,7 @@ impl ShardError {
             ShardError::BadLimit => 19,
             ShardError::CutTooLong => 20,
             ShardError::Exhausted => 21,
+            ShardError::Vacant { .. } => 22,
         }
     }
 
@@ -169,6 +181,7 @@ impl ShardError {
             19 => ShardError::BadLimit,
             20 => ShardError::CutTooLong,
             21 => ShardError::Exhausted,
+            22 => ShardError::Vacant { shard: read_shard(from)?, group: GroupId(from.varint()?) },
             value => return Err(DecodeError::Unknown { what: "shard error", value: value.into() }),
         })
     }
@@ -218,6 +231,15 @@ impl fmt::Display for ShardError {
             ShardError::GroupNumber { last } => write!(
                 f,
                 "numbers of groups are given once: take one above {last}, by at most {GROUP_STEP_MAX}"
+            ),
+            ShardError::Vacant { shard, group } => write!(
+                f,
+                "shard {shard} is vacant: it comes back in its group {group}, under the engine that it has, and of one split at a time; ask with these, or take a new one"
+            ),
+            ShardError::NotNeighbours { fresh } if fresh.to.is_none() => write!(
+                f,
+                "shard {} is the last one, and nothing lies to its right; name the left one of the two, or see how the shards lie",
+                fresh.shard
             ),
             ShardError::NotNeighbours { fresh } => write!(
                 f,

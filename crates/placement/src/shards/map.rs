@@ -1,7 +1,8 @@
 //! All shards at one version.
 //!
 //! ```text
-//! map = version (1) · version of the map · rule · changes at once · next shard · last group · a count, then so many entries by token
+//! map = version (2) · version of the map · rule · changes at once · next shard · last group · a count, then so many entries by token
+//!       · a count, then so many vacancies by number
 //! ```
 //!
 //! Architecture Invariant: the entries are a partition of all tokens: in order, without a gap or an overlap; the first begins at the
@@ -17,9 +18,9 @@ use quorate_consensus::{
 };
 
 use super::entry::{read_shard, read_version, write_shard};
-use super::{Entry, Phase, Rule, ShardError, Span, Token};
+use super::{Entry, Phase, Rule, ShardError, Span, Token, Vacancy};
 
-/// Shards of a map, those that a split under way will add counted in.
+/// Shards of a map, vacant ones and those that a split under way will add counted in.
 pub const SHARDS_MAX: usize = 65_536;
 /// Splits, merges and moves that are under way at a time, unless [`Command::SetLimit`](super::Command::SetLimit) says otherwise.
 pub const CHANGES_AT_ONCE_DEFAULT: u16 = 8;
@@ -31,7 +32,8 @@ pub const GROUP_STEP_MAX: u64 = 1 << 17;
 /// Members of a shard. Half of what a group may have, so that even a move of all of them fits into one joint membership.
 pub const SHARD_MEMBERS_MAX: usize = Membership::MEMBERS_MAX / 2;
 
-const VERSION: u8 = 1;
+/// 1 did not say which shards are vacant. It is not read: nothing was released that wrote it.
+const VERSION: u8 = 2;
 
 /// Which shard holds which tokens, and what is being done to it. Cheap to clone; stays as it is whatever comes after.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -42,7 +44,9 @@ pub struct ShardMap {
     shards: Arc<Vec<Entry>>,
     /// Where each shard begins; exactly those in `shards`.
     places: Arc<BTreeMap<ShardId, Token>>,
-    /// The sum of the fingerprints of all in `shards`, so that a digest need not walk them.
+    /// Shards that hold no token: none of them is in `shards`.
+    vacant: Arc<BTreeMap<ShardId, Vacancy>>,
+    /// The sum of the fingerprints of all in `shards` and in `vacant`, so that a digest need not walk them.
     sum: u64,
 }
 
@@ -57,11 +61,11 @@ pub(super) struct Heads {
     pub(super) last_group: GroupId,
 }
 
-/// A change of the map, decided: these shards are as said here from now on, or are no more.
+/// A change of the map, decided: these shards are as said here from now on, or are vacant.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Edit {
     pub(super) heads: Heads,
-    pub(super) gone: Vec<ShardId>,
+    pub(super) vacated: Vec<Vacancy>,
     /// In order of their tokens.
     pub(super) put: Vec<Entry>,
 }
@@ -91,13 +95,15 @@ impl ShardMap {
             engine,
             phase: Phase::Whole,
         };
-        Ok(ShardMap::of(1, heads, vec![entry]))
+        Ok(ShardMap::of(1, heads, vec![entry], Vec::new()))
     }
 
-    fn of(version: u64, heads: Heads, shards: Vec<Entry>) -> ShardMap {
+    fn of(version: u64, heads: Heads, shards: Vec<Entry>, vacant: Vec<Vacancy>) -> ShardMap {
         let places = shards.iter().map(|entry| (entry.shard, entry.from.clone())).collect();
-        let sum = shards.iter().map(print).fold(0, u64::wrapping_add);
-        ShardMap { version, heads, shards: Arc::new(shards), places: Arc::new(places), sum }
+        let sum = shards.iter().map(print).chain(vacant.iter().map(print_vacant)).fold(0, u64::wrapping_add);
+        let vacant = vacant.into_iter().map(|vacancy| (vacancy.shard, vacancy)).collect();
+        let (shards, places, vacant) = (Arc::new(shards), Arc::new(places), Arc::new(vacant));
+        ShardMap { version, heads, shards, places, vacant, sum }
     }
 
     /// Its version: 1 at first, one more with each change.
@@ -116,6 +122,17 @@ impl ShardMap {
     #[must_use]
     pub fn shards(&self) -> &[Entry] {
         &self.shards
+    }
+
+    /// Shards that were merged into others, and have not been given tokens since, in order of their numbers.
+    pub fn vacancies(&self) -> impl Iterator<Item = &Vacancy> {
+        self.vacant.values()
+    }
+
+    /// The vacant shard with this number.
+    #[must_use]
+    pub fn vacancy(&self, shard: ShardId) -> Option<&Vacancy> {
+        self.vacant.get(&shard)
     }
 
     /// How many splits, merges and moves may be under way at a time.
@@ -179,12 +196,21 @@ impl ShardMap {
     /// Carries out what was decided of this very version.
     pub(super) fn edit(&mut self, edit: Edit) {
         let (shards, places) = (Arc::make_mut(&mut self.shards), Arc::make_mut(&mut self.places));
-        for id in edit.gone.iter().chain(edit.put.iter().map(|entry| &entry.shard)) {
-            if let Some(from) = places.remove(id) {
+        let vacant = Arc::make_mut(&mut self.vacant);
+        let vacated = edit.vacated.iter().map(|vacancy| vacancy.shard);
+        for id in vacated.chain(edit.put.iter().map(|entry| entry.shard)) {
+            if let Some(from) = places.remove(&id) {
                 let at = shards.binary_search_by(|entry| entry.from.cmp(&from));
                 let old = shards.remove(at.expect("a shard stands where it begins"));
                 self.sum = self.sum.wrapping_sub(print(&old));
             }
+            if let Some(old) = vacant.remove(&id) {
+                self.sum = self.sum.wrapping_sub(print_vacant(&old));
+            }
+        }
+        for vacancy in edit.vacated {
+            self.sum = self.sum.wrapping_add(print_vacant(&vacancy));
+            vacant.insert(vacancy.shard, vacancy);
         }
         for entry in edit.put {
             self.sum = self.sum.wrapping_add(print(&entry));
@@ -223,6 +249,8 @@ impl ShardMap {
         self.write_heads(&mut to);
         to.varint(self.shards.len() as u64);
         self.shards.iter().for_each(|entry| entry.encode(&mut to));
+        to.varint(self.vacant.len() as u64);
+        self.vacant.values().for_each(|vacancy| vacancy.encode(&mut to));
         to.finish()
     }
 
@@ -250,11 +278,16 @@ impl ShardMap {
             return Err(DecodeError::Invalid { what: "number of shards" });
         }
         let shards = (0..count).map(|_| Entry::decode(from)).collect::<Result<Vec<_>, _>>()?;
+        let count = from.count(Vacancy::BYTES_MIN)?;
+        if count > SHARDS_MAX {
+            return Err(DecodeError::Invalid { what: "number of shards" });
+        }
+        let vacant = (0..count).map(|_| Vacancy::decode(from)).collect::<Result<Vec<_>, _>>()?;
         from.clone().finish()?;
-        if !is_sound(&heads, &shards) {
+        if !is_sound(&heads, &shards, &vacant) {
             return Err(DecodeError::Invalid { what: "shard map" });
         }
-        Ok(ShardMap::of(version, heads, shards))
+        Ok(ShardMap::of(version, heads, shards, vacant))
     }
 }
 
@@ -275,8 +308,20 @@ pub(super) fn check_members(members: &Membership) -> Result<(), ShardError> {
 }
 
 fn print(entry: &Entry) -> u64 {
+    print_of(|to| entry.encode(to))
+}
+
+/// Behind a tag, so that none passes for an entry.
+fn print_vacant(vacancy: &Vacancy) -> u64 {
+    print_of(|to| {
+        to.raw(b"vacant");
+        vacancy.encode(to);
+    })
+}
+
+fn print_of(write: impl FnOnce(&mut Writer)) -> u64 {
     let mut bytes = Writer::new();
-    entry.encode(&mut bytes);
+    write(&mut bytes);
     let mut hasher = Fingerprint::default();
     hasher.write(bytes.as_slice());
     hasher.finish()
@@ -291,24 +336,35 @@ fn is_partition(shards: &[Entry]) -> bool {
 }
 
 /// Could these have come out of a log?
-fn is_sound(heads: &Heads, shards: &[Entry]) -> bool {
+fn is_sound(heads: &Heads, shards: &[Entry], vacant: &[Vacancy]) -> bool {
     let coming = || {
         shards.iter().filter_map(|entry| match &entry.phase {
-            Phase::Splitting { at, child, group } => Some((at, *child, *group)),
+            Phase::Splitting { at, child, group } => Some((at, *child, *group, entry.engine)),
             Phase::Whole | Phase::Merging { .. } | Phase::Moving { .. } => None,
         })
     };
-    let ids: BTreeSet<ShardId> =
-        shards.iter().map(|entry| entry.shard).chain(coming().map(|(_, child, _)| child)).collect();
-    let groups: BTreeSet<GroupId> =
-        shards.iter().map(|entry| entry.group).chain(coming().map(|(_, _, group)| group)).collect();
-    let all = shards.len() + coming().count();
+    // A vacant one that comes back is there already: as itself.
+    let is_new = |child: ShardId| vacant.iter().all(|vacancy| vacancy.shard != child);
+    let comes_back = |child: ShardId, group, engine| {
+        let was = vacant.iter().find(|vacancy| vacancy.shard == child);
+        was.is_none_or(|vacancy| (vacancy.group, vacancy.engine) == (group, engine))
+    };
+    let there = shards.iter().map(|entry| (entry.shard, entry.group));
+    let there = there.chain(vacant.iter().map(|vacancy| (vacancy.shard, vacancy.group)));
+    let new = coming().filter(|(_, child, ..)| is_new(*child)).map(|(_, child, group, _)| (child, group));
+    let all: Vec<(ShardId, GroupId)> = there.chain(new).collect();
+    let ids: BTreeSet<ShardId> = all.iter().map(|(shard, _)| *shard).collect();
+    let groups: BTreeSet<GroupId> = all.iter().map(|(_, group)| *group).collect();
+    let children: BTreeSet<ShardId> = coming().map(|(_, child, ..)| child).collect();
     is_partition(shards)
         && shards[1..].iter().all(|entry| heads.rule.is_cut(&entry.from))
-        && coming().all(|(at, _, _)| heads.rule.is_cut(at))
-        && all <= SHARDS_MAX
-        && ids.len() == all
-        && groups.len() == all
+        && coming().all(|(at, ..)| heads.rule.is_cut(at))
+        && coming().all(|(_, child, group, engine)| comes_back(child, group, engine))
+        && children.len() == coming().count()
+        && vacant.windows(2).all(|pair| pair[0].shard < pair[1].shard)
+        && all.len() <= SHARDS_MAX
+        && ids.len() == all.len()
+        && groups.len() == all.len()
         && ids.iter().all(|shard| *shard < heads.next_shard)
         && groups.iter().all(|group| *group <= heads.last_group)
         && merges_are_mutual(shards)

@@ -10,6 +10,7 @@
 //! |---|---|
 //! | `token` | where a key stands in the space that shards divide: by range, by prefix, by hash |
 //! | `entry` | what is known of one shard, and the change that is under way on it |
+//! | `vacancy` | a shard that was merged into another, and holds nothing |
 //! | `map` | all shards at one version; who holds a key |
 //! | `change` | what the log of `meta` says about shards |
 //! | `machine`, `decide` | what becomes of that |
@@ -30,11 +31,14 @@
 //! entry from before never looks newer than one from after.
 //!
 //! Architecture Invariant: the number of a shard, or of its group, is given once. {child s7 is given up, a late BeginSplit brings s7
-//! again}: refused. Numbers are given in order, so that nothing has to be remembered of those that are no more.
+//! again}: refused. Numbers are given in order, so that nothing has to be remembered of those that were given up.
+//!
+//! Architecture Invariant: a group stays. What a merge takes everything from is vacant: it keeps its number, its group and its members,
+//! and a later split may give it tokens, under range versions above all that it ever had.
 //!
 //! Architecture Invariant: a command whose answer was lost may be proposed again, at any later time, without doing its work twice.
-//! A split brings a number that is given once; a merge and a move bring the versions they believe, which grow when it ends and when it
-//! is given up; ends name the change that they end. [`Command::SetLimit`] sets a value; the last one in the log wins.
+//! A split brings a number that is given once, or that of a vacant shard; it, a merge and a move bring the versions they believe, which
+//! grow when it ends, and when it is given up unless a number is used up by that; ends name the change that they end. [`Command::SetLimit`] sets a value; the last one in the log wins.
 //!
 //! Architecture Invariant: a refused command changes nothing and takes no version.
 //!
@@ -52,7 +56,7 @@
 //!
 //! let (shard, child, group) = (ShardId(1), ShardId(2), GroupId(5));
 //! let split = Command::BeginSplit { shard, range_version: 1, at: Token::from("m"), child, group };
-//! for command in [split, Command::EndSplit { shard, child }] {
+//! for command in [split, Command::EndSplit { shard, child, range_version: 1 }] {
 //!     let effect = shards.evaluate(&command)?;
 //!     shards.apply(effect);
 //! }
@@ -79,6 +83,7 @@ mod planner;
 mod route;
 mod router;
 mod token;
+mod vacancy;
 
 pub use balance::{
     BALANCE_GAP_PERCENT, LEADERS_GAP, Limits, Load, MERGE_SHARE_PERCENT, NodeLoad, NodeState, REPLICA_WEIGHT,
@@ -95,3 +100,4 @@ pub use map::{
 pub use route::{Believed, FRESH_MAX, Stale, check};
 pub use router::{NeedsMap, Repaired, Route, Router};
 pub use token::{CUT_BYTES_MAX, Rule, Span, Token};
+pub use vacancy::Vacancy;

@@ -4,7 +4,9 @@
 
 use proptest::prelude::*;
 use quorate_consensus::{EngineKind, GroupId, Membership, NodeId, ShardId};
-use quorate_placement::shards::{Command, Entry, Founder, Phase, Rule, ShardError, ShardMap, Shards, Token};
+use quorate_placement::shards::{
+    Command, Entry, Founder, Phase, Rule, ShardError, ShardMap, Shards, Token, Vacancy,
+};
 
 pub(crate) fn voters(ids: &[u64]) -> Membership {
     Membership::new(ids.iter().copied().map(NodeId), [])
@@ -22,7 +24,7 @@ pub(crate) fn cut_at(cuts: &[&str]) -> Shards {
         let (parent, child) = (at as u32 + 1, at as u32 + 2);
         let version = shards.map().get(ShardId(parent)).expect("cut before").range_version;
         changed(&mut shards, &begin_split(parent, version, cut, child));
-        changed(&mut shards, &end_split(parent, child));
+        changed(&mut shards, &end_split(parent, version, child));
     }
     shards
 }
@@ -32,12 +34,12 @@ pub(crate) fn begin_split(shard: u32, range_version: u64, at: &str, child: u32) 
     Command::BeginSplit { shard, range_version, at: Token::from(at), child, group }
 }
 
-pub(crate) fn end_split(shard: u32, child: u32) -> Command {
-    Command::EndSplit { shard: ShardId(shard), child: ShardId(child) }
+pub(crate) fn end_split(shard: u32, range_version: u64, child: u32) -> Command {
+    Command::EndSplit { shard: ShardId(shard), child: ShardId(child), range_version }
 }
 
-pub(crate) fn abort_split(shard: u32, child: u32) -> Command {
-    Command::AbortSplit { shard: ShardId(shard), child: ShardId(child) }
+pub(crate) fn abort_split(shard: u32, range_version: u64, child: u32) -> Command {
+    Command::AbortSplit { shard: ShardId(shard), child: ShardId(child), range_version }
 }
 
 pub(crate) fn begin_merge(left: u32, left_version: u64, right: u32, right_version: u64) -> Command {
@@ -102,6 +104,9 @@ fn has_zero(command: &Command) -> bool {
         Command::BeginMerge { left_version, right_version, .. } => *left_version == 0 || *right_version == 0,
         Command::EndMerge { left_version, .. } | Command::AbortMerge { left_version, .. } => {
             *left_version == 0
+        }
+        Command::EndSplit { range_version, .. } | Command::AbortSplit { range_version, .. } => {
+            *range_version == 0
         }
         Command::Move { config_version, .. } | Command::Moved { config_version, .. } => *config_version == 0,
         _ => false,
@@ -175,11 +180,11 @@ impl Intent {
                     Phase::Splitting { child, .. } => child,
                     _ => ShardId(1 + self.two as u32 % 9),
                 };
-                let (shard, child) = (entry.shard, shard(child));
+                let (shard, child, range_version) = (entry.shard, shard(child), off(entry.range_version));
                 if self.kind == 10 {
-                    Command::AbortSplit { shard, child }
+                    Command::AbortSplit { shard, child, range_version }
                 } else {
-                    Command::EndSplit { shard, child }
+                    Command::EndSplit { shard, child, range_version }
                 }
             }
             11..=14 => {
@@ -244,6 +249,16 @@ impl Intent {
         };
         let (mut child, mut group) =
             (map.next_shard(), GroupId(map.last_group().0 + 1 + self.two as u64 % 3));
+        let vacancies: Vec<&Vacancy> = map.vacancies().collect();
+        if !vacancies.is_empty() && !self.two.is_multiple_of(3) {
+            let like: Vec<&&Vacancy> =
+                vacancies.iter().filter(|vacancy| vacancy.engine == entry.engine).collect();
+            let vacancy = match like[..] {
+                [] => vacancies[self.two % vacancies.len()],
+                ref like => like[self.two % like.len()],
+            };
+            (child, group) = (vacancy.shard, vacancy.group);
+        }
         match self.twist {
             6 => child = ShardId(1 + self.two as u32 % 9),
             9 => group = GroupId(self.two as u64 % 12),

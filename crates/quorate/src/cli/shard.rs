@@ -38,4 +38,14 @@ pub(crate) enum Shard {
         #[command(flatten)]
         remote: Remote,
     },
+    /// Merge two shards: one gets all keys of its neighbour, the one that begins where it ends. That one is vacant then, and the next split takes it. Everything goes on meanwhile
+    Merge {
+        /// The number of the left one, as `quorate shard list` shows it
+        left: u32,
+        /// Refuse unless this is its neighbour
+        #[arg(long, value_name = "SHARD")]
+        right: Option<u32>,
+        #[command(flatten)]
+        remote: Remote,
+    },
 }

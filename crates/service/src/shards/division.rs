@@ -161,11 +161,16 @@ pub fn sole_owner(command: &Command, map: &ShardMap) -> Option<ShardId> {
     if parts.len() == 1 { parts.iter().next().map(|(shard, _)| shard) } else { None }
 }
 
-/// Has this shard, by this map, all of the keys that a command names?
+/// Has this shard, by this map, all of the keys that a command names? One that holds nothing does nothing, not even what names no key: {it is vacant, and a compaction comes into
+/// its log}: it would be there that far, and be behind the others' when it has keys again.
 pub(super) fn has_all(shard: ShardId, map: &ShardMap, command: &Command) -> bool {
+    map.get(shard).is_some() && names_none_but_of(shard, map, command)
+}
+
+fn names_none_but_of(shard: ShardId, map: &ShardMap, command: &Command) -> bool {
     let is_own = |holders: Vec<ShardId>| holders.into_iter().all(|holder| holder == shard);
     match command {
-        Command::As(named) => has_all(shard, map, &named.command),
+        Command::As(named) => names_none_but_of(shard, map, &named.command),
         Command::Put(put) => map.locate(&put.key).shard == shard,
         Command::DeleteRange(delete) => is_own(owners(map, &delete.key, &delete.range_end)),
         Command::Range(range) => is_own(owners(map, &range.key, &range.range_end)),

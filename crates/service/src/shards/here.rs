@@ -11,8 +11,8 @@ use std::{collections::BTreeMap, fmt, sync::Arc};
 
 use bytes::Bytes;
 use quorate_consensus::{
-    Entry, GroupId, Index, Instant, NodeId, Position, RestoreError, Role, RoleChange, ShardId, SnapshotMeta,
-    StateMachine as _,
+    Entry, GroupId, Index, Instant, Membership, NodeId, Position, RestoreError, Role, RoleChange, ShardId,
+    SnapshotMeta, StateMachine as _,
 };
 use quorate_keyspace::{Keyspace, News, Owners, Response, Shard, View};
 use quorate_node::{Applied, FromState, GroupConfig, NodeInput, Replica, Ticket};
@@ -22,6 +22,7 @@ use quorate_placement::shards::ShardMap;
 use super::{
     Handover, Numbered, Order, Sequence, ShardMachine, ShardReplica, Undone, Word,
     lead::{Lead, Said, at},
+    standing,
     waiting::{Answers, Waiting},
 };
 
@@ -66,6 +67,8 @@ pub(super) struct Group {
     pub(super) taken: BTreeMap<Index, u64>,
     /// This node will not ask again for so many slices.
     pub(super) kept: u64,
+    /// It keeps what it gave to others, for who has still to get it.
+    pub(super) keeps_given: bool,
 }
 
 impl fmt::Debug for Group {
@@ -86,7 +89,7 @@ pub(super) struct Owning {
 }
 
 impl Owning {
-    fn of(map: &Arc<ShardMap>) -> Arc<Owning> {
+    pub(super) fn of(map: &Arc<ShardMap>) -> Arc<Owning> {
         let mut shards: Vec<ShardId> = map.shards().iter().map(|entry| entry.shard).collect();
         shards.sort_unstable();
         Arc::new(Owning { map: Arc::clone(map), shards })
@@ -123,18 +126,18 @@ pub struct NodeShards {
     pub(super) of_shard: BTreeMap<ShardId, GroupId>,
     /// Who has which keys, at the revision that is shown.
     pub(super) owners: Arc<Owning>,
-    /// The last split that was carried out here, and all before it.
-    pub(super) split: TxnId,
-    /// Some shard is behind a split whose keys have not gone over: no view.
-    torn: bool,
+    /// The last handover that was carried out here, and all before it: `owners` is by the map behind it.
+    pub(super) shown: TxnId,
+    /// Some shard is behind a handover whose keys have not gone over, or before one whose keys have: no view.
+    pub(super) torn: bool,
     pub(super) sequence: Sequence,
     /// Some shard was restored with what stood there: no view before all have come as far.
     pub(super) floor: u64,
     /// Nobody knows what happened since news were told last: a snapshot stepped over it.
     pub(super) jumped: bool,
     pub(super) waiting: BTreeMap<TxnId, Waiting>,
-    /// Clients of this node that wait for splits.
-    pub(super) splitting: BTreeMap<TxnId, Vec<Ticket>>,
+    /// Clients of this node that wait for handovers.
+    pub(super) handing: BTreeMap<TxnId, Vec<Ticket>>,
     pub(super) answers: Answers,
     /// Reads, and what they wait for: shards, and how many slices of the order they have to have placed.
     pub(super) reads: Vec<(Vec<(GroupId, u64)>, Ticket)>,
@@ -159,13 +162,13 @@ impl NodeShards {
             groups: BTreeMap::new(),
             of_shard: BTreeMap::new(),
             owners,
-            split: TxnId::default(),
+            shown: TxnId::default(),
             torn: false,
             sequence: Sequence::new(born),
             floor: born,
             jumped: true,
             waiting: BTreeMap::new(),
-            splitting: BTreeMap::new(),
+            handing: BTreeMap::new(),
             answers: Answers::default(),
             reads: Vec::new(),
             lead: None,
@@ -185,18 +188,24 @@ impl NodeShards {
 
     fn open_with(&mut self, order: &Order, mut births: BTreeMap<ShardId, Keyspace>, out: &mut ShardsOut) {
         let (node, life) = self.identity;
-        for entry in order.map().shards() {
-            if self.groups.contains_key(&entry.group) {
+        let map = order.map();
+        let config =
+            |id: GroupId, engine, birth: &Membership| GroupConfig { id, engine, birth: birth.clone() };
+        let there = map.shards().iter().map(|of| (of.shard, config(of.group, of.engine, &of.members)));
+        // Vacant ones go on: with a log and a leader, until a split gives them keys again. And {this node starts again, and the order remembers the merge}: what one gave comes from here.
+        let vacant = map.vacancies().map(|of| (of.shard, config(of.group, of.engine, &of.members)));
+        for (shard, config) in there.chain(vacant) {
+            if self.groups.contains_key(&config.id) {
                 continue;
             }
             let first = Arc::clone(order.map_behind(TxnId::default()));
-            let birth = births.remove(&entry.shard).unwrap_or_else(|| order.unborn());
-            let mut replica = ShardReplica::new(entry.shard, Shard::new(birth), first);
+            let birth = births.remove(&shard).unwrap_or_else(|| order.unborn());
+            let mut replica = ShardReplica::new(shard, Shard::new(birth), first);
             let there = replica.follow(order.orderer());
             let machine = ShardMachine::new(replica);
             let group = Group {
-                shard: entry.shard,
-                replica: Replica::new(machine, entry.members.clone(), node, life),
+                shard,
+                replica: Replica::new(machine, config.birth.clone(), node, life),
                 applied: Applied::default(),
                 tickets: BTreeMap::new(),
                 awaits_snapshot: !there,
@@ -204,10 +213,10 @@ impl NodeShards {
                 said: Said::default(),
                 taken: BTreeMap::new(),
                 kept: 0,
+                keeps_given: false,
             };
-            self.of_shard.insert(entry.shard, entry.group);
-            self.groups.insert(entry.group, group);
-            let config = GroupConfig { id: entry.group, engine: entry.engine, birth: entry.members.clone() };
+            self.of_shard.insert(shard, config.id);
+            self.groups.insert(config.id, group);
             out.core.push(NodeInput::Open(config));
         }
     }
@@ -331,7 +340,7 @@ impl NodeShards {
         let (placed, before) = (replica.machine().placed().number(), self.sequence.revision());
         self.floor = self.floor.max(placed).max(before);
         self.sequence = Sequence::new(placed.min(before));
-        // A split may lie between it and the others.
+        // A handover may lie between it and the others.
         (self.jumped, self.torn) = (true, true);
         // Which of them were placed within the snapshot, nobody knows.
         let lost = std::mem::take(&mut group.tickets).into_values();
@@ -375,7 +384,10 @@ impl NodeShards {
     pub fn follow(&mut self, order: &Order) -> bool {
         let mut there = true;
         for group in self.groups.values_mut().filter(|group| !group.awaits_snapshot) {
-            there &= group.replica.machine_mut().replica_mut().follow(order.orderer());
+            let follows = group.replica.machine_mut().replica_mut().follow(order.orderer());
+            // {this node starts again, and reads of the founding and of what has been forgotten since in one batch}: nothing of the group has come yet, and its snapshot comes first.
+            group.awaits_snapshot = !follows && group.replica.applied() == Position::ZERO;
+            there &= follows || group.awaits_snapshot;
         }
         there
     }
@@ -389,14 +401,14 @@ impl NodeShards {
 
     /// Goes as far as logs and order have come, and does what is to be done where this node leads. To be called after each batch of whatever happened.
     pub fn advance(&mut self, order: &Order, out: &mut ShardsOut) {
-        if self.groups.values().all(|group| !group.awaits_snapshot) {
+        let handovers: Vec<(TxnId, &Handover)> = order.handovers().collect();
+        if !self.awaits_snapshot(order) {
             let before = self.sequence.revision();
-            let splits: Vec<Handover> =
-                order.splits().map(|(txn, split)| (txn, split.shard, split.child)).collect();
+            let there = self.groups.values_mut().filter(|group| !group.awaits_snapshot);
             let mut replicas: Vec<&mut ShardReplica> =
-                self.groups.values_mut().map(|group| group.replica.machine_mut().replica_mut()).collect();
-            let placed = self.sequence.advance(order.orderer().revision(), &splits, &mut replicas);
-            self.look_at_splits(order, &splits, out);
+                there.map(|group| group.replica.machine_mut().replica_mut()).collect();
+            let placed = self.sequence.advance(order.orderer().revision(), &handovers, &mut replicas);
+            self.look_at_handovers(order, &handovers, out);
             self.came_out(before, placed, out);
             self.answer_void(order, out);
             self.release_reads(out);
@@ -404,37 +416,18 @@ impl NodeShards {
         self.do_duties(order, out);
     }
 
-    /// How far have the splits been carried out, and by which map are the keys divided that are placed here?
-    fn look_at_splits(&mut self, order: &Order, splits: &[Handover], out: &mut ShardsOut) {
-        let is_behind = |shard: &ShardId, txn: TxnId| {
-            self.group_of(*shard).is_some_and(|group| group.replica.machine().replica().split() >= txn)
-        };
-        let done = |(txn, shard, child): &&Handover| is_behind(shard, *txn) && is_behind(child, *txn);
-        let so_far = splits.iter().take_while(done).last().map_or(TxnId::default(), |split| split.0);
-        let rest = splits.iter().filter(|split| split.0 > so_far);
-        // {its snapshot is from behind a split of which the order here has not heard}: the other shard of that is not behind it.
-        let unheard = order.orderer().last_begun();
-        self.torn = rest.clone().any(|(txn, shard, child)| is_behind(shard, *txn) || is_behind(child, *txn))
-            || self.groups.values().any(|group| group.replica.machine().replica().split() > unheard);
-        let map = order.map_behind(so_far);
-        if map.version() != self.owners.map.version() {
-            self.owners = Owning::of(map);
-            out.divided = Some(Arc::clone(map));
-            // What has gone over is in snapshots until every member has it behind one of the new shard.
-            let new = splits.iter().filter(|split| split.0 > self.split && split.0 <= so_far);
-            out.snapshots.extend(new.filter_map(|(_, _, child)| self.of_shard.get(child)));
-        }
-        self.split = so_far;
-        self.answer_splits(order, out);
-    }
-
     fn came_out(&mut self, before: u64, placed: Vec<Numbered>, out: &mut ShardsOut) {
         let first = self.owners.shards.first().copied();
         let mut news = Vec::new();
         for mut numbered in placed {
-            // Each shard has all that concerns no key, and tells of it: once is enough.
+            // Each shard has all that concerns no key, and tells of it: once is enough. The first shard is there for ever: it is the leftmost one, and a merge takes the right
+            // one of two.
             let is_first = Some(numbered.shard) == first;
-            let told = numbered.news.drain(..).filter(|news| is_first || matches!(news, News::Changed(_)));
+            let told = numbered.news.drain(..).filter(|news| match news {
+                // {a shard that was merged into another was restored from long before, and comes to what that other one showed long ago}: it was told then.
+                News::Changed(_) => numbered.revision > before,
+                _ => is_first,
+            });
             news.extend(told);
             self.answer(numbered, out);
         }
@@ -455,8 +448,9 @@ impl NodeShards {
     ///
     /// All, and not only what has a revision: {a lease is granted, which takes none, and its client asks another member what leases there are}: it would not see it.
     pub fn read(&mut self, ticket: Ticket, order: Option<&Order>, out: &mut ShardsOut) {
+        let merges = standing::merges(order.into_iter().flat_map(Order::handovers));
         let waits_for = |(id, group): (&GroupId, &Group)| {
-            let end = order?.orderer().slices(group.shard)?.end();
+            let end = order.and_then(|order| self.is_to_come_to(order, &merges, group))?;
             (group.replica.machine().replica().place().slice < end).then_some((*id, end))
         };
         let targets = self.groups.iter().filter_map(waits_for).collect();
@@ -486,25 +480,27 @@ impl NodeShards {
     pub fn is_whole(&self) -> bool {
         self.sequence.revision() >= self.floor
             && !self.torn
-            && self.groups.values().all(|group| !group.awaits_snapshot)
+            && self.shown_groups().all(|group| !group.awaits_snapshot)
     }
 
     /// What all shards together leave below the quota ([`Shard::room_bytes`]); none while they do not stand at one revision.
     #[must_use]
     pub fn room_bytes(&self) -> Option<u64> {
-        let shards = self.groups.values().map(|group| group.replica.machine().replica().machine());
+        let shards = self.shown_groups().map(|group| group.replica.machine().replica().machine());
         self.is_whole().then(|| Shard::room_bytes(shards))
+    }
+
+    /// The groups of the shards that have keys, in order of their numbers.
+    fn shown_groups(&self) -> impl Iterator<Item = &Group> {
+        self.owners.shards.iter().map(|shard| self.group_of(*shard).expect("a shard of the map"))
     }
 
     /// The keys, as of [`revision`](Self::revision). Not to be shown before all shards have come as far as one of them was restored with; reads wait for that.
     #[must_use]
     pub fn view(&self) -> View {
         let revision = self.sequence.revision();
-        let of = |shard: &ShardId| {
-            let group = self.group_of(*shard).expect("a shard of the map");
-            group.replica.machine().replica().machine().view(revision)
-        };
-        let parts = self.owners.shards.iter().map(of).collect();
+        let of = |group: &Group| group.replica.machine().replica().machine().view(revision);
+        let parts = self.shown_groups().map(of).collect();
         View::of_shards(revision, parts, Arc::clone(&self.owners) as Arc<dyn Owners>)
     }
 }

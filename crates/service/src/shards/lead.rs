@@ -11,7 +11,7 @@ use quorate_keyspace::Command;
 use quorate_node::{NodeInput, Ticket};
 use quorate_order::{Command as OrderCommand, Outcome, Part, SLICES_MAX, Scribe, ScribeConfig, TxnId};
 
-use super::{NodeShards, Order, ShardCommand, ShardsOut, Split, Word, here::Group, order_entry};
+use super::{Handover, NodeShards, Order, ShardCommand, ShardsOut, Word, here::Group, order_entry};
 
 /// How much time a [`Word::Tick`] says has passed.
 pub const TICK: Duration = Duration::from_millis(100);
@@ -160,12 +160,12 @@ impl NodeShards {
     }
 
     pub(super) fn do_duties(&mut self, order: &Order, out: &mut ShardsOut) {
-        // The splits to whose barrier the new shard has come here.
-        let is_ready = |(txn, split): &(TxnId, &Split)| {
-            let child = self.group_of(split.child);
-            child.is_some_and(|group| group.replica.machine().replica().newest() >= *txn)
+        // The handovers to whose barrier the shard that comes or goes has come here.
+        let is_ready = |(txn, handover): &(TxnId, &Handover)| {
+            let other = self.group_of(handover.comes_or_goes());
+            other.is_some_and(|group| group.replica.machine().replica().newest() >= *txn)
         };
-        let ready: BTreeSet<TxnId> = order.splits().filter(is_ready).map(|(txn, _)| txn).collect();
+        let ready: BTreeSet<TxnId> = order.handovers().filter(is_ready).map(|(txn, _)| txn).collect();
         for (id, group) in self.groups.iter_mut().filter(|(_, group)| group.leads && !group.awaits_snapshot) {
             group.do_duties(*id, order, &ready, out);
         }
@@ -219,13 +219,15 @@ impl Group {
         }
         let (newest, said) = (replica.newest(), self.said.barrier);
         for (txn, barrier) in order.barriers(self.shard, newest.max(said)) {
-            // {the barrier of a split is lost on its way, that of the next transaction is not}: barriers are taken in order, and it would never be; so what comes behind a
-            // split waits until its barrier is in the log. Any other transaction would be void, and a split cannot be.
-            if order.splits().any(|(split, of)| split > newest && split < txn && of.touches(self.shard)) {
+            // {the barrier of a handover is lost on its way, that of the next transaction is not}: barriers are taken in order, and it would never be; so what comes behind a
+            // handover waits until its barrier is in the log. Any other transaction would be void, and a handover cannot be.
+            if order.handovers().any(|(of, handover)| of > newest && of < txn && handover.touches(self.shard))
+            {
                 break;
             }
-            // {the new shard has no leader yet}: the old one goes on until it has, and stands at the barrier for as long as the two need to say so.
-            if order.splits().any(|(split, of)| split == txn && of.shard == self.shard)
+            // {the new shard of a split, or the right one of a merge, has no leader}: the one that stays goes on until it has, and stands at the barrier for as long as the two
+            // need to say so.
+            if order.handovers().any(|(of, handover)| of == txn && handover.stays() == self.shard)
                 && !ready.contains(&txn)
             {
                 break;
@@ -239,7 +241,7 @@ impl Group {
 }
 
 impl Lead {
-    /// Must a transaction not be void yet, that this node has seen for so many ticks, though a shard has not answered in time? A split waits for its shard, however long.
+    /// Must a transaction not be void yet, that this node has seen for so many ticks, though a shard has not answered in time? A handover waits for its shards, however long.
     /// And {keys have just been divided, and the new groups elect their first leaders}: whoever writes then is not refused, as nobody is by a group whose leader has died a
     /// moment ago. Whom nobody waits for any more is one that has answered: {a new shard stands at the barrier; an old one has lost its own, and never will}.
     fn must_wait(&self, txn: TxnId, order: &Order, ticks: u64) -> bool {
@@ -247,7 +249,7 @@ impl Lead {
         let is_young = |shard| order.orderer().slices(shard).is_some_and(|slices| slices.end() == 0);
         let is_awaited = |shard: &ShardId| is_young(*shard) && !self.scribe.has_verdict(txn, *shard);
         let is_patient = open.is_some_and(|(_, open)| open.shards().iter().any(is_awaited));
-        order.is_split(txn) || is_patient && ticks < YOUNG_TICKS
+        order.is_handover(txn) || is_patient && ticks < YOUNG_TICKS
     }
 
     /// The order forgets what every member has behind a durable snapshot.

@@ -21,14 +21,14 @@ use quorate_order::{
 };
 use quorate_placement::shards::{Command as MapCommand, ShardMap, Shards};
 
-use super::{Division, Split, Undivided, split::SPLIT};
+use super::{Division, Handover, Undivided, handover::HANDOVER};
 
 /// An entry of the order, and no command of the keyspace.
 pub(super) const ORDER: u8 = 0xC0;
 pub(super) const FOUND: u8 = 1;
 const COMMAND: u8 = 2;
-/// 1 had no splits, and no keys to begin with.
-const SNAPSHOT_VERSION: u8 = 2;
+/// 1 had no splits, and no keys to begin with; 2 had no merges. They are not read: nothing was released that wrote them.
+const SNAPSHOT_VERSION: u8 = 3;
 
 /// The entry that founds the shards of a cluster of one keyspace: `found` is [`MapCommand::Found`].
 #[must_use]
@@ -77,11 +77,11 @@ pub enum KeysResponse {
 pub enum Undone {
     /// It cannot be divided among shards.
     Undivided(Undivided),
-    /// Too many transactions over shards are open; or, for a split, another one is.
+    /// Too many transactions over shards are open; or, for a split or a merge, another one is.
     Busy,
     /// A shard did not say in time what it comes to there.
     Silent,
-    /// It was to split a shard, and the shards are not as whoever proposed it took them to be.
+    /// It was to split a shard or to merge two, and the shards are not as whoever proposed it took them to be.
     Unfit,
     /// It may have been done or not: a snapshot stepped over the place where it would have been seen.
     Unknown,
@@ -110,10 +110,10 @@ pub struct Barrier {
 #[derive(Debug)]
 pub struct Order {
     pub(super) orderer: Orderer,
-    /// The shards before the splits that are remembered.
+    /// The shards before the handovers that are remembered.
     first: Arc<ShardMap>,
-    /// Splits that some shard's log may still have to hold: all behind one divides by its map.
-    splits: BTreeMap<TxnId, Split>,
+    /// Handovers that some shard's log may still have to hold: all behind one divides by its map.
+    handovers: BTreeMap<TxnId, Handover>,
     /// What the shards begin as: the keys that there were, which are divided among them, and what concerns all. Once nobody needs it any more, without the keys.
     pub(super) born: Keyspace,
     bodies: BTreeMap<TxnId, Body>,
@@ -125,7 +125,8 @@ impl Order {
     /// The order that begins with a founding; none if this cannot be one.
     pub(super) fn found(found: &MapCommand, keyspace: &Keyspace) -> Option<Order> {
         let MapCommand::Found { shards, .. } = found else { return None };
-        let first = shards.iter().find(|founder| founder.shard == ShardId(1))?;
+        // The first shard is the leftmost one, so that no merge takes it away: it tells of what concerns no key, and for ever (`here`).
+        let first = shards.first().filter(|founder| founder.shard == ShardId(1))?;
         let mut founding = Shards::new(first.group, first.members.clone(), first.engine).ok()?;
         let effect = founding.evaluate(found).ok()?;
         founding.apply(effect);
@@ -134,7 +135,7 @@ impl Order {
         Some(Order {
             orderer,
             first,
-            splits: BTreeMap::new(),
+            handovers: BTreeMap::new(),
             born: keyspace.copy(),
             bodies: BTreeMap::new(),
             members: None,
@@ -155,27 +156,27 @@ impl Order {
     /// The shards, as whatever begins next is divided among them.
     #[must_use]
     pub fn map(&self) -> &Arc<ShardMap> {
-        self.splits.values().next_back().map_or(&self.first, |split| &split.map)
+        self.handovers.values().next_back().map_or(&self.first, |handover| &handover.map)
     }
 
-    /// The shards behind this split; behind none that is remembered, those before all of them.
+    /// The shards behind this handover; behind none that is remembered, those before all of them.
     #[must_use]
     pub fn map_behind(&self, txn: TxnId) -> &Arc<ShardMap> {
-        self.splits.range(..=txn).next_back().map_or(&self.first, |(_, split)| &split.map)
+        self.handovers.range(..=txn).next_back().map_or(&self.first, |(_, handover)| &handover.map)
     }
 
-    /// The splits that some shard's log may still have to hold, in order.
-    pub fn splits(&self) -> impl Iterator<Item = (TxnId, &Split)> {
-        self.splits.iter().map(|(txn, split)| (*txn, split))
+    /// The handovers that some shard's log may still have to hold, in order.
+    pub fn handovers(&self) -> impl Iterator<Item = (TxnId, &Handover)> {
+        self.handovers.iter().map(|(txn, handover)| (*txn, handover))
     }
 
-    /// Is it a split, of those that are remembered?
+    /// Is it a handover, of those that are remembered?
     #[must_use]
-    pub fn is_split(&self, txn: TxnId) -> bool {
-        self.splits.contains_key(&txn)
+    pub fn is_handover(&self, txn: TxnId) -> bool {
+        self.handovers.contains_key(&txn)
     }
 
-    /// The shards before the splits that are remembered, as they begin.
+    /// The shards before the handovers that are remembered, as they begin.
     #[must_use]
     pub fn births(&self) -> BTreeMap<ShardId, Keyspace> {
         let shards = self.first.shards();
@@ -187,13 +188,13 @@ impl Order {
         shards.iter().map(|entry| entry.shard).zip(births).collect()
     }
 
-    /// A shard that comes by a split, before it.
+    /// A shard that holds no keys yet, or none any more.
     #[must_use]
     pub fn unborn(&self) -> Keyspace {
         self.born.without_keys()
     }
 
-    /// How a transaction is divided that is not decided; a split is not.
+    /// How a transaction is divided that is not decided; a handover is not.
     #[must_use]
     pub fn open_division(&self, txn: TxnId) -> Option<Division> {
         self.division(txn, self.bodies.get(&txn).filter(|_| self.orderer.waits_for(txn))?)
@@ -212,8 +213,8 @@ impl Order {
             if self.orderer.part(shard, *txn) == Part::Void {
                 return None;
             }
-            let part = match self.splits.get(txn) {
-                Some(split) => split.touches(shard).then(|| body.command.clone())?,
+            let part = match self.handovers.get(txn) {
+                Some(handover) => handover.touches(shard).then(|| body.command.clone())?,
                 None => self.division(*txn, body)?.part(shard)?,
             };
             Some((*txn, Barrier { at: body.at, known: body.known, part }))
@@ -226,14 +227,14 @@ impl Order {
         }
         let command = match bytes.get(1) {
             Some(&COMMAND) => OrderCommand::decode(&bytes.slice(2..)).ok(),
-            Some(&SPLIT) => return self.split(at, bytes),
+            Some(&HANDOVER) => return self.hand_over(at, bytes),
             // It is founded already.
             _ => None,
         };
         let command = command.map(|command| self.in_its_epoch(at, command));
-        // Transactions begin as commands of the keyspace, shards come by foundings and splits, and no split is void.
+        // Transactions begin as commands of the keyspace, shards come by foundings and splits, and no handover is void.
         if let Some(command) = command.filter(|command| match command {
-            OrderCommand::Decide { txn, outcome: Outcome::Void } => !self.is_split(*txn),
+            OrderCommand::Decide { txn, outcome: Outcome::Void } => !self.is_handover(*txn),
             OrderCommand::Cut(_) | OrderCommand::Decide { .. } | OrderCommand::Forget { .. } => true,
             OrderCommand::Begin(_) | OrderCommand::Admit(_) => false,
         }) && self.orderer.apply(&command).is_ok()
@@ -260,7 +261,7 @@ impl Order {
     }
 
     fn is_of_another_epoch(&self, at: Position, txn: TxnId) -> bool {
-        let begun = self.bodies.get(&txn).filter(|_| !self.is_split(txn));
+        let begun = self.bodies.get(&txn).filter(|_| !self.is_handover(txn));
         let command = begun.and_then(|body| Command::decode(&body.command).ok());
         command.and_then(|command| epoch_of(&command)).is_some_and(|epoch| epoch != at.epoch.0)
     }
@@ -288,32 +289,36 @@ impl Order {
         }
     }
 
-    /// A split begins, one at a time: {two are open, and the second one is decided first}: the keys would go over by a map that says that those of the first have.
-    fn split(&mut self, at: Position, entry: &Bytes) -> KeysResponse {
-        if self.splits.keys().any(|txn| self.orderer.waits_for(*txn)) {
+    /// Keys are to go over, one handover at a time: {two are open, and the second one is decided first}: the keys would go over by a map that says that those of the first have.
+    fn hand_over(&mut self, at: Position, entry: &Bytes) -> KeysResponse {
+        if self.handovers.keys().any(|txn| self.orderer.waits_for(*txn)) {
             return KeysResponse::Undone(Undone::Busy);
         }
-        let split = Split::of_entry(entry, self.map());
+        let handover = Handover::of_entry(entry, self.map());
         // What concerns every shard is one transaction over all of them.
-        let Some(split) = split.filter(|split| split.map.shards().len() <= TRANSACTION_SHARDS_MAX) else {
+        let Some(handover) = handover.filter(|behind| behind.map.shards().len() <= TRANSACTION_SHARDS_MAX)
+        else {
             return KeysResponse::Undone(Undone::Unfit);
         };
         if self.orderer.open().count() >= TRANSACTIONS_MAX {
             return KeysResponse::Undone(Undone::Busy);
         }
-        // {the members are changed while a split is on its way}: its group would be born with somebody who does not hear of it any more.
-        if self.members.as_ref().is_some_and(|members| split.child_entry().members != *members) {
+        let is_known =
+            self.map().get(handover.taker).is_some() || self.map().vacancy(handover.taker).is_some();
+        // {the members are changed while a split is on its way}: its group would be born with somebody who does not hear of it any more. A vacant shard has a group.
+        let born = handover.map.get(handover.taker).map(|entry| &entry.members);
+        if !is_known && self.members.is_some() && born != self.members.as_ref() {
             return KeysResponse::Undone(Undone::Unfit);
         }
-        // A shard that is not the map's has been there all the same, if its group went on for a while: its number is not given twice.
-        if self.orderer.apply(&OrderCommand::Admit(split.child)).is_err() {
+        // A vacant shard is the order's still, and its slices go on. Any other taker of a split is new to the map, and has to be new here.
+        if !is_known && self.orderer.apply(&OrderCommand::Admit(handover.taker)).is_err() {
             return KeysResponse::Undone(Undone::Unfit);
         }
-        let begun = self.orderer.apply(&OrderCommand::Begin(vec![split.shard, split.child]));
+        let begun = self.orderer.apply(&OrderCommand::Begin(vec![handover.giver, handover.taker]));
         let txn = begun.ok().flatten().expect("both are there, and there is room");
-        let body = Body { command: split.part(), at, known: self.orderer.revision() };
+        let body = Body { command: handover.part(), at, known: self.orderer.revision() };
         self.bodies.insert(txn, body);
-        self.splits.insert(txn, split);
+        self.handovers.insert(txn, handover);
         KeysResponse::Begun(txn)
     }
 
@@ -330,11 +335,11 @@ impl Order {
                 if self.born.has_records() && self.first.shards().iter().all(|entry| is_kept(entry.shard)) {
                     self.born = self.born.without_keys();
                 }
-                while let Some((txn, _)) = self.splits.first_key_value()
+                while let Some((txn, _)) = self.handovers.first_key_value()
                     && !self.orderer.waits_for(*txn)
                     && self.bodies.first_key_value().is_none_or(|(oldest, _)| oldest > txn)
                 {
-                    self.first = self.splits.pop_first().expect("just seen").1.map;
+                    self.first = self.handovers.pop_first().expect("just seen").1.map;
                 }
             }
             _ => {}
@@ -345,10 +350,10 @@ impl Order {
         let mut to = Writer::new();
         to.u8(SNAPSHOT_VERSION);
         to.bytes(&self.first.encode());
-        to.varint(self.splits.len() as u64);
-        for (txn, split) in &self.splits {
+        to.varint(self.handovers.len() as u64);
+        for (txn, handover) in &self.handovers {
             to.varint(txn.0);
-            split.encode(&mut to);
+            handover.encode(&mut to);
         }
         to.bytes(&self.orderer.encode());
         to.varint(self.bodies.len() as u64);
@@ -374,9 +379,9 @@ impl Order {
             }
         }
         let first = Arc::new(ShardMap::decode(&from.bytes()?)?);
-        let mut splits = BTreeMap::new();
-        for _ in 0..from.count(4)? {
-            splits.insert(TxnId(from.varint()?), Split::decode(&mut from)?);
+        let mut handovers = BTreeMap::new();
+        for _ in 0..from.count(5)? {
+            handovers.insert(TxnId(from.varint()?), Handover::decode(&mut from)?);
         }
         let orderer = Orderer::decode(&from.bytes()?)?;
         let mut bodies = BTreeMap::new();
@@ -386,7 +391,7 @@ impl Order {
             bodies.insert(txn, Body { at, known: from.varint()?, command: from.bytes()? });
         }
         from.finish()?;
-        Ok(Order { orderer, first, splits, born, bodies, members: None })
+        Ok(Order { orderer, first, handovers, born, bodies, members: None })
     }
 
     /// About how many bytes its snapshot takes.

@@ -5,6 +5,11 @@
 //!                        │                   │ numbered: it has its revision
 //!                        └────── place ◄─────┘ once all shards of the node have come as far
 //! ```
+//!
+//! One idea a file: here how it goes on; `giving` what it does where keys go over; `head` what its snapshots say.
+
+pub(super) mod giving;
+mod head;
 
 use std::{
     collections::{BTreeMap, VecDeque},
@@ -12,14 +17,14 @@ use std::{
 };
 
 use bytes::Bytes;
-use quorate_consensus::{DecodeError, Position, Reader, RestoreError, ShardId, StateMachine as _, Writer};
+use quorate_consensus::{DecodeError, Position, Reader, ShardId, Writer};
 use quorate_keyspace::{Keyspace, News, Response, Shard, Weight};
 use quorate_order::{
     Lane, LaneEntry, Orderer, Part, Place, Placement, Placer, Report, Step, Turn, TxnId, Verdict,
 };
 use quorate_placement::shards::ShardMap;
 
-use super::{Split, division::has_all};
+use super::{Handover, division::has_all};
 
 /// What is asked of a shard by an entry of its log.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -86,12 +91,12 @@ pub struct ShardReplica {
     machine: Shard,
     /// Who has which keys, as far as this shard has come.
     map: Arc<ShardMap>,
-    /// The last split in which it had a part.
-    split: TxnId,
-    /// What it gave to new shards, and may still have to be found here.
+    /// The last handover in which it had a part, and whose keys have gone over here.
+    handed: TxnId,
+    /// What it gave to others, and may still have to be found here.
     given: BTreeMap<TxnId, (ShardId, Keyspace)>,
-    /// It stands behind a split whose keys have not gone over: nothing is evaluated.
-    splitting: bool,
+    /// It stands behind a handover whose keys have not gone over: nothing is evaluated.
+    handing: bool,
     lane: Lane<Asked>,
     placer: Placer,
     /// Given by the lane and not placed, oldest first.
@@ -112,11 +117,8 @@ pub struct ShardReplica {
     held: Option<Placement>,
 }
 
-/// 1 did not say who has which keys, and 2 not which transactions are void. They are not read: nothing was released that wrote them.
-const VERSION: u8 = 3;
-
 impl ShardReplica {
-    /// A replica at the beginning of its log. One that `map` does not know has no key before it gets some by a split.
+    /// A replica at the beginning of its log. One that `map` does not know has no key before it gets some.
     #[must_use]
     pub fn new(shard: ShardId, machine: Shard, map: Arc<ShardMap>) -> ShardReplica {
         ShardReplica::of(shard, machine, map, Lane::default(), VecDeque::new(), Place::default())
@@ -134,9 +136,9 @@ impl ShardReplica {
             shard,
             machine,
             map,
-            split: TxnId::default(),
+            handed: TxnId::default(),
             given: BTreeMap::new(),
-            splitting: false,
+            handing: false,
             lane,
             placer: Placer::resumed(shard, place),
             steps,
@@ -200,6 +202,22 @@ impl ShardReplica {
         }
     }
 
+    /// The same if nothing counts that stands before this transaction, and none of its own turns up to the next one: it holds nothing there, or what others have.
+    ///
+    /// {it is vacant, stands before a split that gives it keys at 5, and has a put behind that at 6; the giver is restored from behind the split}: 5 is as far as it has come, and not
+    /// all that the order has; the put counts as soon as it has the keys.
+    #[must_use]
+    pub fn reached_behind(&self, txn: TxnId, order: u64) -> u64 {
+        let numbered = self.numbered.iter().map(|(placement, _)| placement);
+        let next = numbered.chain(&self.held).find_map(|placement| match placement {
+            Placement::Txn { txn: next, revision, changes, .. } if *next > txn => {
+                Some(revision - u64::from(*changes))
+            }
+            Placement::Txn { .. } | Placement::Turn { .. } => None,
+        });
+        next.or_else(|| self.placer.reached_behind(txn)).unwrap_or(order)
+    }
+
     /// What this shard's leader reports: facts, which another replica that has come as far would report as well.
     #[must_use]
     pub fn report(&self) -> Report {
@@ -224,22 +242,28 @@ impl ShardReplica {
         self.steps.extend(steps);
     }
 
-    /// The last split in which it had a part, and whose keys have gone over.
+    /// The last handover in which it had a part, and whose keys have gone over here.
     #[must_use]
-    pub fn split(&self) -> TxnId {
-        self.split
+    pub fn handed(&self) -> TxnId {
+        self.handed
     }
 
-    /// What it gave to new shards, and is kept for replicas of those that may still begin with it.
+    /// Does it hold nothing, as far as it has come? What it is asked is refused then, and changes nothing.
+    #[must_use]
+    pub fn is_vacant(&self) -> bool {
+        self.map.get(self.shard).is_none()
+    }
+
+    /// What it gave to others, and is kept for replicas of those that have still to get it.
     pub fn given(&self) -> impl Iterator<Item = (TxnId, ShardId, &Keyspace)> {
-        self.given.iter().map(|(txn, (child, keys))| (*txn, *child, keys))
+        self.given.iter().map(|(txn, (taker, keys))| (*txn, *taker, keys))
     }
 
     /// Takes what is new in the order. False: some of that was forgotten, and the replica needs a snapshot.
     #[must_use]
     pub fn follow(&mut self, order: &Orderer) -> bool {
-        // What the order has forgotten of the new shard, each member has in a snapshot of that one.
-        self.given.retain(|txn, (child, _)| order.part(*child, *txn) != Part::Void);
+        // What the order has forgotten of the taker, each member has in a snapshot of that one.
+        self.given.retain(|txn, (taker, _)| order.part(*taker, *txn) != Part::Void);
         order.slices(self.shard).is_some_and(|slices| self.placer.follow(slices))
     }
 
@@ -251,7 +275,7 @@ impl ShardReplica {
 
     /// False: nothing is left, or the next one waits for a revision that is open.
     fn evaluate_one(&mut self) -> bool {
-        if self.splitting {
+        if self.handing {
             return false;
         }
         let Some(step) = self.steps.get(self.evaluated) else { return false };
@@ -264,14 +288,14 @@ impl ShardReplica {
                 self.placer.evaluated(Turn { changes });
                 self.unnumbered += 1;
             }
-            Step::Ask(txn, asked) if Split::is_one(&asked.command) => {
+            Step::Ask(txn, asked) if Handover::is_one(&asked.command) => {
                 self.weight = Some((*txn, Weight { holds: true, changes: [Ok(false); 2] }));
                 self.weighed = self.weight;
             }
-            Step::Branch(..) | Step::Void(_) if self.is_split(self.evaluated - 1) => {
+            Step::Branch(..) | Step::Void(_) if self.is_handover(self.evaluated - 1) => {
                 self.weight = None;
                 self.unnumbered += usize::from(matches!(step, Step::Branch(..)));
-                self.splitting = matches!(step, Step::Branch(..));
+                self.handing = matches!(step, Step::Branch(..));
             }
             Step::Ask(txn, asked) => {
                 let weight = self.machine.weigh(asked.at, &asked.command, asked.known);
@@ -306,62 +330,19 @@ impl ShardReplica {
         true
     }
 
-    /// Does a split begin with this step?
-    fn is_split(&self, step: usize) -> bool {
-        matches!(self.steps.get(step), Some(Step::Ask(_, asked)) if Split::is_one(&asked.command))
+    /// Does a handover begin with this step?
+    fn is_handover(&self, step: usize) -> bool {
+        matches!(self.steps.get(step), Some(Step::Ask(_, asked)) if Handover::is_one(&asked.command))
     }
 
-    /// It has placed everything before this split, which has its revision, at or below this one; or the keys have gone over here.
-    #[must_use]
-    pub fn may_split(&self, txn: TxnId, revision: u64) -> bool {
-        let stands = match self.numbered.front() {
-            Some((Placement::Txn { txn: next, revision: at, .. }, _)) => *next == txn && *at <= revision,
-            _ => false,
-        };
-        self.split >= txn || stands
-    }
-
-    /// This shard's keys that go to another by this split, before which it stands; or which it gave before, and somebody has still to begin with.
-    pub(super) fn give(&mut self, txn: TxnId) -> Option<Keyspace> {
-        let Some(split) = self.enter(txn) else {
-            return self.given.get(&txn).map(|(_, keys)| keys.copy());
-        };
-        let keys = self.machine.split_off(|key| split.map.locate(key).shard == split.child);
-        let copy = keys.copy();
-        self.given.insert(txn, (split.child, keys));
-        Some(copy)
-    }
-
-    /// The new shard of this split, before which it stands, begins with these keys.
-    pub(super) fn begin(&mut self, txn: TxnId, keys: Option<Keyspace>) {
-        if self.enter(txn).is_some() {
-            let keys = keys.expect("what the order remembers of a new shard is kept where it came from");
-            self.machine = Shard::new(keys);
-        }
-    }
-
-    /// Goes behind a split, and says which. None: it is behind it.
-    fn enter(&mut self, txn: TxnId) -> Option<Split> {
-        if self.split >= txn {
-            return None;
-        }
-        let (_, place) = self.numbered.pop_front().expect("whoever may split stands before it");
-        let Some(Step::Ask(_, asked)) = self.steps.front() else { unreachable!("it begins with a barrier") };
-        let split = Split::of_part(&asked.command).expect("what was taken for a split is one");
-        (self.place, self.split, self.splitting) = (place, txn, false);
-        self.map = Arc::clone(&split.map);
-        self.drop_placed();
-        Some(split)
-    }
-
-    /// Places what has its revision, up to this one, and up to a split.
+    /// Places what has its revision, up to this one, and up to a handover.
     pub fn place_up_to(&mut self, revision: u64, out: &mut Vec<Numbered>) {
         while let Some((placement, place)) = self.numbered.front().copied() {
             let (at, changes, txn) = match placement {
                 Placement::Turn { revision, changes, .. } => (revision, changes, None),
                 Placement::Txn { txn, branch, revision, changes } => (revision, changes, Some((txn, branch))),
             };
-            if at > revision || self.is_split(0) {
+            if at > revision || self.is_handover(0) {
                 return;
             }
             self.numbered.pop_front();
@@ -401,70 +382,4 @@ impl ShardReplica {
             self.evaluated -= 2;
         }
     }
-
-    /// All that a snapshot says beside the placed state: how much that is, and what was read of the log and is not placed.
-    ///
-    /// What is evaluated is evaluated again by whoever is restored: it comes to the same, however much is placed.
-    #[must_use]
-    pub fn head(&self) -> Bytes {
-        let mut to = Writer::new();
-        to.u8(VERSION);
-        to.varint(u64::from(self.shard.0));
-        to.bytes(&self.map.encode());
-        to.varint(self.split.0);
-        to.varint(self.given.len() as u64);
-        for (txn, (child, keys)) in &self.given {
-            to.varint(txn.0);
-            to.varint(u64::from(child.0));
-            to.u64(keys.digest());
-        }
-        to.varint(self.place.placed.turns);
-        to.varint(self.place.placed.changes);
-        to.varint(self.place.slice);
-        to.varint(self.place.inside);
-        to.varint(self.steps.len() as u64);
-        self.steps.iter().for_each(|step| step.encode(&mut to, Asked::encode));
-        self.lane.encode(&mut to, Asked::encode);
-        to.finish()
-    }
-
-    /// The replica that a snapshot describes: its head, the placed state, and what it gave to new shards, in order.
-    ///
-    /// # Errors
-    /// Truncated or malformed input, or another version's.
-    pub fn restored(
-        head: Bytes,
-        keyspaces: &mut dyn FnMut() -> Result<Keyspace, RestoreError>,
-    ) -> Result<ShardReplica, RestoreError> {
-        let mut from = Reader::new(head);
-        match from.u8()? {
-            VERSION => {}
-            value => Err(DecodeError::Unknown { what: "version of a shard's state", value: value.into() })?,
-        }
-        let shard = read_shard(&mut from)?;
-        let map = Arc::new(ShardMap::decode(&from.bytes()?)?);
-        let split = TxnId(from.varint()?);
-        let machine = Shard::new(keyspaces()?);
-        let mut given = BTreeMap::new();
-        for _ in 0..from.count(10)? {
-            let (txn, child, expected) = (TxnId(from.varint()?), read_shard(&mut from)?, from.u64()?);
-            let keys = keyspaces()?;
-            let found = keys.digest();
-            if found != expected {
-                return Err(RestoreError::Digest { expected, found });
-            }
-            given.insert(txn, (child, keys));
-        }
-        let placed = quorate_order::Mark { turns: from.varint()?, changes: from.varint()? };
-        let place = Place { placed, slice: from.varint()?, inside: from.varint()? };
-        let count = from.count(2)?;
-        let steps = (0..count).map(|_| Step::decode(&mut from, Asked::decode)).collect::<Result<_, _>>()?;
-        let lane = Lane::decode(&mut from, Asked::decode)?;
-        from.finish()?;
-        Ok(ShardReplica { split, given, ..ShardReplica::of(shard, machine, map, lane, steps, place) })
-    }
-}
-
-fn read_shard(from: &mut Reader) -> Result<ShardId, DecodeError> {
-    u32::try_from(from.varint()?).map(ShardId).map_err(|_| DecodeError::Invalid { what: "shard" })
 }

@@ -5,10 +5,11 @@ use quorate_keyspace::News;
 use quorate_consensus::ShardId;
 use quorate_order::TxnId;
 
-use super::{Numbered, ShardReplica, split::hand_over};
-
-/// A split that may still have to be carried out: which transaction, which shard, which new one.
-pub type Handover = (TxnId, ShardId, ShardId);
+use super::{
+    Handover, Numbered, ShardReplica,
+    replica::giving::hand_over,
+    standing::{Merges, idle_behind, merges},
+};
 
 /// Lets the shards of a node place together, revision by revision.
 ///
@@ -33,25 +34,26 @@ impl Sequence {
         self.out
     }
 
-    /// Lets all shards of the node go as far as they can; `order` is the revision that the order has come to, `splits` those that it remembers, in order. What is
+    /// Lets all shards of the node go as far as they can; `order` is the revision that the order has come to, `handovers` those that it remembers, in order. What is
     /// placed by that, in order.
     ///
     /// One that is placed may decide what another waits for, in its own shard; so it goes on until nobody does. It ends: each round places something, or is the last.
     pub fn advance(
         &mut self,
         order: u64,
-        splits: &[Handover],
+        handovers: &[(TxnId, &Handover)],
         shards: &mut [&mut ShardReplica],
     ) -> Vec<Numbered> {
-        let mut out = Vec::new();
+        let (mut out, merges) = (Vec::new(), merges(handovers.iter().copied()));
         loop {
             shards.iter_mut().for_each(|shard| shard.advance());
-            let reached = shards.iter().map(|shard| shard.reached(order)).min().unwrap_or(order);
+            let reached = reached(order, &merges, shards);
             self.out = self.out.max(reached);
             let before = out.len();
             shards.iter_mut().for_each(|shard| shard.place_up_to(reached, &mut out));
-            let split = splits.iter().any(|split| carry_out(*split, reached, shards));
-            if out.len() == before && !split {
+            let went_over =
+                handovers.iter().any(|(txn, handover)| carry_out(*txn, handover, reached, shards));
+            if out.len() == before && !went_over {
                 break;
             }
         }
@@ -62,18 +64,29 @@ impl Sequence {
     }
 }
 
-/// Carries the split out if both of its shards stand before it, or one does and the other is behind it. False: nothing happened.
-fn carry_out((txn, shard, child): Handover, reached: u64, shards: &mut [&mut ShardReplica]) -> bool {
+/// Up to where all shards have come that anybody needs.
+fn reached(order: u64, merges: &Merges<'_>, shards: &[&mut ShardReplica]) -> u64 {
+    let handed = |id: ShardId| shards.iter().find(|shard| shard.shard() == id).map(|shard| shard.handed());
+    let of_shard = |shard: &&mut ShardReplica| match idle_behind(shard, merges, &handed) {
+        // {it is vacant, and a split gives it keys again}: with that it counts once more.
+        Some(txn) => shard.reached_behind(txn, order),
+        None => shard.reached(order),
+    };
+    shards.iter().map(of_shard).min().unwrap_or(order)
+}
+
+/// Lets the keys go over if both shards stand before the handover, or one does and the other is behind it. False: nothing happened.
+fn carry_out(txn: TxnId, handover: &Handover, reached: u64, shards: &mut [&mut ShardReplica]) -> bool {
     let place = |id: ShardId| shards.iter().position(|shard| shard.shard() == id);
-    let (Some(from), Some(to)) = (place(shard), place(child)) else { return false };
-    if [from, to].iter().all(|place| shards[*place].split() >= txn) {
+    let (Some(giver), Some(taker)) = (place(handover.giver), place(handover.taker)) else { return false };
+    if [giver, taker].iter().all(|place| shards[*place].handed() >= txn) {
         return false;
     }
-    if [from, to].iter().any(|place| !shards[*place].may_split(txn, reached)) {
+    if [giver, taker].iter().any(|place| !shards[*place].may_hand_over(txn, reached)) {
         return false;
     }
-    let [from, to] = shards.get_disjoint_mut([from, to]).expect("a shard and its child are two");
-    hand_over(txn, from, to);
+    let [giver, taker] = shards.get_disjoint_mut([giver, taker]).expect("giver and taker are two");
+    hand_over(txn, giver, taker);
     true
 }
 

@@ -62,17 +62,16 @@ impl Waiting {
 }
 
 impl NodeShards {
-    /// A split that a client of this node waits for has begun.
-    pub fn split_begun(&mut self, ticket: Ticket, txn: TxnId) {
-        self.splitting.entry(txn).or_default().push(ticket);
+    /// A handover that a client of this node waits for has begun.
+    pub fn handover_begun(&mut self, ticket: Ticket, txn: TxnId) {
+        self.handing.entry(txn).or_default().push(ticket);
     }
 
-    /// Splits that have been carried out here, or that nobody remembers any more, which is later.
-    pub(super) fn answer_splits(&mut self, order: &Order, out: &mut ShardsOut) {
-        let revision = self.sequence.revision();
-        let split = self.split;
-        self.splitting.retain(|txn, tickets| {
-            let waits = *txn > split && order.is_split(*txn);
+    /// Handovers that have been carried out here, or that nobody remembers any more, which is later.
+    pub(super) fn answer_handovers(&mut self, order: &Order, out: &mut ShardsOut) {
+        let (revision, shown) = (self.sequence.revision(), self.shown);
+        self.handing.retain(|txn, tickets| {
+            let waits = *txn > shown && order.is_handover(*txn);
             if !waits {
                 let done = Response { revision, result: Ok(Reply::Compact) };
                 out.replies.extend(tickets.drain(..).map(|ticket| (ticket, Ok(done.clone()))));
@@ -171,7 +170,12 @@ impl NodeShards {
 }
 
 /// Why a transaction came to nothing of which all shards have said this: one of them refuses the branch that would have been taken. None: it took too long.
+///
+/// What a put gets wrong is said before what a range does, in whichever shards they are, as one store says it.
 fn refusal(weights: &[Weight]) -> Option<KeyspaceError> {
     let branch = weights.iter().all(|weight| weight.holds);
-    weights.iter().find_map(|weight| weight.changes[usize::from(!branch)].err())
+    let errors = weights.iter().filter_map(|weight| weight.changes[usize::from(!branch)].err());
+    errors.min_by_key(|error| {
+        matches!(error, KeyspaceError::Compacted { .. } | KeyspaceError::FutureRevision { .. })
+    })
 }

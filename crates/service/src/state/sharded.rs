@@ -137,8 +137,8 @@ impl State {
                     let order = self.keys.machine().order();
                     let division = order.and_then(|order| order.open_division(txn));
                     let Some(shards) = &mut self.shards else { continue };
-                    if order.is_some_and(|order| order.is_split(txn)) {
-                        shards.split_begun(ticket, txn);
+                    if order.is_some_and(|order| order.is_handover(txn)) {
+                        shards.handover_begun(ticket, txn);
                         continue;
                     }
                     match (shards.answer_of(txn), division) {

@@ -86,14 +86,11 @@ fn sum_of_leases(leases: impl Iterator<Item = (Lease, Vec<Bytes>)>) -> u64 {
 impl Sums {
     /// Can a replica of divided keys show this, which stood so, one after the other, at that revision?
     ///
-    /// {a compaction is placed in one shard here, and not yet in the first; it takes no revision}: what there was at the revision that the first still names cannot be read.
+    /// {a lease is granted, then a compaction comes; neither takes a revision; the second shard here has come to both, and the first to neither}: leases are as in the first, and
+    /// what is gone in any is gone.
     pub(crate) fn may_be_of(&self, states: &[Sums]) -> bool {
-        let goes_on = self.at_compacted == 0 && states.iter().any(|state| state.compacted > self.compacted);
-        let is_like = |state: &Sums| {
-            let at_compacted = if goes_on { state.at_compacted } else { self.at_compacted };
-            Sums { at_compacted, ..*self } == *state
-        };
-        states.iter().any(is_like)
+        let is_one = |like: fn(&Sums) -> (u64, u64)| states.iter().any(|state| like(self) == like(state));
+        is_one(|sums| (sums.keys, sums.leases)) && is_one(|sums| (sums.compacted, sums.at_compacted))
     }
 
     /// Of what a replica shows.

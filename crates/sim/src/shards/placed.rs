@@ -9,13 +9,13 @@ use std::{
 };
 
 use bytes::Bytes;
-use quorate_consensus::{Entry, GroupId, Membership, NodeId, Payload, Position, Reader, ShardId};
+use quorate_consensus::{Entry, GroupId, Membership, NodeId, Payload, Position, ShardId};
 use quorate_node::TaggedCommand;
 use quorate_order::{Command as OrderCommand, Mark, Orderer, Outcome, TxnId};
 use quorate_service::{
     keyspace::{Command, Compact, Operation},
     placement::shards::{Command as MapCommand, ShardMap, Shards},
-    shards::{Division, ShardCommand},
+    shards::{Division, Handover, ShardCommand},
 };
 
 use crate::zoo::Wrong;
@@ -115,13 +115,15 @@ pub(crate) enum Due {
 #[derive(Debug)]
 pub(crate) struct Placed {
     orderer: Orderer,
-    map: Shards,
+    map: Arc<ShardMap>,
     lanes: BTreeMap<ShardId, Lane>,
     begun: BTreeMap<TxnId, Begun>,
     todo: VecDeque<Todo>,
     refused: Vec<Due>,
     /// Groups that have come, and nobody has been told of yet.
     born: Vec<(GroupId, Membership)>,
+    /// How often two shards have become one.
+    pub(crate) merges: u64,
     /// Whoever asked for what came to nothing.
     pub(crate) void: BTreeSet<Origin>,
     wrong: Vec<Wrong>,
@@ -141,14 +143,16 @@ impl Placed {
         }
         let mut map = Shards::new(first.group, first.members.clone(), first.engine).ok()?;
         map.apply(map.evaluate(&found).ok()?);
+        let map = Arc::new(map.map().clone());
         let mut placed = Placed {
-            orderer: Orderer::new(revision, map.map().shards().iter().map(|entry| entry.shard)),
+            orderer: Orderer::new(revision, map.shards().iter().map(|entry| entry.shard)),
             map,
             lanes: BTreeMap::new(),
             begun: BTreeMap::new(),
             todo: VecDeque::new(),
             refused: Vec::new(),
             born: Vec::new(),
+            merges: 0,
             void: BTreeSet::new(),
             wrong: Vec::new(),
         };
@@ -158,7 +162,7 @@ impl Placed {
 
     /// Lanes for the shards that have come.
     fn open(&mut self) {
-        let map = Arc::new(self.map.map().clone());
+        let map = Arc::clone(&self.map);
         for entry in map.shards() {
             self.lanes.entry(entry.shard).or_insert_with(|| {
                 self.born.push((entry.group, entry.members.clone()));
@@ -281,7 +285,7 @@ impl Placed {
         {
             return self.refused.push(Due::Refused { current, origin });
         }
-        let Ok(division) = Division::of(&command, self.map.map()) else { return };
+        let Ok(division) = Division::of(&command, &self.map) else { return };
         let begun = self.orderer.apply(&OrderCommand::Begin(division.shards().collect()));
         if let Ok(Some(txn)) = begun {
             self.begun.insert(txn, Begun { at, origin, command: bytes.clone(), map: None });
@@ -294,42 +298,23 @@ impl Placed {
         if self.begun.iter().any(|(txn, begun)| begun.map.is_some() && is_open(txn)) {
             return;
         }
-        let before = self.map.map().clone();
-        let two = self.change_map(bytes).filter(|(_, child)| {
-            let born = self.map.map().get(*child);
-            born.is_none_or(|born| before.get(*child).is_some() || born.members == *members)
-        });
-        let Some((shard, child)) = two else {
-            self.map = Shards::decode(&before.encode()).expect("a map reads back");
+        let Some(handover) = Handover::of_entry(bytes, &self.map) else { return };
+        let Handover { giver, taker, map, .. } = handover;
+        let is_new = !self.lanes.contains_key(&taker);
+        if is_new && map.get(taker).is_none_or(|entry| entry.members != *members) {
             return;
-        };
-        let begun = if before.get(child).is_none() {
-            self.orderer.apply(&OrderCommand::Admit(child))
-        } else {
-            Ok(None)
-        };
-        let begun = begun.and_then(|_| self.orderer.apply(&OrderCommand::Begin(vec![shard, child])));
-        let Ok(Some(txn)) = begun else {
-            return self.wrong("P1", format!("{shard} and {child} cannot change hands: {begun:?}"));
-        };
-        let map = Arc::new(self.map.map().clone());
-        self.begun.insert(txn, Begun { at, origin, command: Bytes::new(), map: Some(Arc::clone(&map)) });
-        self.open();
-    }
-
-    /// The two shards between which keys go over.
-    fn change_map(&mut self, bytes: &Bytes) -> Option<(ShardId, ShardId)> {
-        let mut from = Reader::new(bytes.slice(2..));
-        let mut two = None;
-        for _ in 0..from.count(1).ok()? {
-            let command = MapCommand::decode(&from.bytes().ok()?).ok()?;
-            self.map.apply(self.map.evaluate(&command).ok()?);
-            if let MapCommand::BeginSplit { shard, child, .. } = command {
-                self.map.apply(self.map.evaluate(&MapCommand::EndSplit { shard, child }).ok()?);
-                two = Some((shard, child));
-            }
         }
-        two
+        let admitted = if is_new { self.orderer.apply(&OrderCommand::Admit(taker)) } else { Ok(None) };
+        let begun = admitted.and_then(|_| self.orderer.apply(&OrderCommand::Begin(vec![giver, taker])));
+        let Ok(Some(txn)) = begun else {
+            return self.wrong("P1", format!("keys cannot go from {giver} to {taker}: {begun:?}"));
+        };
+        if !is_new && map.get(giver).is_none() {
+            self.merges += 1;
+        }
+        self.map = Arc::clone(&map);
+        self.begun.insert(txn, Begun { at, origin, command: Bytes::new(), map: Some(map) });
+        self.open();
     }
 
     // ── the sequence ────────────────────────────────────────────────────────────────────────────────────────────────

@@ -6,7 +6,7 @@ use quorate_node::{Answer, NodeInput, Origin, Outcome, SessionTag, TaggedCommand
 use quorate_service::{
     Founding, KEYS, Reply, founding_entry,
     keyspace::{Command, KeyspaceError, Response},
-    shards::{self, TICK, Undone, split_at},
+    shards::{self, TICK, Undone, merge_at, split_at},
     shards_tick,
 };
 
@@ -118,6 +118,17 @@ impl World {
         let Some(map) = process.front.as_ref().and_then(|front| front.map()) else { return };
         let shard = map.shards()[(place % map.shards().len() as u64) as usize].shard;
         if let Ok((entry, _)) = split_at(map, shard, None, &members) {
+            self.propose_change(host, &entry);
+        }
+    }
+
+    /// A shard is to get all that its right neighbour has, by what the host knows that is asked.
+    pub(crate) fn merge_shards(&mut self, place: u64) {
+        let Some(host) = self.any_running() else { return };
+        let Some(process) = &self.hosts[host].process else { return };
+        let Some(map) = process.front.as_ref().and_then(|front| front.map()) else { return };
+        let left = map.shards()[(place % map.shards().len() as u64) as usize].shard;
+        if let Ok((entry, _)) = merge_at(map, left, None) {
             self.propose_change(host, &entry);
         }
     }

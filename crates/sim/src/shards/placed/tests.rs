@@ -135,7 +135,7 @@ fn a_transaction_comes_behind_the_turns_before_its_barriers_and_one_that_is_void
 #[test]
 fn a_shard_owns_a_command_if_all_of_its_keys_are_there() {
     let placed = founded();
-    let map = placed.map.map();
+    let map = &placed.map;
     let key = |shard| {
         (0..).map(|number| format!("k{number}")).find(|key| map.locate(key.as_bytes()).shard == shard)
     };
