@@ -125,14 +125,12 @@ crate_tests! {
     ;
 }
 
-/// Bugs of many shards: they wait for the work on shards.
+/// Bugs of many groups that wait for more work on them.
 pub(crate) const OF_MANY_SHARDS: &[(&str, &str)] = &[
     ("L03", "a group that sleeps never wakes, or a heartbeat counts for the wrong group"),
-    ("L04", "a shard that was split or merged still serves reads"),
     ("L05", "a replica that still votes is removed, or one that was removed comes back"),
     ("L06", "snapshots of many groups wait for each other"),
     ("L07", "one group that applies slowly holds up the others"),
-    ("L08", "a split or a merge is half in a snapshot"),
 ];
 
 /// A row that is to be hunted, and is not.

@@ -281,6 +281,10 @@ pub(crate) const WITH_COMPACTIONS: u64 = 2_004;
 #[cfg(feature = "planted-bugs")]
 pub(crate) const WITH_CROWDS: u64 = 2_005;
 
+/// And runs whose keys are divided, which any seed may be.
+#[cfg(feature = "planted-bugs")]
+pub(crate) const WITH_SHARDS: u64 = 2_006;
+
 /// And runs with something that stays broken, or with smaller limits.
 #[cfg(feature = "planted-bugs")]
 pub(crate) const PAIR_APART: u64 = 3_000;

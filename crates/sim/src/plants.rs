@@ -19,9 +19,9 @@ use crate::{
         JOINT_SPLIT, LAST_WORDS, LATE_ANSWERS, LATE_GRANT, LEASE_EDGE, LEASED, LONE_CHANGE, MEMBERSHIP,
         NARROW_WINDOWS, ONE_VOTER, OUT_OF_SIGHT, PAIR_APART, POWER, RELAPSE, RIVALS, SHORT_EPOCHS, SLEEPERS,
         SLOW_NETWORK, SMALL_BATCHES, STAR, STRAY_PIECES, THREE_VOTERS, TWO_CHANGES, TWO_VOTERS,
-        WITH_COMPACTIONS, WITH_CROWDS, WITH_KEYS, WITH_LONG_LEASES, WITH_TREE, WORN_TREE,
+        WITH_COMPACTIONS, WITH_CROWDS, WITH_KEYS, WITH_LONG_LEASES, WITH_SHARDS, WITH_TREE, WORN_TREE,
     },
-    run::{Report, run_seed},
+    run::{Report, run_seed, run_sharded_seed},
 };
 
 /// A bug that can be planted.
@@ -203,6 +203,22 @@ plants! {
     "H18" "observers are counted in a quorum" ["I7"] [MEMBERSHIP],
     "H20" "what an older epoch's leader proposes is taken" ["Z1" "Z9" "I1" "I4" "I6" "I7" "I11" "I18" "I20"] [LATE_ANSWERS DIVERGENCE],
     "H21" "a read is confirmed without a quorum" ["I18"] [LATE_ANSWERS],
+    // Many groups.
+    "L23" "how long a transaction has waited is forgotten with the leader of the order" ["I20"] [WITH_SHARDS SHORT_EPOCHS],
+    ;
+    Raft:
+    "L04" "a shard carries out what names keys that have gone over" ["P1" "P3" "E1" "E3" "X1" "I18"] [WITH_SHARDS],
+    "L08" "what a shard gave is in no snapshot of it" ["panic" "P3" "I20"] [WITH_SHARDS SLEEPERS],
+    "L11" "what a steward of leases has begun is decided in the next epoch, and counts" ["E5" "P1" "P2" "P3" "E1" "I10"] [WITH_SHARDS],
+    "L12" "a shard of a node is placed before the others have come as far" ["P3" "E1" "E3" "I18" "panic"] [WITH_SHARDS],
+    "L13" "a shard goes on behind a barrier before the transaction is decided" ["P1" "P2" "P3" "E1" "panic" "I20"] [WITH_SHARDS],
+    "L14" "a read does not wait for what the order has come to" ["I18" "E3" "E5"] [WITH_SHARDS],
+    "L15" "who hears of no leader of the order leads its shards on" ["I20"] [WITH_SHARDS PAIR_APART],
+    "L16" "the order forgets what one member has in a snapshot, and others not" ["I20" "panic" "P4"] [WITH_SHARDS],
+    "L20" "what is compacted in one shard alone can be read in the view of all" ["E3" "P3" "E6"] [WITH_SHARDS WITH_COMPACTIONS],
+    "L21" "a shard that was restored shows what it has before the others have come as far" ["P3" "I18" "E1" "panic"] [WITH_SHARDS SLEEPERS],
+    "L24" "groups are born with members that the keys have no more" ["I20" "I12" "P1" "P2" "P3" "E1" "E5" "I10" "panic"] [WITH_SHARDS MEMBERSHIP],
+    "L25" "the order lets a member go before its shards have" ["I20"] [WITH_SHARDS MEMBERSHIP TWO_VOTERS],
     ;
 }
 
@@ -235,7 +251,8 @@ impl fmt::Display for Hunt {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let (id, seeds, triggers) = (self.plant.id, self.seeds, self.triggers);
         let engine = self.plant.engine;
-        let options = Options { engine, plant: Some(id.to_owned()), ..Options::default() };
+        let shards = self.plant.is_of_shards();
+        let options = Options { engine, shards, plant: Some(id.to_owned()), ..Options::default() };
         match self.found {
             Some((seed, checker)) => write!(
                 f,
@@ -250,6 +267,18 @@ impl fmt::Display for Hunt {
                 )
             }
         }
+    }
+}
+
+impl Plant {
+    /// Is it hunted in runs whose keys are divided?
+    fn is_of_shards(&self) -> bool {
+        self.steer.contains(&WITH_SHARDS)
+    }
+
+    fn run(&self, seed: u64) -> Report {
+        let run = if self.is_of_shards() { run_sharded_seed } else { run_seed };
+        run(self.engine, seed, false)
     }
 }
 
@@ -268,7 +297,7 @@ pub fn hunt(plant: &'static Plant, seeds_max: u64, known: Option<u64>) -> Hunt {
         Hunt { plant, found: None, others: Vec::new(), seeds: 0, triggers: 0, what: String::new() };
     for seed in order(plant, seeds_max, known) {
         quorate_consensus::activate_plant(plant.id);
-        let report = run_seed(plant.engine, seed, false);
+        let report = plant.run(seed);
         let triggers = quorate_consensus::plant_triggers();
         quorate_consensus::activate_plant("");
         hunt.seeds += 1;
@@ -279,7 +308,7 @@ pub fn hunt(plant: &'static Plant, seeds_max: u64, known: Option<u64>) -> Hunt {
             continue;
         }
         // What the seed shows without the bug is not the bug's doing.
-        if !run_seed(plant.engine, seed, false).violations.is_empty() {
+        if !plant.run(seed).violations.is_empty() {
             continue;
         }
         hunt.what.clone_from(&first.what);

@@ -204,10 +204,14 @@ pub(crate) fn phases(world: &mut World) {
 /// A full epoch of ZAB ends, and its leader's lead with it, until the next one is established (rule Z01). {3 leads epoch 32 from 25.23 s on; its last proposal is
 /// committed at 25.488; at 25.5 all have promised 33 to 3}: the cluster has healed long since, and is looked at in just that moment. A group whose last committed
 /// entry fills its epoch gets one election timeout for it; one that has no leader for any other reason gets none.
+///
+/// And a leader whose disk hangs for ever hands over a while after that disk first owes something. {nobody writes; it hangs from 22.998 s on, and is asked for the first time
+/// at 24; the lead is handed over at 26.49}: that may be the moment at which it is looked at, too.
 fn let_renew(world: &mut World, healed_by: Time) {
     let renews = |world: &World| {
         let mut groups = world.checker.groups().iter();
-        groups.any(|oracle| oracle.leader(&world.hosts).is_none() && oracle.epoch_is_full())
+        let hands_over = world.shape.lasting == Some(Lasting::HungDisk) && world.outcast.is_some();
+        groups.any(|oracle| oracle.leader(&world.hosts).is_none() && (hands_over || oracle.epoch_is_full()))
     };
     let timeout = u64::try_from(world.shape.zab.election_timeout_max.as_nanos()).unwrap_or(u64::MAX);
     let mut at = healed_by;

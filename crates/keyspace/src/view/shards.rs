@@ -55,7 +55,8 @@ impl Shards {
             parts.iter().all(|part| part.revision <= revision),
             "a picture of shards is taken when none is ahead of it"
         );
-        let compacted = parts.iter().map(|part| part.compacted).fold(0, u64::max);
+        let most = parts.iter().map(|part| part.compacted).fold(0, u64::max);
+        let compacted = if quorate_consensus::planted!("L20") { parts[0].compacted } else { most };
         Shards { revision, compacted, parts, owners }
     }
 

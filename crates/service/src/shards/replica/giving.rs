@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use quorate_consensus::planted;
 use quorate_keyspace::{Keyspace, Shard};
 use quorate_order::{Placement, Step, TxnId};
 
@@ -30,7 +31,9 @@ impl ShardReplica {
             Kind::Merge => self.machine.give_up(),
         };
         let copy = keys.copy();
-        self.given.insert(txn, (taker, keys));
+        if !planted!("L08") {
+            self.given.insert(txn, (taker, keys));
+        }
         Some(copy)
     }
 
