@@ -33,7 +33,11 @@ const FLOORS: &[(u8, &str, &[&str])] = &[
         "server",
         &["tls", "service", "wire", "node", "keyspace", "placement", "consensus", "raft", "journal"],
     ),
-    (5, "sim", &["service", "wire", "node", "keyspace", "placement", "consensus", "raft", "zab", "journal"]),
+    (
+        5,
+        "sim",
+        &["service", "wire", "node", "keyspace", "placement", "order", "consensus", "raft", "zab", "journal"],
+    ),
     (5, "client", &["wire", "placement"]),
     (5, "explore", &["consensus", "raft", "zab"]),
     (5, "ports", &[]),

@@ -203,10 +203,9 @@ plants! {
     "H18" "observers are counted in a quorum" ["I7"] [MEMBERSHIP],
     "H20" "what an older epoch's leader proposes is taken" ["Z1" "Z9" "I1" "I4" "I6" "I7" "I11" "I18" "I20"] [LATE_ANSWERS DIVERGENCE],
     "H21" "a read is confirmed without a quorum" ["I18"] [LATE_ANSWERS],
-    // Many groups.
-    "L23" "how long a transaction has waited is forgotten with the leader of the order" ["I20"] [WITH_SHARDS SHORT_EPOCHS],
     ;
     Raft:
+    // Many groups.
     "L04" "a shard carries out what names keys that have gone over" ["P1" "P3" "E1" "E3" "X1" "I18"] [WITH_SHARDS],
     "L08" "what a shard gave is in no snapshot of it" ["panic" "P3" "I20"] [WITH_SHARDS SLEEPERS],
     "L11" "what a steward of leases has begun is decided in the next epoch, and counts" ["E5" "P1" "P2" "P3" "E1" "I10"] [WITH_SHARDS],
@@ -214,7 +213,6 @@ plants! {
     "L13" "a shard goes on behind a barrier before the transaction is decided" ["P1" "P2" "P3" "E1" "panic" "I20"] [WITH_SHARDS],
     "L14" "a read does not wait for what the order has come to" ["I18" "E3" "E5"] [WITH_SHARDS],
     "L15" "who hears of no leader of the order leads its shards on" ["I20"] [WITH_SHARDS PAIR_APART],
-    "L16" "the order forgets what one member has in a snapshot, and others not" ["I20" "panic" "P4"] [WITH_SHARDS],
     "L20" "what is compacted in one shard alone can be read in the view of all" ["E3" "P3" "E6"] [WITH_SHARDS WITH_COMPACTIONS],
     "L21" "a shard that was restored shows what it has before the others have come as far" ["P3" "I18" "E1" "panic"] [WITH_SHARDS SLEEPERS],
     "L24" "groups are born with members that the keys have no more" ["I20" "I12" "P1" "P2" "P3" "E1" "E5" "I10" "panic"] [WITH_SHARDS MEMBERSHIP],

@@ -232,35 +232,6 @@ impl NodeShards {
         self.groups.keys().copied()
     }
 
-    /// How the shards stand here by the order that this node knows, in words: for people who look for what is stuck.
-    #[must_use]
-    pub fn in_words(&self, order: &Order) -> String {
-        let mut words = format!("shown {}", self.sequence.revision());
-        if !self.is_whole() {
-            words += &format!(", not whole below {} or torn {}", self.floor, self.torn);
-        }
-        for group in self.groups.values() {
-            let replica = group.replica.machine().replica();
-            let slices = order.orderer().slices(group.shard).map_or(0, quorate_order::Slices::end);
-            words += &format!("; {}{}", group.shard, if group.leads { " led" } else { "" });
-            words +=
-                &format!(" log {} slices {}/{slices}", group.replica.applied().index, replica.place().slice);
-            if let Some(txn) = replica.stands_at() {
-                words += &format!(" at the barrier of {}, {} wait", txn.0, replica.waiting());
-            }
-            if group.awaits_snapshot {
-                words += " awaits a snapshot";
-            }
-        }
-        let open: Vec<u64> = order.orderer().open().map(|(txn, _)| txn.0).take(5).collect();
-        words
-            + &format!(
-                "; order {} open {open:?} of {}",
-                order.orderer().revision(),
-                order.orderer().open().count()
-            )
-    }
-
     /// The last entry of a group's log that was applied here; none of another's group.
     #[must_use]
     pub fn applied(&self, group: GroupId) -> Option<Index> {

@@ -52,9 +52,7 @@ impl Lead {
     fn new(now: Instant, seen: &BTreeMap<TxnId, u64>) -> Lead {
         let config = ScribeConfig { cut_interval: Duration::ZERO, ..ScribeConfig::default() };
         let mut scribe = Scribe::new(config, now);
-        if !planted!("L23") {
-            seen.iter().for_each(|(txn, ticks)| scribe.seen(*txn, at(*ticks)));
-        }
+        seen.iter().for_each(|(txn, ticks)| scribe.seen(*txn, at(*ticks)));
         Lead { scribe, proposed: BTreeMap::new(), kept: BTreeMap::new(), forgotten: BTreeMap::new() }
     }
 }
@@ -264,7 +262,6 @@ impl Lead {
             kept.sort_unstable();
             // Those who are away for so long that the shard would have to wait are not waited for: they will have to be replaced.
             let place = if of_shard.len() > SLICES_MAX / 2 { may_be_away(kept.len()) } else { 0 };
-            let place = if planted!("L16") { kept.len() - 1 } else { place };
             let (Some(slices), there) = (kept.get(place).copied(), of_shard.forgotten()) else { continue };
             if slices > there && self.forgotten.get(&shard).is_none_or(|asked| slices > *asked) {
                 self.forgotten.insert(shard, slices);
