@@ -216,7 +216,6 @@ plants! {
     "L20" "what is compacted in one shard alone can be read in the view of all" ["E3" "P3" "E6"] [WITH_SHARDS WITH_COMPACTIONS],
     "L21" "a shard that was restored shows what it has before the others have come as far" ["P3" "I18" "E1" "panic"] [WITH_SHARDS SLEEPERS],
     "L24" "groups are born with members that the keys have no more" ["I20" "I12" "P1" "P2" "P3" "E1" "E5" "I10" "panic"] [WITH_SHARDS MEMBERSHIP],
-    "L25" "the order lets a member go before its shards have" ["I20"] [WITH_SHARDS MEMBERSHIP TWO_VOTERS],
     ;
 }
 
