@@ -40,7 +40,8 @@ impl Lasting {
     fn suits(self, shape: &Shape) -> bool {
         // The centre of a star may have a lower id than the others, and as long a log: then ZAB's elections, in which each votes for the greatest that it hears of,
         // never give it the votes of those who hear of nobody but it. A limit of the protocol, and no fault of a run.
-        let zab = shape.groups().iter().any(|group| shape.engine_of(*group) == EngineKind::Zab);
+        let zab = shape.groups().iter().any(|group| shape.engine_of(*group) == EngineKind::Zab)
+            || shape.shards.as_ref().is_some_and(|shards| shards.engine == EngineKind::Zab);
         self != Lasting::Star || !zab
     }
 }
