@@ -100,10 +100,10 @@ impl Scribe {
         }
     }
 
-    /// Has the shard said what the transaction comes to there?
+    /// Has the shard said what the transaction comes to there, or a later one: {its barrier was lost, and the shard stands at the next}: it never will.
     #[must_use]
-    pub fn has_verdict(&self, txn: TxnId, shard: ShardId) -> bool {
-        self.verdicts.contains_key(&(txn, shard))
+    pub fn has_passed(&self, txn: TxnId, shard: ShardId) -> bool {
+        self.verdicts.range((txn, ShardId(0))..).any(|((_, of), _)| *of == shard)
     }
 
     /// An entry of the order log that this leader proposed was applied, or is certain never to be.

@@ -155,7 +155,7 @@ fn what_has_a_verdict_waits_for_what_is_older_in_its_shards() {
     let mut scribe = Scribe::new(config, begun);
     let holds = Verdict { txn: U, holds: true, changes: [Some(true); 2] };
     scribe.report(Report { shard: A, upto: mark(0, 0), verdict: Some(holds) });
-    assert!(scribe.has_verdict(U, A) && !scribe.has_verdict(T, A));
+    assert!(scribe.has_passed(U, A) && scribe.has_passed(T, A) && !scribe.has_passed(T, B));
     assert_eq!(scribe.due(begun, &order), [], "A has taken U's barrier, and T's never will be");
     let late = begun + config.void_after;
     assert_eq!(scribe.due(late, &order), [void(T)]);

@@ -247,7 +247,7 @@ impl Lead {
     fn must_wait(&self, txn: TxnId, order: &Order, ticks: u64) -> bool {
         let open = order.orderer().open().find(|(open, _)| *open == txn);
         let is_young = |shard| order.orderer().slices(shard).is_some_and(|slices| slices.end() == 0);
-        let is_awaited = |shard: &ShardId| is_young(*shard) && !self.scribe.has_verdict(txn, *shard);
+        let is_awaited = |shard: &ShardId| is_young(*shard) && !self.scribe.has_passed(txn, *shard);
         let is_patient = open.is_some_and(|(_, open)| open.shards().iter().any(is_awaited));
         order.is_handover(txn) || is_patient && ticks < YOUNG_TICKS
     }
