@@ -8,7 +8,7 @@ mod judge;
 #[path = "sharded/world.rs"]
 mod world;
 
-use commands::{asks, delete, put, txn};
+use commands::{asks, asks_of_keys};
 use judge::{Counts, judge};
 use quorate_consensus::{GroupId, ShardId};
 use quorate_service::keyspace::{
@@ -55,14 +55,7 @@ fn shards_that_are_split_again_and_again_are_one_etcd() {
         world.is_careful();
         for _ in 0..1_500 {
             if world.chance(40) {
-                let command = match world.pick(3) {
-                    0 => Command::Put(put(&mut world)),
-                    1 => Command::DeleteRange(delete(&mut world)),
-                    _ => Command::Txn(txn(&mut world)),
-                };
-                if keyspace::check(&command, &keyspace::Limits::default()).is_ok() {
-                    world.asks(command);
-                }
+                asks_of_keys(&mut world);
             }
             if world.chance(20) {
                 world.asks_view(true);
@@ -92,14 +85,7 @@ fn shards_that_are_split_and_merged_again_and_again_are_one_etcd() {
         }
         for _ in 0..1_500 {
             if quiet && world.chance(40) {
-                let command = match world.pick(3) {
-                    0 => Command::Put(put(&mut world)),
-                    1 => Command::DeleteRange(delete(&mut world)),
-                    _ => Command::Txn(txn(&mut world)),
-                };
-                if keyspace::check(&command, &keyspace::Limits::default()).is_ok() {
-                    world.asks(command);
-                }
+                asks_of_keys(&mut world);
             }
             if !quiet && world.chance(12) {
                 asks(&mut world);

@@ -6,9 +6,10 @@ use quorate_client::{
     wire::{Code, etcdserverpb as pb},
 };
 
-use crate::support::{Cluster, Watched, put, range};
-
-const KEYS: usize = 200;
+use crate::{
+    split::{KEYS, writers},
+    support::{Cluster, Watched, put, range},
+};
 
 async fn code<T: std::fmt::Debug>(answer: impl Future<Output = Result<T, Error>>) -> (Code, String) {
     match answer.await.expect_err("it cannot be") {
@@ -70,19 +71,7 @@ async fn two_shards_are_merged_and_listed() {
 async fn nobody_notices_that_shards_are_merged() {
     let cluster = Cluster::start(3).await;
     let mut watched = Watched::of(&cluster, 0).await;
-    let writers: Vec<_> = (0..3)
-        .map(|writer| {
-            let url = cluster.nodes[writer].url.clone();
-            tokio::spawn(async move {
-                let client = Client::connect([url], Options::default()).expect("a client");
-                for number in 0..KEYS {
-                    let key = format!("k{writer}-{number:03}");
-                    client.put_request(put(&key, "v")).await.expect("a put");
-                    assert_eq!(client.get(key).await.expect("a read").expect("the key").version, 1);
-                }
-            })
-        })
-        .collect();
+    let writers = writers(&cluster);
     let client = cluster.client();
     let mut leases = LeaseClient::new(cluster.channel(1));
     leases.lease_grant(pb::LeaseGrantRequest { id: 7, ttl: 100 }).await.expect("a lease");

@@ -5,14 +5,33 @@ use quorate_client::{
     wire::{Code, etcdserverpb as pb, quoratepb::Shard},
 };
 
+use tokio::task::JoinHandle;
+
 use crate::support::{Cluster, Watched, put, range};
 
-const KEYS: usize = 200;
+/// Keys of a writer, and those that there are before.
+pub(crate) const KEYS: usize = 200;
 
 async fn put_all(client: &Client, value: &str) {
     for number in 0..KEYS {
         client.put_request(put(&format!("k{number:03}"), value)).await.expect("a put");
     }
+}
+
+/// One writer through each member, which reads back what it wrote: [`KEYS`] keys of its own.
+pub(crate) fn writers(cluster: &Cluster) -> Vec<JoinHandle<()>> {
+    let write = |writer: usize| {
+        let url = cluster.nodes[writer].url.clone();
+        tokio::spawn(async move {
+            let client = Client::connect([url], Options::default()).expect("a client");
+            for number in 0..KEYS {
+                let key = format!("k{writer}-{number:03}");
+                client.put_request(put(&key, "v")).await.expect("a put");
+                assert_eq!(client.get(key).await.expect("a read").expect("the key").version, 1);
+            }
+        })
+    };
+    (0..3).map(write).collect()
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -71,19 +90,7 @@ async fn nobody_notices_that_shards_are_split() {
     let cluster = Cluster::start(3).await;
     let mut watched = Watched::of(&cluster, 0).await;
 
-    let writers: Vec<_> = (0..3)
-        .map(|writer| {
-            let url = cluster.nodes[writer].url.clone();
-            tokio::spawn(async move {
-                let client = Client::connect([url], Options::default()).expect("a client");
-                for number in 0..KEYS {
-                    let key = format!("k{writer}-{number:03}");
-                    client.put_request(put(&key, "v")).await.expect("a put");
-                    assert_eq!(client.get(key).await.expect("a read").expect("the key").version, 1);
-                }
-            })
-        })
-        .collect();
+    let writers = writers(&cluster);
     let client = cluster.client();
     for shard in 1..=8 {
         client.split(shard, "").await.expect("a split");

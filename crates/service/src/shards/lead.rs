@@ -209,7 +209,8 @@ impl Group {
                 out.proposals.push((id, encoded(&ShardCommand::Branch(txn, branch)), None));
             }
         }
-        // Those behind it can have come to nothing already, and to nothing else: none that this shard has not weighed is done.
+        // Those behind it can have come to nothing already, and to nothing else: none that this shard has not weighed is done. {one was done long ago, the order has forgotten it,
+        // and this leader is still reading its log, where its branch is to come}: what is said here comes into the log behind that branch, and by then nobody waits for it.
         let said = self.said.void;
         for txn in replica.next_barriers().filter(|txn| *txn > said) {
             if order.orderer().part(self.shard, txn) == Part::Void {
@@ -243,7 +244,7 @@ impl Group {
 impl Lead {
     /// Must a transaction not be void yet, that this node has seen for so many ticks, though a shard has not answered in time? A handover waits for its shards, however long.
     /// And {keys have just been divided, and the new groups elect their first leaders}: whoever writes then is not refused, as nobody is by a group whose leader has died a
-    /// moment ago. Whom nobody waits for any more is one that has answered: {a new shard stands at the barrier; an old one has lost its own, and never will}.
+    /// moment ago. Nobody waits for a new shard that has answered, or stands at a later barrier: {its own barrier of this one was lost, and it never will}.
     fn must_wait(&self, txn: TxnId, order: &Order, ticks: u64) -> bool {
         let open = order.orderer().open().find(|(open, _)| *open == txn);
         let is_young = |shard| order.orderer().slices(shard).is_some_and(|slices| slices.end() == 0);

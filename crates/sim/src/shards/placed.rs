@@ -246,10 +246,10 @@ impl Placed {
 
     fn order(&mut self, command: &OrderCommand) {
         let before: BTreeMap<ShardId, Mark> = self.marks();
-        let is_void = |txn: &TxnId| self.begun.get(txn).is_some_and(|begun| begun.map.is_some());
+        let is_change = |txn: &TxnId| self.begun.get(txn).is_some_and(|begun| begun.map.is_some());
         match command {
             OrderCommand::Begin(_) | OrderCommand::Admit(_) => return,
-            OrderCommand::Decide { txn, outcome: Outcome::Void } if is_void(txn) => return,
+            OrderCommand::Decide { txn, outcome: Outcome::Void } if is_change(txn) => return,
             _ => {}
         }
         if self.orderer.apply(command).is_err() {
@@ -380,7 +380,9 @@ impl Placed {
         for shard in &shards {
             let lane = self.lanes.get_mut(shard).expect("just seen");
             lane.items.pop_front();
-            lane.map = begun.map.clone().unwrap_or_else(|| Arc::clone(&lane.map));
+            if let Some(map) = &begun.map {
+                lane.map = Arc::clone(map);
+            }
         }
         let Begun { at, origin, command, map } = begun;
         Some(match map {

@@ -1,4 +1,4 @@
-//! Where shards meet the world: time that passes for them, commands that find their group, and an operator who divides and splits.
+//! Where shards meet the world: time that passes for them, commands that find their group, and an operator who divides, splits and merges.
 
 use bytes::Bytes;
 use quorate_consensus::{Epoch, GroupId, Membership, fingerprint_of};
@@ -85,7 +85,7 @@ impl World {
         true
     }
 
-    /// An operator, or the order itself, has been told what became of a change of the shards.
+    /// An operator has been told what became of a change of the shards.
     pub(crate) fn shards_told(&mut self, told: &Told) {
         match told {
             Told::Reply(Reply::Keys(_)) => self.marks.hit(Mark::ShardChangeTold),
